@@ -1,0 +1,1 @@
+"""HTTP only: routes, wire models, problem+json. What a submission is, the judge knows."""

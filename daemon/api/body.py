@@ -1,0 +1,73 @@
+"""From request bytes to a pydantic model, strictly: media type, size, JSON without its ambiguities, then the schema."""
+
+import asyncio
+import json
+from typing import Any, TypeVar
+
+import pydantic
+from aiohttp import web
+
+from .problems import ApiProblem, FieldError
+
+READ_S = 30.0
+BIG_BYTES = 256 << 10  # parsed off the event loop
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+async def read(request: web.Request, model: type[Model]) -> Model:
+    """Raises ApiProblem: 400, 408, 413 or 415."""
+    if request.content_type != "application/json":
+        raise ApiProblem(415, "unsupported_media_type", "The body must be application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ApiProblem(415, "unsupported_media_type", "Compressed bodies are not accepted")
+    if (request.content_length or 0) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
+    try:
+        async with asyncio.timeout(READ_S):
+            data = await request.read()
+    except TimeoutError:
+        raise ApiProblem(408, "request_timeout", f"The body did not arrive within {READ_S:.0f} seconds") from None
+    if len(data) > BIG_BYTES:
+        return await asyncio.to_thread(parse, data, model)
+    return parse(data, model)
+
+
+def parse(data: bytes, model: type[Model]) -> Model:
+    """Raises ApiProblem 400 with the path of each wrong field."""
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+    except _Ambiguous as error:
+        raise ApiProblem(400, "invalid_json", str(error), (error.field,)) from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise ApiProblem(400, "invalid_json", f"The body is not valid JSON: {reason}") from None
+    try:
+        return model.model_validate(value)
+    except pydantic.ValidationError as error:
+        errors = tuple(
+            FieldError(".".join(map(str, problem["loc"])) or "body", problem["msg"])
+            for problem in error.errors(include_url=False, include_input=False, include_context=False)
+        )
+        detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
+        raise ApiProblem(400, "invalid_request", detail, errors) from None
+
+
+class _Ambiguous(ValueError):
+    """Valid for some JSON parsers, something else for others."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = FieldError(field, message)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            raise _Ambiguous(key, f"The key {key!r} occurs twice")
+        value[key] = item
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise _Ambiguous("body", f"{name} is not JSON")

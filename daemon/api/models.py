@@ -1,0 +1,68 @@
+"""The wire models of the base contract."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ExecuteRequest(_Strict):
+    """POST /execute. A caller may lower a limit, never raise it above the configured maximum."""
+
+    code: str
+    language: str
+    timeout: Positive | None = pydantic.Field(None, description="seconds of wall time; null is the default")
+    stdin: str = ""
+    args: list[str] = []
+    memory_limit_mb: Annotated[int, pydantic.Field(gt=0)] | None = None
+    cpu_time_limit: Positive | None = pydantic.Field(None, description="seconds of CPU time, children included")
+    check: bool = True
+
+
+class ForbiddenConstruct(pydantic.BaseModel):
+    """A construct found by input validation, in `report` mode."""
+
+    line: int
+    found: str
+    reason: str
+
+
+class ExecuteResponse(pydantic.BaseModel):
+    """What became of a program. Times in seconds."""
+
+    output: str
+    error: str | None
+    execution_time: float
+    success: bool
+    stdout: str
+    stderr: str
+    exit_code: int | None
+    signal: str | None
+    reason: Literal["exited", "time_limit", "cpu_limit", "memory_limit", "output_limit", "signal", "compile_error"]
+    cpu_time: float | None
+    wall_time: float
+    compile_time: float
+    memory_bytes: int | None
+    truncated: bool
+    cached: bool
+    language: str
+    version: str | None
+    request_id: str
+    warnings: list[ForbiddenConstruct] | None = None
+
+
+class Language(pydantic.BaseModel):
+    """GET /languages: one of them. Limits in MB and seconds."""
+
+    id: str
+    title: str
+    aliases: list[str]
+    extensions: list[str]
+    version: str | None
+    compiles: bool
+    default_limits: dict[str, Any]

@@ -1,0 +1,98 @@
+"""Every error that HTTP can answer, as application/problem+json (RFC 9457)."""
+
+import dataclasses
+import json
+import uuid
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from daemon.sandbox.client import SandboxUnavailable
+from daemon.toolchain.registry import UnknownLanguage
+
+log = structlog.get_logger("cellblock.api")
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FieldError:
+    """`field` is the path in the request body, dotted."""
+
+    field: str
+    message: str
+
+
+class ApiProblem(Exception):
+    """An answer that is not 200. `detail` is one readable sentence, because web clients show it as it is."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = (), retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.errors, self.retry_after_s = (
+            status,
+            code,
+            detail,
+            errors,
+            retry_after_s,
+        )
+
+
+TITLES = {
+    400: "Bad request",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Request timeout",
+    413: "Content too large",
+    415: "Unsupported media type",
+    500: "Internal error",
+    503: "Service unavailable",
+}
+
+
+def response(problem: ApiProblem) -> web.Response:
+    body: dict[str, object] = {
+        "type": f"urn:cellblock:problem:{problem.code}",
+        "title": TITLES.get(problem.status, "Error"),
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+    }
+    if problem.errors:
+        body["errors"] = [dataclasses.asdict(error) for error in problem.errors]
+    headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    return web.Response(status=problem.status, text=json.dumps(body), content_type=CONTENT_TYPE, headers=headers)
+
+
+@web.middleware
+async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Maps our failures to answers; a defect becomes a 500 that shows an id and a log line that has everything."""
+    try:
+        return await handler(request)
+    except ApiProblem as problem:
+        return response(problem)
+    except UnknownLanguage as error:
+        return response(ApiProblem(400, "unsupported_language", str(error), (FieldError("language", str(error)),)))
+    except SandboxUnavailable as error:
+        log.error("sandbox unavailable", stage=error.stage, reason=error.reason)
+        detail = f"The sandbox cannot run programs right now ({error.stage})"
+        return response(ApiProblem(503, "sandbox_unavailable", detail, retry_after_s=RETRY_AFTER_S))
+    except web.HTTPRequestEntityTooLarge:
+        limit = request.client_max_size
+        return response(ApiProblem(413, "body_too_large", f"Request body too large (max {limit} bytes)"))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "http_error")
+        answer = response(ApiProblem(error.status, code, f"{error.reason}: {request.method} {request.path}"))
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+    except Exception:  # the one place: the client must get an answer, and the log the whole of it
+        incident = uuid.uuid4().hex
+        log.exception("defect", incident=incident, method=request.method, path=request.path)
+        return response(ApiProblem(500, "internal_error", f"Internal error; the log has it as {incident}"))

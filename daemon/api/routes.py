@@ -1,0 +1,209 @@
+"""The routes of the base contract: POST /execute, GET /health, GET /languages, GET /."""
+
+import dataclasses
+import importlib.metadata
+import json
+import uuid
+from typing import Any
+
+from aiohttp import web
+
+from daemon.judge.constructs import Constructs, Finding
+from daemon.judge.executor import Executor, signal_name
+from daemon.judge.self_tests import SelfTests
+from daemon.judge.submission import Report, Submission
+from daemon.sandbox.client import Client
+from daemon.sandbox.model import MAX_PAYLOAD_BYTES, Limits
+from daemon.settings import Settings
+from daemon.toolchain.plan import run_limits
+from daemon.toolchain.registry import Registry
+from daemon.toolchain.schema import Toolchain
+
+from . import body, cors, problems
+from .models import ExecuteRequest, ExecuteResponse, ForbiddenConstruct, Language
+from .problems import ApiProblem, FieldError
+from .queue import Queue
+
+MB = 1 << 20
+VERSION = importlib.metadata.version("cellblock")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with; app.py builds it."""
+
+    settings: Settings
+    toolchains: Registry
+    client: Client
+    executor: Executor
+    constructs: Constructs
+    self_tests: SelfTests
+    queue: Queue
+    facts: dict[str, str]
+
+
+def application(parts: Parts) -> web.Application:
+    """The aiohttp application; nothing runs until it is served."""
+    routes = Routes(parts)
+    app = web.Application(
+        client_max_size=parts.settings.body_bytes_max,
+        middlewares=[cors.middleware(parts.settings.cors_origins), problems.middleware],
+    )
+    app.router.add_post("/execute", routes.execute)
+    app.router.add_get("/health", routes.health)
+    app.router.add_get("/languages", routes.languages)
+    app.router.add_get("/", routes.index)
+    return app
+
+
+class Routes:
+    """One method per endpoint."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def execute(self, request: web.Request) -> web.Response:
+        parts = self._parts
+        parts.queue.check()
+        wanted = await body.read(request, ExecuteRequest)
+        toolchain = parts.toolchains.find(wanted.language)
+        submission = self._submission(toolchain, wanted)
+        finding = await self._validate(toolchain, wanted.code)
+        async with parts.queue.slot():
+            report = await parts.executor.execute(submission)
+        if report.success:
+            parts.self_tests.succeeded(toolchain)
+        answer = self._answer(toolchain, report, finding)
+        return web.Response(text=answer, content_type="application/json")
+
+    def _submission(self, toolchain: Toolchain, wanted: ExecuteRequest) -> Submission:
+        """Raises ApiProblem on anything that is out of range."""
+        settings = self._parts.settings
+        code, stdin = wanted.code.encode(), wanted.stdin.encode()
+        if len(code) > settings.code_bytes_max:
+            raise ApiProblem(413, "code_too_long", f"Code too long (max {settings.code_bytes_max} bytes)")
+        if len(stdin) > settings.stdin_bytes_max:
+            raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
+        if any("\0" in argument for argument in wanted.args):
+            raise _out_of_range("args", "arguments cannot hold NUL")
+        if len(json.dumps({"args": wanted.args})) > MAX_PAYLOAD_BYTES:
+            raise _out_of_range("args", f"at most {MAX_PAYLOAD_BYTES} bytes together")
+        limits = self._limits(toolchain, wanted)
+        return Submission(toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check)
+
+    def _limits(self, toolchain: Toolchain, wanted: ExecuteRequest) -> Limits:
+        default, maximum = run_limits(toolchain, self._parts.settings.deployment().run)
+        limits = default
+        if wanted.timeout is not None:
+            limits = dataclasses.replace(limits, wall_ns=_nanoseconds("timeout", wanted.timeout, maximum.wall_ns))
+        if wanted.cpu_time_limit is not None:
+            cpu_ns = _nanoseconds("cpu_time_limit", wanted.cpu_time_limit, maximum.wall_ns)
+            limits = dataclasses.replace(limits, cpu_ns=cpu_ns)
+        if wanted.memory_limit_mb is not None:
+            if wanted.memory_limit_mb > maximum.memory_bytes // MB:
+                raise _out_of_range("memory_limit_mb", f"must be from 1 to {maximum.memory_bytes // MB}")
+            limits = dataclasses.replace(limits, memory_bytes=wanted.memory_limit_mb * MB)
+        return limits
+
+    async def _validate(self, toolchain: Toolchain, code: str) -> Finding | None:
+        """Raises ApiProblem in `block` mode."""
+        mode = self._parts.settings.validation
+        finding = None if mode == "off" else await self._parts.constructs.find(toolchain, code)
+        if finding is not None and mode == "block":
+            detail = (
+                f"Potentially dangerous operation detected: {finding.found} (line {finding.line}): {finding.reason}"
+            )
+            raise ApiProblem(400, "dangerous_operation", detail, (FieldError("code", detail),))
+        return finding
+
+    def _answer(self, toolchain: Toolchain, report: Report, finding: Finding | None) -> str:
+        stdout = report.stdout.decode("utf-8", "replace")
+        warnings = None if finding is None else [ForbiddenConstruct(**dataclasses.asdict(finding))]
+        answer = ExecuteResponse(
+            output=stdout,
+            error=report.error,
+            execution_time=(report.compile_ns + report.wall_ns) / 1e9,
+            success=report.success,
+            stdout=stdout,
+            stderr=report.stderr.decode("utf-8", "replace"),
+            exit_code=report.exit_code,
+            signal=None if report.signal is None else signal_name(report.signal),
+            reason=report.reason.value,
+            cpu_time=None if report.cpu_ns is None else report.cpu_ns / 1e9,
+            wall_time=report.wall_ns / 1e9,
+            compile_time=report.compile_ns / 1e9,
+            memory_bytes=report.memory_bytes,
+            truncated=report.truncated,
+            cached=False,
+            language=toolchain.id,
+            version=self._parts.self_tests.proofs[toolchain.id].version,
+            request_id=uuid.uuid4().hex,
+            warnings=warnings,
+        )
+        return answer.model_dump_json(exclude={"warnings"} if warnings is None else None)
+
+    async def health(self, _: web.Request) -> web.Response:
+        parts = self._parts
+        wrong = parts.self_tests.problems()
+        if not parts.client.facts:
+            wrong = {"keeper": "not connected", **wrong}
+        status: dict[str, Any] = {
+            "status": "unhealthy" if wrong else "healthy",
+            "version": VERSION,
+            "problems": wrong,
+            "sandbox": {
+                **parts.facts,
+                "cgroup": parts.client.facts.get("cgroup"),
+                "wardens": parts.client.state.get("wardens", {}),
+                "jails": parts.client.state.get("jails"),
+                "parked": 0,
+            },
+            "toolchains": {name: proof.version for name, proof in parts.self_tests.proofs.items()},
+            "queue": {"running": parts.queue.running, "waiting": parts.queue.waiting},
+        }
+        return web.json_response(status, status=503 if wrong else 200)
+
+    async def languages(self, _: web.Request) -> web.Response:
+        known = []
+        for toolchain in self._parts.toolchains:
+            default, _maximum = run_limits(toolchain, self._parts.settings.deployment().run)
+            language = Language(
+                id=toolchain.id,
+                title=toolchain.title,
+                aliases=list(toolchain.aliases),
+                extensions=list(toolchain.extensions),
+                version=self._parts.self_tests.proofs[toolchain.id].version,
+                compiles=toolchain.compiles,
+                default_limits={
+                    "timeout": default.wall_ns / 1e9,
+                    "memory_mb": default.memory_bytes // MB,
+                    "processes": default.processes,
+                    "output_bytes": self._parts.settings.output_bytes,
+                },
+            )
+            known.append(language.model_dump())
+        return web.json_response({"languages": known})
+
+    async def index(self, _: web.Request) -> web.Response:
+        return web.json_response({
+            "message": "cellblock runs programs in single-use jails",
+            "version": VERSION,
+            "supported_languages": self._parts.toolchains.ids(),
+            "endpoints": {
+                "POST /execute": "run a program",
+                "GET /languages": "languages with versions and default limits",
+                "GET /health": "200 when a program of every language ran within the last minute",
+                "GET /": "this text",
+            },
+        })  # fmt: skip
+
+
+def _nanoseconds(field: str, seconds: float, maximum_ns: int) -> int:
+    nanoseconds = int(seconds * 1e9)
+    if not 0 < nanoseconds <= maximum_ns:
+        raise _out_of_range(field, f"must be above 0 and at most {maximum_ns / 1e9:g} seconds")
+    return nanoseconds
+
+
+def _out_of_range(field: str, message: str) -> ApiProblem:
+    return ApiProblem(400, "invalid_request", f"{field}: {message}", (FieldError(field, message),))

@@ -1,0 +1,132 @@
+"""The command line: cellblock serve | run | doctor."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from daemon import app, settings
+from daemon.judge.submission import Reason, Report, Submission
+from daemon.keeper.instance import Busy
+from daemon.sandbox.client import SandboxUnavailable
+from daemon.toolchain import plan
+from daemon.toolchain.registry import BadToolchain, UnknownLanguage
+
+EXIT_TIME, EXIT_LIMIT, EXIT_COMPILE_ERROR, EXIT_OURS = 124, 137, 65, 125
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cellblock")
+def main() -> None:
+    """Run other people's programs, each in a single-use jail."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [default: 8000]")
+def serve(host: str | None, port: int | None) -> None:
+    """Serve the HTTP API, until SIGTERM or Ctrl-C.
+
+    Settings come from /etc/cellblock/cellblock.toml (CELLBLOCK_SETTINGS names another file), then from CELLBLOCK_*
+    variables, then from these options.
+    """
+    with _our_errors():
+        app.into_delegated_group()
+        app.supervise(settings.load(host=host, port=port))
+
+
+@main.command(hidden=True)
+@click.option("--listen", type=int, required=True)
+@click.option("--keeper", type=click.Path(path_type=pathlib.Path), required=True)
+@click.option("--parent", type=int)
+def http(listen: int, keeper: pathlib.Path, parent: int | None) -> None:
+    """The HTTP process, started by the supervisor or by systemd."""
+    with _our_errors():
+        app.serve_http(settings.load(), listen, keeper, parent)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
+@click.option("--stdin", "stdin", type=click.File("rb"), help="File for the program's standard input ('-' is yours).")
+@click.option("--language", help="Toolchain id or alias. Default: by the file's extension.")
+@click.option("--timeout", type=float, help="Seconds of wall time for the program.")
+@click.option("--json", "as_json", is_flag=True, help="Print all facts as one JSON object.")
+def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | None, as_json: bool) -> None:
+    """Run FILE in a jail, without a server.
+
+    Exits with the program's code; 128 + n for signal n; 124 time limit, 137 memory and other limits, 65 compile
+    error, 125 a failure of ours.
+    """
+    with _our_errors():
+        app.into_delegated_group()
+        configured = settings.load()
+        submission = _submission(configured, file, stdin.read() if stdin else b"", language, timeout)
+        report = asyncio.run(_run_alone(configured, submission))
+    if as_json:
+        click.echo(json.dumps(_facts(report)))
+    else:
+        sys.stdout.buffer.write(report.stdout)
+        sys.stdout.buffer.flush()
+        sys.stderr.buffer.write(report.stderr)
+        sys.stderr.buffer.flush()
+        if report.error and report.error.encode() != report.stderr:
+            click.secho(f"cellblock: {report.error.splitlines()[-1]}", fg="red", err=True)
+    sys.exit(exit_status(report))
+
+
+def _submission(
+    configured: settings.Settings, file: pathlib.Path, stdin: bytes, language: str | None, timeout_s: float | None
+) -> Submission:
+    toolchains = app.load_registry(configured)
+    toolchain = toolchains.find(language) if language else toolchains.find_by_file(file.name)
+    limits, maximum = plan.run_limits(toolchain, configured.deployment().run)
+    if timeout_s is not None:
+        wall_ns = int(timeout_s * 1e9)
+        if not 0 < wall_ns <= maximum.wall_ns:
+            raise app.CannotStart(f"--timeout must be above 0 and at most {maximum.wall_ns / 1e9:g} seconds")
+        limits = dataclasses.replace(limits, wall_ns=wall_ns)
+    return Submission(toolchain, file.read_bytes(), limits, configured.output_bytes, stdin)
+
+
+async def _run_alone(configured: settings.Settings, submission: Submission) -> Report:
+    only = configured.model_copy(update={"languages": (submission.toolchain.id,)})
+    async with app.own_engine(only) as (executor, _):
+        return await executor.execute(submission)
+
+
+def exit_status(report: Report) -> int:
+    """The documented exit status of `cellblock run`."""
+    match report.reason:
+        case Reason.EXITED:
+            return report.exit_code or 0
+        case Reason.SIGNAL:
+            return 128 + (report.signal or 0)
+        case Reason.TIME_LIMIT:
+            return EXIT_TIME
+        case Reason.COMPILE_ERROR:
+            return EXIT_COMPILE_ERROR
+        case Reason.MEMORY_LIMIT | Reason.OUTPUT_LIMIT | Reason.CPU_LIMIT:
+            return EXIT_LIMIT
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    facts = dataclasses.asdict(report)
+    return {
+        key: value.decode("utf-8", "replace") if isinstance(value, bytes) else value for key, value in facts.items()
+    }
+
+
+@contextlib.contextmanager
+def _our_errors() -> Iterator[None]:
+    """Failures that are not the program's: one line, exit status 125."""
+    try:
+        yield
+    except (app.CannotStart, Busy, settings.BadSettings, BadToolchain, UnknownLanguage, SandboxUnavailable) as error:
+        click.secho(f"cellblock: {error}", fg="red", err=True)
+        sys.exit(EXIT_OURS)

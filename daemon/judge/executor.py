@@ -1,0 +1,240 @@
+"""Takes a Submission through the steps of its toolchain: compile, keep the artefact, run, tell what became of it."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+from collections.abc import Iterator
+from typing import assert_never
+
+from daemon.sandbox.client import Client, Finished, Order, SandboxUnavailable
+from daemon.sandbox.model import KilledBy, Limits
+from daemon.toolchain import plan
+from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
+
+from .submission import Reason, Report, Submission
+
+MB = 1 << 20
+HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
+COPY_BYTES = 1 << 20
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+class Executor:
+    """Runs submissions through one keeper."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def execute(self, submission: Submission) -> Report:
+        """Raises SandboxUnavailable when the sandbox could not hold its promises; that is never the program's fault."""
+        with contextlib.ExitStack() as stack:
+            source: int | None = stack.enter_context(_memfd("source", submission.code))
+            artifact: int | None = None
+            compile_ns = 0
+            for entry in submission.toolchain.steps[:-1]:
+                finished = await self._run(self._compile_order(submission, entry, source, artifact))
+                source = None
+                compile_ns += finished.outcome.usage.wall_ns
+                artifact = await _keep_artifact(finished, stack)
+                if artifact is None:
+                    return _compile_error(entry, finished, compile_ns)
+            finished = await self._run(self._run_order(submission, source, artifact))
+            return _report(submission, finished, compile_ns)
+
+    async def version(self, toolchain: Toolchain) -> str:
+        """What the toolchain's version command prints in a jail. Raises SandboxUnavailable when it fails."""
+        limits = plan.own_limits(plan.VERSION_LIMITS)
+        finished = await self._run(Order(toolchain.id, VERSION_STEP, limits, output_bytes=4096))
+        text = (finished.stdout or finished.stderr).decode("utf-8", "replace").strip()
+        if finished.outcome.wait_status != 0 or not text:
+            raise SandboxUnavailable("version", f"{toolchain.id}: {' '.join(toolchain.version)} failed: {text}")
+        return text.splitlines()[0]
+
+    def _compile_order(
+        self, submission: Submission, entry: StepEntry, source: int | None, artifact: int | None
+    ) -> Order:
+        unchecked = entry.argv_unchecked is not None and not submission.check
+        return Order(
+            toolchain=submission.toolchain.id,
+            step=entry.id + plan.UNCHECKED if unchecked else entry.id,
+            limits=plan.own_limits(entry.limits),
+            output_bytes=plan.compile_output_bytes(entry),
+            source=source,
+            artifact=artifact,
+        )
+
+    def _run_order(self, submission: Submission, source: int | None, artifact: int | None) -> Order:
+        return Order(
+            toolchain=submission.toolchain.id,
+            step=submission.toolchain.steps[-1].id,
+            limits=submission.limits,
+            output_bytes=submission.output_bytes,
+            source=source,
+            artifact=artifact,
+            stdin=submission.stdin,
+            payload=json.dumps({"args": submission.args}),
+        )
+
+    async def _run(self, order: Order) -> Finished:
+        """Run, and once more when our side failed before the program had put out a byte."""
+        try:
+            finished = await self._client.run(order)
+        except SandboxUnavailable:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEAL_S):
+                    await self._client.wait_ready(order.toolchain)
+            finished = await self._client.run(order)
+        if finished.outcome.killed_by in (KilledBy.LOST, KilledBy.CLIENT):
+            if finished.artifact is not None:
+                os.close(finished.artifact)
+            raise SandboxUnavailable("lost", f"{order.toolchain}/{order.step}: the jail went away in mid-run")
+        return finished
+
+
+@contextlib.contextmanager
+def _memfd(name: str, content: bytes) -> Iterator[int]:
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int | None:
+    """A sealed copy of what a compile step left, or None when it failed or left nothing acceptable."""
+    if finished.artifact is None:
+        return None
+    try:
+        if finished.outcome.wait_status != 0 or finished.outcome.killed_by is not None or finished.truncated:
+            return None
+        copy = await asyncio.to_thread(_sealed_copy, finished.artifact)
+    finally:
+        os.close(finished.artifact)
+    stack.callback(os.close, copy)
+    return copy
+
+
+def _sealed_copy(descriptor: int) -> int:
+    copy = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    offset = 0
+    while sent := os.sendfile(copy, descriptor, offset, COPY_BYTES):
+        offset += sent
+    fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEALS)
+    return copy
+
+
+def _compile_error(entry: StepEntry, finished: Finished, compile_ns: int) -> Report:
+    limits = plan.own_limits(entry.limits)
+    diagnostics = (finished.stdout + finished.stderr).decode("utf-8", "replace")
+    match _limit_reached(finished):
+        case Reason.TIME_LIMIT:
+            error = f"Compilation timed out after {_seconds(limits.wall_ns)}"
+        case Reason.MEMORY_LIMIT:
+            error = f"Compilation exceeded its memory limit of {limits.memory_bytes // MB} MB"
+        case Reason.OUTPUT_LIMIT:
+            error = "Compilation exceeded its limit of diagnostics:\n" + diagnostics[:4096]
+        case _:
+            error = diagnostics or _ending(finished) or "Compilation left no program"
+    return Report(
+        reason=Reason.COMPILE_ERROR, error=error, stdout=b"", stderr=finished.stdout + finished.stderr,
+        exit_code=None, signal=None, wall_ns=0, cpu_ns=None, compile_ns=compile_ns, memory_bytes=None,
+        truncated=finished.truncated,
+    )  # fmt: skip
+
+
+def _report(submission: Submission, finished: Finished, compile_ns: int) -> Report:
+    status = finished.outcome.wait_status
+    limit = _limit_reached(finished)
+    signaled = limit is None and status is not None and os.WIFSIGNALED(status)
+    exited = limit is None and status is not None and os.WIFEXITED(status)
+    reason = limit or (Reason.SIGNAL if signaled else Reason.EXITED)
+    return Report(
+        reason=reason,
+        error=_error(reason, submission.limits, submission.output_bytes, finished),
+        stdout=finished.stdout,
+        stderr=finished.stderr,
+        exit_code=os.WEXITSTATUS(status) if exited and status is not None else None,
+        signal=os.WTERMSIG(status) if signaled and status is not None else None,
+        wall_ns=finished.outcome.usage.wall_ns,
+        cpu_ns=finished.outcome.usage.cpu_ns,
+        compile_ns=compile_ns,
+        memory_bytes=finished.outcome.usage.memory_bytes,
+        truncated=finished.truncated,
+    )
+
+
+def _limit_reached(finished: Finished) -> Reason | None:
+    """The first that applies of memory, output, cpu, time; None when the program ended by itself."""
+    killed_by = finished.outcome.killed_by
+    if killed_by is KilledBy.MEMORY:
+        return Reason.MEMORY_LIMIT
+    if finished.truncated:
+        return Reason.OUTPUT_LIMIT
+    match killed_by:
+        case None:
+            return None
+        case KilledBy.CPU:
+            return Reason.CPU_LIMIT
+        case KilledBy.WALL:
+            return Reason.TIME_LIMIT
+        case KilledBy.OUTPUT | KilledBy.CLIENT | KilledBy.LOST:
+            raise AssertionError(f"killed by {killed_by} without output over the limit")
+        case _:
+            assert_never(killed_by)
+
+
+def _error(reason: Reason, limits: Limits, output_bytes: int, finished: Finished) -> str | None:
+    stderr = finished.stderr.decode("utf-8", "replace")
+    match reason:
+        case Reason.TIME_LIMIT:
+            return f"Execution timed out after {_seconds(limits.wall_ns)}"
+        case Reason.CPU_LIMIT:
+            return f"CPU time limit of {_seconds(limits.cpu_ns or 0)} exceeded"
+        case Reason.MEMORY_LIMIT:
+            return f"Memory limit of {limits.memory_bytes // MB} MB exceeded"
+        case Reason.OUTPUT_LIMIT:
+            return f"Output limit of {_size(output_bytes)} exceeded"
+        case Reason.SIGNAL:
+            separator = "" if not stderr or stderr.endswith("\n") else "\n"
+            return stderr + separator + (_ending(finished) or "")
+        case Reason.EXITED:
+            return None if finished.outcome.wait_status == 0 else stderr or _ending(finished)
+        case Reason.COMPILE_ERROR:
+            raise AssertionError("a run is not a compilation")
+        case _:
+            assert_never(reason)
+
+
+def _ending(finished: Finished) -> str | None:
+    """One sentence about how a process ended, None for exit 0."""
+    status = finished.outcome.wait_status
+    if not status:
+        return None
+    if os.WIFSIGNALED(status):
+        return f"Killed by signal {os.WTERMSIG(status)} ({signal_name(os.WTERMSIG(status))})"
+    return f"Exited with code {os.WEXITSTATUS(status)}"
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11; real-time signals, which have no name of their own, as SIGRTMIN+n (signal(7))."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def _seconds(nanoseconds: int) -> str:
+    seconds = nanoseconds / 1e9
+    return "1 second" if seconds == 1 else f"{seconds:g} seconds"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("MB", MB), ("KB", 1024)):
+        if count % size == 0:
+            return f"{count // size} {unit}"
+    return f"{count} bytes"

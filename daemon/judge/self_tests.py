@@ -1,0 +1,88 @@
+"""Proves, in the background, that a real program of every toolchain runs in a real jail."""
+
+import asyncio
+import dataclasses
+import time
+
+import structlog
+
+from daemon.sandbox.client import SandboxUnavailable
+from daemon.toolchain.plan import RunLimits, run_limits
+from daemon.toolchain.registry import Registry
+from daemon.toolchain.schema import Toolchain
+
+from .executor import Executor
+from .submission import Submission
+
+log = structlog.get_logger("cellblock.self_tests")
+
+EVERY_S = 30.0
+AGAIN_S = 1.0  # after a failure
+FRESH_S = 60.0
+
+
+@dataclasses.dataclass(slots=True)
+class Proof:
+    """When a toolchain was last seen to work (CLOCK_MONOTONIC seconds), its version, and what is wrong if it is not."""
+
+    proven_s: float | None = None
+    version: str | None = None
+    problem: str | None = "not tested yet"
+
+
+class SelfTests:
+    """`run` until cancelled; `problems` tells what is not proven at this moment."""
+
+    def __init__(self, executor: Executor, toolchains: Registry, run: RunLimits) -> None:
+        self._executor, self._toolchains, self._run = executor, toolchains, run
+        self.proofs = {toolchain.id: Proof() for toolchain in toolchains}
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for toolchain in self._toolchains:
+                group.create_task(self._keep_proving(toolchain))
+
+    def succeeded(self, toolchain: Toolchain) -> None:
+        """A real run just worked: as good as a self-test."""
+        proof = self.proofs[toolchain.id]
+        proof.proven_s, proof.problem = time.monotonic(), None
+
+    def problems(self) -> dict[str, str]:
+        now = time.monotonic()
+        return {
+            name: proof.problem or f"no program ran within the last {FRESH_S:.0f} seconds"
+            for name, proof in self.proofs.items()
+            if proof.problem is not None or proof.proven_s is None or now - proof.proven_s > FRESH_S
+        }
+
+    async def _keep_proving(self, toolchain: Toolchain) -> None:
+        proof = self.proofs[toolchain.id]
+        while True:
+            age_s = EVERY_S if proof.proven_s is None else time.monotonic() - proof.proven_s
+            if age_s >= EVERY_S or proof.problem is not None or proof.version is None:
+                proof.problem = await self.prove(toolchain)
+                if proof.problem is None:
+                    proof.proven_s = age_s = time.monotonic()
+                    age_s = 0.0
+                else:
+                    log.error("self-test failed", language=toolchain.id, problem=proof.problem)
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+            await asyncio.sleep(EVERY_S - age_s)
+
+    async def prove(self, toolchain: Toolchain) -> str | None:
+        """Run the toolchain's own test program; None when it did what its file says, else what is wrong."""
+        limits, _ = run_limits(toolchain, self._run)
+        submission = Submission(toolchain, toolchain.self_test.code.encode(), limits, self._run.output_bytes)
+        try:
+            if self.proofs[toolchain.id].version is None:
+                self.proofs[toolchain.id].version = await self._executor.version(toolchain)
+            report = await self._executor.execute(submission)
+        except SandboxUnavailable as error:
+            return str(error)
+        if not report.success:
+            return f"self-test ended with {report.reason}: {report.error}"
+        output = report.stdout.decode("utf-8", "replace")
+        if output != toolchain.self_test.output:
+            return f"self-test printed {output[:200]!r} instead of {toolchain.self_test.output!r}"
+        return None

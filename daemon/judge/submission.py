@@ -1,0 +1,56 @@
+"""A Submission is what someone wants run; a Report is what became of it."""
+
+import dataclasses
+import enum
+
+from daemon.sandbox.model import Limits
+from daemon.toolchain.schema import Toolchain
+
+
+class Reason(enum.StrEnum):
+    """How a submission ended. When several apply, the first in this order is told, compile_error before all."""
+
+    COMPILE_ERROR = "compile_error"
+    MEMORY_LIMIT = "memory_limit"
+    OUTPUT_LIMIT = "output_limit"
+    CPU_LIMIT = "cpu_limit"
+    TIME_LIMIT = "time_limit"
+    SIGNAL = "signal"
+    EXITED = "exited"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submission:
+    """One program with its input. `check` False skips a toolchain's type check where it has one."""
+
+    toolchain: Toolchain
+    code: bytes
+    limits: Limits
+    output_bytes: int
+    stdin: bytes = b""
+    args: tuple[str, ...] = ()
+    check: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """The facts of one submission. Times are ns; `cpu_ns`, `wall_ns`, `memory_bytes` are the run's, not the compiler's.
+
+    `exit_code` and `signal` are None unless the program ended that way by itself. `error` is None on success.
+    """
+
+    reason: Reason
+    error: str | None
+    stdout: bytes
+    stderr: bytes
+    exit_code: int | None
+    signal: int | None
+    wall_ns: int
+    cpu_ns: int | None
+    compile_ns: int
+    memory_bytes: int | None
+    truncated: bool
+
+    @property
+    def success(self) -> bool:
+        return self.reason is Reason.EXITED and self.exit_code == 0

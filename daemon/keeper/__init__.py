@@ -1,0 +1,1 @@
+"""The privileged process. Standard library and seccomp only, small enough to audit."""

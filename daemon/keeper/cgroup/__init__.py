@@ -1,0 +1,92 @@
+"""Control groups behind one interface. `open_tree` holds the only test of the version in the whole code."""
+
+import typing
+
+from daemon.sandbox.model import Limits
+
+from . import mounts, v1, v2
+
+
+class Group(typing.Protocol):
+    """One cgroup (v2), or one of the same name in each hierarchy (v1). None: the kernel does not tell."""
+
+    name: str
+
+    def join_descriptors(self) -> list[int]:
+        """Descriptors, opened by root, through which a process joins by writing "0". The caller closes them."""
+
+    def set_limits(self, limits: Limits) -> None:
+        """Raises OSError: a run must not go on without its limits."""
+
+    def watch_memory(self) -> int | None:
+        """A descriptor that becomes readable when the group runs out of memory, where the kernel does not itself
+        kill the whole group then."""
+
+    def lift_cpu_quota(self) -> None:
+        """A throttled process dies slowly."""
+
+    def kill(self) -> bool:
+        """Kill all in the group at once; False where the kernel has no such call."""
+
+    def cpu_ns(self) -> int | None: ...
+
+    def peak_memory_bytes(self) -> int | None: ...
+
+    def out_of_memory(self) -> "OutOfMemory": ...
+
+    def remove(self) -> bool:
+        """False while the group is still busy."""
+
+
+class Tree(typing.Protocol):
+    """The subtree of one keeper instance."""
+
+    version: int
+
+    def paths(self) -> list[str]:
+        """The directories of the subtree, for the record that the next keeper sweeps by."""
+
+    def make(self, name: str) -> Group:
+        """Raises OSError with the path and a hint."""
+
+
+OutOfMemory = mounts.OutOfMemory
+
+
+class Unavailable(Exception):
+    """No usable control groups; the text says which and what to do."""
+
+
+def open_tree(instance: str) -> Tree:
+    """Make the subtree of an instance below the group that this process is in. Raises Unavailable."""
+    table = mounts.read()
+    missing_v1 = [name for name in v1.CONTROLLERS if name not in table.v1]
+    try:
+        if not missing_v1:
+            return v1.Tree(instance, table)
+        if table.v2 is not None and set(v2.CONTROLLERS) <= mounts.controllers_of(table.v2):
+            return v2.Tree(instance, table.v2)
+    except OSError as error:
+        raise Unavailable(f"cgroup: {error}; {mounts.HINT}") from error
+    raise Unavailable(
+        f"cgroup: no memory, pids and cpu controllers: neither v1 (missing {', '.join(missing_v1)}) nor v2 "
+        f"({table.v2 or 'not mounted'}); {mounts.HINT}"
+    )
+
+
+def enter_leaf() -> None:
+    """For whoever starts a keeper: leave the given group's own level, so that it can hold subgroups (v2 only).
+
+    Raises Unavailable.
+    """
+    table = mounts.read()
+    if table.v2 is not None and set(v2.CONTROLLERS) <= mounts.controllers_of(table.v2):
+        try:
+            v2.enter_leaf(table.v2)
+        except OSError as error:
+            raise Unavailable(f"cgroup: {error}; {mounts.HINT}") from error
+
+
+def sweep(paths: list[str]) -> list[str]:
+    """Kill and remove what an earlier keeper of this instance left; the paths that could not be removed."""
+    return [path for path in paths if not mounts.destroy(path, mounts.PATIENCE_S)]

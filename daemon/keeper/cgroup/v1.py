@@ -1,0 +1,122 @@
+"""cgroup v1: one hierarchy per controller (Documentation/admin-guide/cgroup-v1 of the kernel)."""
+
+import contextlib
+import os
+
+from daemon.sandbox.model import Limits
+
+from . import mounts
+
+CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
+SWAP_MARGIN_BYTES = 1 << 20
+PERIOD_US = 1_000_000  # 500 ms per 1 s: a run under half a second of CPU is never throttled
+
+
+class Group:
+    """A group of the same name in each hierarchy; controllers that are mounted together share one directory."""
+
+    def __init__(self, name: str, directories: dict[str, str]) -> None:
+        self.name = name
+        self._directories = directories
+        self._made: list[str] = []
+        try:
+            for directory in dict.fromkeys(directories.values()):
+                os.mkdir(directory, 0o755)
+                self._made.append(directory)
+        except OSError:
+            self.remove()
+            raise
+        self._has_swap_accounting = os.path.exists(self._path("memory", "memory.memsw.limit_in_bytes"))
+
+    def __repr__(self) -> str:
+        return f"<cgroup v1 {self.name}>"
+
+    def _path(self, controller: str, file: str) -> str:
+        return f"{self._directories[controller]}/{file}"
+
+    def join_descriptors(self) -> list[int]:
+        # `tasks` moves one thread at once; cgroup.procs waits for a grace period. Who joins has one thread.
+        return [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in self._made]
+
+    def set_limits(self, limits: Limits) -> None:
+        self._set_memory(limits.memory_bytes)
+        mounts.write_text(self._path("pids", "pids.max"), limits.processes + 1)  # init is not counted
+        if limits.cpu_share_ms is not None:
+            mounts.write_text(self._path("cpu", "cpu.cfs_period_us"), PERIOD_US)
+            mounts.write_text(self._path("cpu", "cpu.cfs_quota_us"), limits.cpu_share_ms * PERIOD_US // 1000)
+
+    def _set_memory(self, memory_bytes: int) -> None:
+        """memory+swap may never be below memory, so a rise begins with it and a cut with memory.
+
+        It gets a margin because only memory's own counter counts its refusals (memory.failcnt tells whose shortage an
+        OOM was; that of memory+swap stays 0 on Linux 6.18); swappiness 0 keeps anonymous memory out of swap.
+        """
+        limits = {"memory.limit_in_bytes": memory_bytes}
+        if self._has_swap_accounting:
+            mounts.write_text(self._path("memory", "memory.swappiness"), 0)
+            limits["memory.memsw.limit_in_bytes"] = memory_bytes + SWAP_MARGIN_BYTES
+        rises = memory_bytes > int(mounts.read_text(self._path("memory", "memory.limit_in_bytes")))
+        for name in reversed(limits) if rises else limits:
+            mounts.write_text(self._path("memory", name), limits[name])
+
+    def watch_memory(self) -> int | None:
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        control = os.open(self._path("memory", "memory.oom_control"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            mounts.write_text(self._path("memory", "cgroup.event_control"), f"{event} {control}")
+        except OSError:
+            os.close(event)
+            raise
+        finally:
+            os.close(control)
+        return event
+
+    def lift_cpu_quota(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            mounts.write_text(self._path("cpu", "cpu.cfs_quota_us"), -1)
+
+    def kill(self) -> bool:
+        return False
+
+    def cpu_ns(self) -> int | None:
+        return int(mounts.read_text(self._path("cpuacct", "cpuacct.usage")))
+
+    def peak_memory_bytes(self) -> int | None:
+        return int(mounts.read_text(self._path("memory", "memory.max_usage_in_bytes")))
+
+    def out_of_memory(self) -> mounts.OutOfMemory:
+        killed = mounts.read_keyed(self._path("memory", "memory.oom_control")).get("oom_kill", 0) > 0
+        failed = int(mounts.read_text(self._path("memory", "memory.failcnt"))) > 0
+        return mounts.OutOfMemory(own=killed and failed, killed=killed)
+
+    def remove(self) -> bool:
+        while self._made:
+            try:
+                os.rmdir(self._made[-1])
+            except FileNotFoundError:
+                pass  # somebody else removed it; that is what we wanted
+            except OSError:
+                return False
+            self._made.pop()
+        return True
+
+
+class Tree:
+    """`cellblock-<instance>` below our own group in each hierarchy."""
+
+    version = 1
+
+    def __init__(self, instance: str, table: mounts.Table) -> None:
+        self._directories = {name: f"{table.v1[name]}/cellblock-{instance}" for name in CONTROLLERS}
+        for path in self.paths():
+            mounts.destroy(path, mounts.PATIENCE_S)
+        Group("", self._directories)
+
+    def __repr__(self) -> str:
+        return f"<cgroup v1 tree {self._directories['memory']}>"
+
+    def paths(self) -> list[str]:
+        return list(dict.fromkeys(self._directories.values()))
+
+    def make(self, name: str) -> Group:
+        return Group(name, {key: f"{directory}/{name}" for key, directory in self._directories.items()})

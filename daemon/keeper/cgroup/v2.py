@@ -1,0 +1,131 @@
+"""cgroup v2: one hierarchy (Documentation/admin-guide/cgroup-v2.rst of the kernel)."""
+
+import contextlib
+import errno
+import os
+
+from daemon.sandbox.model import Limits
+
+from . import mounts
+
+CONTROLLERS = ("memory", "pids", "cpu")
+PERIOD_US = 1_000_000
+LEAF = "cellblock-daemon"
+
+
+class Group:
+    """One directory with cpu, memory and pids enabled."""
+
+    def __init__(self, name: str, directory: str) -> None:
+        self.name = name
+        self._directory = directory
+        os.mkdir(directory, 0o755)
+
+    def __repr__(self) -> str:
+        return f"<cgroup v2 {self.name}>"
+
+    def _path(self, file: str) -> str:
+        return f"{self._directory}/{file}"
+
+    def join_descriptors(self) -> list[int]:
+        return [os.open(self._path("cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)]
+
+    def set_limits(self, limits: Limits) -> None:
+        mounts.write_text(self._path("memory.max"), limits.memory_bytes)
+        if os.path.exists(self._path("memory.swap.max")):
+            mounts.write_text(self._path("memory.swap.max"), 0)
+        mounts.write_text(self._path("memory.oom.group"), 1)
+        mounts.write_text(self._path("pids.max"), limits.processes + 1)  # init is not counted
+        quota = "max" if limits.cpu_share_ms is None else str(limits.cpu_share_ms * PERIOD_US // 1000)
+        mounts.write_text(self._path("cpu.max"), f"{quota} {PERIOD_US}")
+
+    def watch_memory(self) -> int | None:
+        return None  # memory.oom.group: the kernel kills the whole group itself
+
+    def lift_cpu_quota(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            mounts.write_text(self._path("cpu.max"), f"max {PERIOD_US}")
+
+    def kill(self) -> bool:
+        try:
+            mounts.write_text(self._path("cgroup.kill"), 1)  # Linux 5.14
+        except FileNotFoundError:
+            return False
+        return True
+
+    def cpu_ns(self) -> int | None:
+        return mounts.read_keyed(self._path("cpu.stat"))["usage_usec"] * 1000
+
+    def peak_memory_bytes(self) -> int | None:
+        try:
+            return int(mounts.read_text(self._path("memory.peak")))  # Linux 5.19
+        except FileNotFoundError:
+            return None
+
+    def out_of_memory(self) -> mounts.OutOfMemory:
+        own = mounts.read_keyed(self._path("memory.events.local"))
+        return mounts.OutOfMemory(own=own["oom"] > 0, killed=own["oom_kill"] > 0)
+
+    def remove(self) -> bool:
+        try:
+            os.rmdir(self._directory)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+class Tree:
+    """`cellblock-<instance>` below the group that we were given, beside a leaf that holds ourselves.
+
+    A group with processes cannot hand controllers to its children (the "no internal processes" rule), so we move
+    into a leaf first, and so must whoever started us. The root group is exempt.
+    """
+
+    version = 2
+
+    def __init__(self, instance: str, own: str) -> None:
+        given = enter_leaf(own)
+        _enable(given)
+        self._directory = f"{given}/cellblock-{instance}"
+        mounts.destroy(self._directory, mounts.PATIENCE_S)
+        os.mkdir(self._directory, 0o755)
+        _enable(self._directory)
+
+    def __repr__(self) -> str:
+        return f"<cgroup v2 tree {self._directory}>"
+
+    def paths(self) -> list[str]:
+        return [self._directory]
+
+    def make(self, name: str) -> Group:
+        return Group(name, f"{self._directory}/{name}")
+
+
+def enter_leaf(own: str) -> str:
+    """Move this process into a leaf of the group `own` unless it is in one; the group that we were given.
+
+    Raises OSError where systemd runs and has not delegated the group: what is in it is then systemd's.
+    """
+    if os.path.basename(own) == LEAF:
+        return os.path.dirname(own)
+    if not os.path.exists(f"{own}/cgroup.type"):  # absent in the root group
+        return own
+    if os.path.isdir("/run/systemd/system") and not _delegated(own):
+        raise OSError(errno.EPERM, f"{own} is not delegated to us")
+    os.makedirs(f"{own}/{LEAF}", 0o755, exist_ok=True)
+    mounts.write_text(f"{own}/{LEAF}/cgroup.procs", os.getpid())
+    return own
+
+
+def _delegated(directory: str) -> bool:
+    """systemd marks what it hands over (its document CGROUP_DELEGATION)."""
+    try:
+        return os.getxattr(directory, "trusted.delegate") == b"1"
+    except OSError:
+        return False
+
+
+def _enable(directory: str) -> None:
+    mounts.write_text(f"{directory}/cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))

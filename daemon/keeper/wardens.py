@@ -1,0 +1,201 @@
+"""One nsjail with a warden in it: start, hello, orders to fork, death. Nothing else in cellblock starts nsjail."""
+
+import dataclasses
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+
+from daemon.sandbox import wire
+from daemon.sandbox.model import Limits, Mount, ToolchainPlan
+
+from .cgroup import Group, Tree
+from .loop import Loop, Timer
+from .privileges import die_with_parent
+
+log = logging.getLogger("cellblock.keeper")
+
+START_S = 10.0
+OOM_SCORE = 900  # of wardens and jails: the kernel ends them before the daemon
+PYTHON = "/usr/bin/python3"
+CODE_TARGET = "/cellblock/daemon/warden"
+START = "import runpy, sys; sys.path.insert(0, '/cellblock'); runpy.run_module('daemon.warden', run_name='__main__')"
+WARDEN_LIMITS = Limits(memory_bytes=4 << 30, wall_ns=0, processes=100_000)  # its own group only bounds a leak
+
+Forked = Callable[[int | None, str], None]  # pidfd of the jail's init, or None and the reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WardenSetup:
+    """What every warden of this keeper is started with."""
+
+    nsjail: str
+    config: str  # jail_configs/warden.cfg
+    code: str  # directory of the package daemon.warden
+    mounts: tuple[Mount, ...]
+    links: dict[str, str]
+    filter: bytes
+
+
+class Warden:
+    """Alive from the start of nsjail until its control socket or nsjail ends; `on_state` hears ready and dead."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        tree: Tree,
+        setup: WardenSetup,
+        plan: ToolchainPlan,
+        uid_base: int,
+        on_state: Callable[["Warden"], None],
+    ) -> None:
+        self.plan = plan
+        self.ready = False
+        self.dead: str | None = None
+        self._loop, self._on_state = loop, on_state
+        self._waiting: dict[int, Forked] = {}
+        self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with inner:
+            self.group = tree.make(f"warden-{plan.id}")
+            try:
+                self.group.set_limits(WARDEN_LIMITS)
+                self._process = _start_nsjail(setup, plan, uid_base, inner.fileno(), self.group)
+            except OSError:
+                self._control.close()
+                self.group.remove()
+                raise
+        self._control.setblocking(False)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        loop.watch(self._pidfd, lambda: self._end("nsjail ended"))
+        loop.watch(self._control.fileno(), self._receive)
+        self._timer: Timer = loop.after(START_S, lambda: self._end(f"not ready after {START_S:.0f} s"))
+        self._hello(setup)
+
+    def __repr__(self) -> str:
+        state = "dead" if self.dead else "ready" if self.ready else "starting"
+        return f"<Warden {self.plan.id}: {state}, pid {self._process.pid}>"
+
+    @property
+    def pid(self) -> int:
+        """Of nsjail."""
+        return self._process.pid
+
+    def _hello(self, setup: WardenSetup) -> None:
+        plan = json.dumps(dataclasses.asdict(self.plan)).encode()
+        descriptors = [_memfd("plan", plan), _memfd("filter", setup.filter)]
+        try:
+            self._send({"type": "hello"}, descriptors)
+        finally:
+            wire.close_all(descriptors)
+
+    def fork(self, jail: int, step: str, uid: int, channel: int, joins: list[int], done: Forked) -> None:
+        """Ask for a jail; the warden has its own copies of the descriptors when this returns."""
+        self._waiting[jail] = done
+        self._send({"type": "fork", "jail": jail, "step": step, "uid": uid}, [channel, *joins])
+
+    def _send(self, message: wire.Message, descriptors: list[int]) -> None:
+        try:
+            wire.send(self._control, message, tuple(descriptors))
+        except OSError as error:
+            self._end(f"control socket: {error}")
+
+    def _receive(self) -> None:
+        try:
+            received = wire.receive(self._control)
+        except BlockingIOError:
+            return
+        except (OSError, wire.BadMessage) as error:
+            self._end(f"control socket: {error}")
+            return
+        if received is None:
+            self._end("the warden ended")
+            return
+        message, descriptors = received
+        match message["type"]:
+            case "ready":
+                self._timer.cancel()
+                self.ready = True
+                self._on_state(self)
+            case "forked" if len(descriptors) == 1 and message.get("jail") in self._waiting:
+                self._waiting.pop(message["jail"])(descriptors[0], "")
+                return
+            case "unforked" if message.get("jail") in self._waiting:
+                self._waiting.pop(message["jail"])(None, str(message.get("reason")))
+            case "failed":
+                self._end(f"{message.get('stage')}: {message.get('reason')}")
+            case other:
+                self._end(f"unexpected message {other!r}")
+        wire.close_all(descriptors)
+
+    def _end(self, reason: str) -> None:
+        """Everything of the outer wall goes: closing the control socket ends the warden, and with it every jail."""
+        if self.dead is not None:
+            return
+        self.dead, self.ready = reason, False
+        self._timer.cancel()
+        self._loop.unwatch(self._control.fileno())
+        self._control.close()
+        self._loop.unwatch(self._pidfd)
+        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        for done in list(self._waiting.values()):
+            done(None, f"warden: {reason}")
+        self._waiting.clear()
+        self._on_state(self)
+
+    def close(self) -> None:
+        """End it now, for shutdown or replacement."""
+        self._end("closed")
+
+    def reap(self) -> bool:
+        """True once nsjail is reaped and the group removed; call again until then."""
+        if self._process.poll() is None:
+            return False
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self.group.kill()
+        return self.group.remove()
+
+
+def _memfd(name: str, content: bytes) -> int:
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.write(descriptor, content)
+    return descriptor
+
+
+def _start_nsjail(
+    setup: WardenSetup, plan: ToolchainPlan, uid_base: int, control: int, group: Group
+) -> subprocess.Popen[bytes]:
+    ids = f"0:{uid_base}:65536"
+    argv = [setup.nsjail, "--config", setup.config, "--user", ids, "--group", ids]
+    for mount in setup.mounts:
+        argv += ["--bindmount_ro", f"{mount.source}:{mount.target}"]
+    for target, text in setup.links.items():
+        argv += ["--symlink", f"{text}:{target}"]
+    argv += ["--bindmount_ro", f"{setup.code}:{CODE_TARGET}"]
+    for number, mount in enumerate(plan.mounts):
+        argv += ["--bindmount_ro", f"{mount.source}:/host/{number}"]
+    argv += ["--pass_fd", str(control), "--", PYTHON, "-I", "-S", "-c", START, str(control)]
+    joins = group.join_descriptors()
+
+    def before_exec() -> None:
+        die_with_parent(signal.SIGKILL)
+        for descriptor in joins:
+            os.write(descriptor, b"0")
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(OOM_SCORE))
+
+    try:
+        return subprocess.Popen(
+            argv,
+            pass_fds=[control],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={},
+            preexec_fn=before_exec,
+        )
+    finally:
+        wire.close_all(joins)

@@ -1,0 +1,177 @@
+"""The facts and bounds of one run: Limits, Usage, Outcome, and the Plan that toolchain files become."""
+
+import dataclasses
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+MAX_ARTIFACT_BYTES = 64 << 20
+MAX_PAYLOAD_BYTES = 32 << 10
+
+
+class KilledBy(enum.StrEnum):
+    """Why a run was ended from outside; the kernel's own kills of a program are in the wait status."""
+
+    WALL = "wall"
+    CPU = "cpu"
+    MEMORY = "memory"  # the jail itself hit its limit, told by the counters of its own group
+    OUTPUT = "output"
+    CLIENT = "client"  # whoever asked no longer wants the answer
+    LOST = "lost"  # our failure: init, warden or host went away; the program is not to blame
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one run. `cpu_ns` None: CPU time is not limited. `cpu_share_ms` None: no quota.
+
+    `cpu_share_ms` is CPU milliseconds per period of one second (500 is half a CPU). `processes` counts threads
+    too and does not count the jail's init.
+    """
+
+    memory_bytes: int
+    wall_ns: int
+    processes: int
+    cpu_ns: int | None = None
+    cpu_share_ms: int | None = None
+
+    def within(self, maximum: Self) -> str | None:
+        """The name of the first bound that is not positive or lies above `maximum`, or None."""
+        for field in dataclasses.fields(self):
+            value, most = getattr(self, field.name), getattr(maximum, field.name)
+            if value is None:
+                if most is not None:
+                    return field.name
+            elif (
+                isinstance(value, bool)
+                or not isinstance(value, int)
+                or value <= 0
+                or (most is not None and value > most)
+            ):
+                return field.name
+        return None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Raises TypeError on unknown or missing names."""
+        return cls(**data)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JailSpec:
+    """What a jail is made with and no request can change.
+
+    `scratch_*` bound each tmpfs of the jail (/work, /tmp, /dev/shm); the others are resource limits (getrlimit(2)).
+    """
+
+    stack_bytes: int
+    file_bytes: int
+    files_open: int
+    scratch_bytes: int
+    scratch_inodes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run used. None: the kernel does not tell."""
+
+    wall_ns: int
+    cpu_ns: int | None
+    memory_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened to the process: a fact, not a verdict.
+
+    `wait_status` is wait(2)'s raw status of the program, None where it never reported one. `killed_by` is the
+    keeper's reason, None when the program ended by itself.
+    """
+
+    wait_status: int | None
+    killed_by: KilledBy | None
+    usage: Usage
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mount:
+    """A read-only bind: `source` on the host, `target` in the jail."""
+
+    source: str
+    target: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One command of a toolchain. `argv` may hold placeholders that are filled at go."""
+
+    id: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    source_name: str | None  # where the source is put, below /work
+    takes_artifact: str | None  # the name under which an earlier step's artefact is put, below /work
+    leaves_artifact: str | None  # the file below /work that the step leaves behind
+    takes_args: bool
+    jail: JailSpec
+    default: Limits
+    maximum: Limits
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        fields = dict(data)
+        fields["argv"] = tuple(fields["argv"])
+        fields["jail"] = JailSpec(**fields["jail"])
+        fields["default"] = Limits.from_json(fields["default"])
+        fields["maximum"] = Limits.from_json(fields["maximum"])
+        return cls(**fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolchainPlan:
+    """What keeper and warden must know of one toolchain."""
+
+    id: str
+    mounts: tuple[Mount, ...]
+    links: Mapping[str, str]  # path in the jail -> text of the symbolic link
+    steps: tuple[StepPlan, ...]
+
+    def step(self, step_id: str) -> StepPlan | None:
+        return next((step for step in self.steps if step.id == step_id), None)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(
+            id=data["id"],
+            mounts=tuple(Mount(**mount) for mount in data["mounts"]),
+            links=dict(data["links"]),
+            steps=tuple(StepPlan.from_json(step) for step in data["steps"]),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the keeper takes from configuration."""
+
+    toolchains: tuple[ToolchainPlan, ...]
+    warden_mounts: tuple[Mount, ...]  # the outer root: the warden's own Python
+    warden_links: Mapping[str, str]
+    first_uid: int
+    jails_max: int
+
+    def toolchain(self, toolchain_id: str) -> ToolchainPlan | None:
+        return next((toolchain for toolchain in self.toolchains if toolchain.id == toolchain_id), None)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError, TypeError or KeyError on text that `to_json` did not write."""
+        data = json.loads(text)
+        return cls(
+            toolchains=tuple(ToolchainPlan.from_json(toolchain) for toolchain in data["toolchains"]),
+            warden_mounts=tuple(Mount(**mount) for mount in data["warden_mounts"]),
+            warden_links=dict(data["warden_links"]),
+            first_uid=data["first_uid"],
+            jails_max=data["jails_max"],
+        )

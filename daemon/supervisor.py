@@ -1,0 +1,97 @@
+"""The small root parent of `cellblock serve`: starts the keeper and the HTTP process and starts either again.
+
+Standard library only. It reads one specification from a memfd and nothing from anyone after that; under systemd two
+units do its work.
+"""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from daemon.keeper import instance, privileges
+
+RESTART_S, RESTART_S_MAX = 0.05, 5.0
+STEADY_S = 2.0  # a child that lived this long is started again at once
+STOP_S = 8.0
+SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+
+
+@dataclasses.dataclass(slots=True)
+class Child:
+    """One of the two processes."""
+
+    name: str
+    argv: list[str]
+    descriptors: list[int]
+    ids: tuple[int, int] | None  # uid and gid to become; None stays root
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    due_s: float = 0.0
+    delay_s: float = RESTART_S
+
+    def start(self) -> None:
+        def before_exec() -> None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            if self.ids is not None:
+                privileges.become(*self.ids)
+
+        self.started_s = time.monotonic()
+        self.process = subprocess.Popen(self.argv, pass_fds=self.descriptors, preexec_fn=before_exec, cwd="/")
+
+    def check(self) -> None:
+        """Start when due; note an end and when to start again."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self.due_s:
+                self.start()
+        elif self.process.poll() is not None:
+            steady = now - self.started_s > STEADY_S
+            self.delay_s = RESTART_S if steady else min(2 * self.delay_s, RESTART_S_MAX)
+            self.due_s = now + self.delay_s
+            print(
+                f"supervisor: the {self.name} ended with {self.process.returncode}; starting it again", file=sys.stderr
+            )
+            self.process = None
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL for one that does not end."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def main(specification: dict[str, Any]) -> int:
+    """Until SIGTERM or SIGINT: then the HTTP process ends first, the keeper next, and nothing is left."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    name = specification["instance"]
+    http = Child("HTTP process", specification["http"], specification["http_fds"], tuple(specification["ids"]))
+    keeper = Child("keeper", specification["keeper"], specification["keeper_fds"], None)
+    children = (keeper, http)
+    while True:
+        for child in children:
+            child.check()
+        due = [child.due_s for child in children if child.process is None]
+        wait_s = max(0.0, min(due) - time.monotonic()) if due else STEADY_S
+        received = signal.sigtimedwait(SIGNALS, wait_s)
+        if received is not None and received.si_signo != signal.SIGCHLD:
+            break
+    http.stop()
+    keeper.stop()
+    stuck = instance.clean_up(name)
+    for path in stuck:
+        print(f"supervisor: cannot remove {path}", file=sys.stderr)
+    return 1 if stuck else 0
+
+
+if __name__ == "__main__":
+    with open(int(sys.argv[1])) as file:
+        sys.exit(main(json.load(file)))

@@ -1,0 +1,129 @@
+"""Turns toolchain files and the deployment's limits into the plan that keeper and warden work by."""
+
+import dataclasses
+import pathlib
+
+from daemon.sandbox.model import JailSpec, Limits, Mount, Plan, StepPlan, ToolchainPlan
+
+from .registry import BadToolchain, Registry
+from .schema import ROOT_PLACEHOLDER, VERSION_STEP, StepEntry, StepLimits, Toolchain, fill_static
+
+MB = 1 << 20
+COMPILE_MEMORY_MB = 1024
+COMPILE_WALL_S = 20.0
+COMPILE_OUTPUT_BYTES = MB
+VERSION_LIMITS = StepLimits(memory_mb=256, wall_s=10.0, processes=64, cpu_share_ms=0)
+UNCHECKED = "-unchecked"  # the same step without the type check, where the toolchain has one
+PYTHON_ROOT = "python"  # below the toolchain root: the warden's own Python
+LINKS = {"/bin": "usr/bin", "/sbin": "usr/sbin", "/lib": "usr/lib", "/lib64": "usr/lib64"}
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8", "TZ": "UTC"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunLimits:
+    """The deployment's bounds of a run: what it gets unasked, and the most that it may ask for."""
+
+    default: Limits
+    maximum: Limits
+    output_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where things are on this host."""
+
+    toolchain_root: pathlib.Path
+    first_uid: int
+    jails_max: int
+    run: RunLimits
+
+
+def build(registry: Registry, deployment: Deployment) -> Plan:
+    """Raises BadToolchain when a mount's source does not exist."""
+    return Plan(
+        toolchains=tuple(_toolchain(toolchain, deployment) for toolchain in registry),
+        warden_mounts=(Mount(str(deployment.toolchain_root / PYTHON_ROOT / "usr"), "/usr"),),
+        warden_links=dict(LINKS),
+        first_uid=deployment.first_uid,
+        jails_max=deployment.jails_max,
+    )
+
+
+def _toolchain(toolchain: Toolchain, deployment: Deployment) -> ToolchainPlan:
+    mounts = []
+    for entry in toolchain.mounts:
+        source = entry.source.replace(ROOT_PLACEHOLDER, str(deployment.toolchain_root), 1)
+        if not pathlib.Path(source).exists():
+            raise BadToolchain(f"{toolchain.id}.toml: mounts: {source} does not exist; run ./bootstrap or correct it")
+        mounts.append(Mount(source, entry.target))
+    version = StepEntry(id=VERSION_STEP, argv=toolchain.version, limits=VERSION_LIMITS)
+    steps = [_step(toolchain, version, deployment, None, source=False)]
+    before: str | None = None
+    for number, step in enumerate(toolchain.steps):
+        steps.append(_step(toolchain, step, deployment, before, source=number == 0))
+        if step.argv_unchecked is not None:
+            unchecked = step.model_copy(update={"id": step.id + UNCHECKED, "argv": step.argv_unchecked})
+            steps.append(_step(toolchain, unchecked, deployment, before, source=number == 0))
+        before = step.artifact
+    targets = {mount.target for mount in mounts}
+    links = {path: text for path, text in {**LINKS, **toolchain.links}.items() if path not in targets}
+    return ToolchainPlan(toolchain.id, tuple(mounts), links, tuple(steps))
+
+
+def _step(
+    toolchain: Toolchain, entry: StepEntry, deployment: Deployment, takes: str | None, *, source: bool
+) -> StepPlan:
+    is_run = entry is toolchain.steps[-1]
+    values = {"source": toolchain.source, "artifact": entry.artifact or takes or ""}
+    default, maximum = run_limits(toolchain, deployment.run) if is_run else (own_limits(entry.limits),) * 2
+    limits = entry.limits
+    return StepPlan(
+        id=entry.id,
+        argv=tuple(fill_static(argument, values) for argument in entry.argv),
+        environment={**ENVIRONMENT, **toolchain.environment},
+        source_name=toolchain.source if source else None,
+        takes_artifact=takes,
+        leaves_artifact=entry.artifact,
+        takes_args=is_run,
+        jail=JailSpec(
+            stack_bytes=limits.stack_mb * MB, file_bytes=limits.file_mb * MB, files_open=limits.files_open,
+            scratch_bytes=limits.scratch_mb * MB, scratch_inodes=limits.scratch_inodes,
+        ),
+        default=default,
+        maximum=maximum,
+    )  # fmt: skip
+
+
+def own_limits(limits: StepLimits) -> Limits:
+    """A step that is not the run has its file's limits, and no request can raise them."""
+    return Limits(
+        memory_bytes=(limits.memory_mb or COMPILE_MEMORY_MB) * MB,
+        wall_ns=int((limits.wall_s or COMPILE_WALL_S) * 1e9),
+        processes=limits.processes or 64,
+        cpu_share_ms=limits.cpu_share_ms or None,
+    )
+
+
+def run_limits(toolchain: Toolchain, run: RunLimits) -> tuple[Limits, Limits]:
+    """Default and maximum of the run step: the deployment's, where the toolchain's file does not say otherwise."""
+    own = toolchain.steps[-1].limits
+    share_ms = run.default.cpu_share_ms if own.cpu_share_ms is None else own.cpu_share_ms or None
+    default = dataclasses.replace(
+        run.default,
+        memory_bytes=run.default.memory_bytes if own.memory_mb is None else own.memory_mb * MB,
+        wall_ns=run.default.wall_ns if own.wall_s is None else int(own.wall_s * 1e9),
+        processes=max(run.default.processes, own.processes or 0),
+        cpu_share_ms=share_ms,
+    )
+    maximum = dataclasses.replace(
+        run.maximum,
+        memory_bytes=max(run.maximum.memory_bytes, default.memory_bytes),
+        wall_ns=max(run.maximum.wall_ns, default.wall_ns),
+        processes=max(run.maximum.processes, default.processes),
+        cpu_share_ms=share_ms,
+    )
+    return default, maximum
+
+
+def compile_output_bytes(entry: StepEntry) -> int:
+    return entry.limits.output_bytes or COMPILE_OUTPUT_BYTES

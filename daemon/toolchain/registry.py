@@ -1,0 +1,110 @@
+"""Loads toolchain files from folders and finds a toolchain by id, alias or file extension."""
+
+import difflib
+import pathlib
+import tomllib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pydantic
+
+from .schema import Toolchain
+
+
+class BadToolchain(Exception):
+    """A toolchain file is wrong; the text is `file: key: what is wrong; hint`."""
+
+
+class UnknownLanguage(Exception):
+    """No toolchain has this id, alias or extension."""
+
+
+class Registry:
+    """The enabled toolchains in the order of their ids."""
+
+    def __init__(self, toolchains: Iterable[Toolchain]) -> None:
+        self._by_id = {toolchain.id: toolchain for toolchain in sorted(toolchains, key=lambda toolchain: toolchain.id)}
+        self._by_name: dict[str, Toolchain] = {}
+        self._by_extension: dict[str, Toolchain] = {}
+        for toolchain in self._by_id.values():
+            for name in toolchain.names:
+                self._claim(self._by_name, name.lower(), toolchain, "aliases")
+            for extension in toolchain.extensions:
+                self._claim(self._by_extension, extension.lower().lstrip("."), toolchain, "extensions")
+
+    @staticmethod
+    def _claim(table: dict[str, Toolchain], name: str, toolchain: Toolchain, key: str) -> None:
+        owner = table.setdefault(name, toolchain)
+        if owner is not toolchain:
+            raise BadToolchain(f"{toolchain.id}.toml: {key}: {name!r} already belongs to {owner.id}")
+
+    def __iter__(self) -> Iterator[Toolchain]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def ids(self) -> list[str]:
+        return list(self._by_id)
+
+    def find(self, name: str) -> Toolchain:
+        """By id or alias, whatever the case. Raises UnknownLanguage."""
+        try:
+            return self._by_name[name.lower()]
+        except KeyError:
+            raise UnknownLanguage(f"Unsupported language: {name}. Supported: {', '.join(self.ids())}") from None
+
+    def find_by_file(self, path: str) -> Toolchain:
+        """By the extension of a file name. Raises UnknownLanguage."""
+        extension = pathlib.PurePath(path).suffix.lower().lstrip(".")
+        try:
+            return self._by_extension[extension]
+        except KeyError:
+            known = ", ".join(f".{name}" for name in sorted(self._by_extension))
+            raise UnknownLanguage(f"No language for the extension {extension!r} of {path}. Known: {known}") from None
+
+
+def load(folders: Iterable[pathlib.Path], enabled: Iterable[str] | None = None) -> Registry:
+    """Every *.toml of the folders that exist; a later folder replaces a file of the same name. Raises BadToolchain."""
+    files = {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.toml"))}
+    if enabled is not None:
+        wanted = list(enabled)
+        for name in wanted:
+            if name not in files:
+                raise BadToolchain(f"no toolchain file for the enabled language {name!r}; there are {', '.join(files)}")
+        files = {name: files[name] for name in wanted}
+    if not files:
+        raise BadToolchain("no toolchain files found")
+    return Registry(read(path) for path in files.values())
+
+
+def read(path: pathlib.Path) -> Toolchain:
+    """Raises BadToolchain."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadToolchain(f"{path}: {error}") from error
+    if "id" in data:
+        raise BadToolchain(f"{path}: id: the file's name is the id; remove the key")
+    try:
+        return Toolchain.model_validate({"id": path.stem, **data})
+    except pydantic.ValidationError as error:
+        raise BadToolchain("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "file"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(problem["loc"][-1]), _all_keys(), n=1)
+        message = "unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+    return f"{key}: {message}"
+
+
+def _all_keys() -> set[str]:
+    from . import schema
+
+    models = [
+        value for value in vars(schema).values() if isinstance(value, type) and issubclass(value, pydantic.BaseModel)
+    ]
+    return {name for model in models for name in model.model_fields}

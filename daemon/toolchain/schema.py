@@ -1,0 +1,143 @@
+"""What a toolchain file may say. Unknown keys and misspelt placeholders are errors that name file, key and hint."""
+
+import difflib
+import string
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
+
+import pydantic
+
+RUN_PLACEHOLDERS = ("memory_mb", "stack_mb", "processes")  # known at go
+STATIC_PLACEHOLDERS = ("source", "artifact")  # known when the file is loaded
+ROOT_PLACEHOLDER = "{root}"  # in mounts: the toolchain root that ./bootstrap builds
+
+FileName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+Absolute = Annotated[str, pydantic.StringConstraints(pattern=r"^/[^\x00:]*$")]
+
+
+class _Model(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class MountEntry(_Model):
+    """A read-only directory or file: `source` on the host (may begin with {root}), `target` in the jail."""
+
+    source: str
+    target: Absolute
+
+    @pydantic.field_validator("source")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not value.startswith(("/", ROOT_PLACEHOLDER + "/")) or ":" in value:
+            raise ValueError("must be an absolute path or begin with {root}/, without ':'")
+        return value
+
+
+class StepLimits(_Model):
+    """Limits of one step; None leaves the deployment's default for runs. `cpu_share_ms` 0 means no quota."""
+
+    memory_mb: int | None = pydantic.Field(default=None, gt=0)
+    wall_s: float | None = pydantic.Field(default=None, gt=0)
+    processes: int | None = pydantic.Field(default=None, gt=0)
+    cpu_share_ms: int | None = pydantic.Field(default=None, ge=0)
+    output_bytes: int | None = pydantic.Field(default=None, gt=0)
+    scratch_mb: int = pydantic.Field(default=64, gt=0)
+    scratch_inodes: int = pydantic.Field(default=8192, gt=0)
+    stack_mb: int = pydantic.Field(default=64, gt=0)
+    file_mb: int = pydantic.Field(default=64, gt=0)
+    files_open: int = pydantic.Field(default=256, gt=8)
+
+
+class StepEntry(_Model):
+    """One command. The first step takes the source; a step after one that leaves an artefact takes that artefact."""
+
+    id: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+    argv: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
+    artifact: FileName | None = None
+    checks: bool = False
+    argv_unchecked: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
+    limits: StepLimits = StepLimits()
+
+
+class Forbidden(_Model):
+    """A construct that is refused before the program runs: token sequences, and the reason a person is told.
+
+    Tokens are separated by blanks; `...` stands for any tokens up to the end of the statement.
+    """
+
+    tokens: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
+    reason: str
+
+
+class SelfTest(_Model):
+    """A program and the exact output that proves the toolchain works."""
+
+    code: str
+    output: str
+
+
+class Toolchain(_Model):
+    """One language."""
+
+    id: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9+#_-]{0,31}$")]
+    title: str
+    aliases: tuple[str, ...] = pydantic.Field(default=(), strict=False)
+    extensions: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
+    source: FileName
+    lexer: str | None = None
+    version: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
+    mounts: tuple[MountEntry, ...] = pydantic.Field(min_length=1, strict=False)
+    links: dict[Absolute, str] = {}
+    environment: dict[str, str] = {}
+    steps: tuple[StepEntry, ...] = pydantic.Field(min_length=1, strict=False)
+    forbidden: tuple[Forbidden, ...] = pydantic.Field(default=(), strict=False)
+    self_test: SelfTest
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [step.id for step in self.steps]
+        if len(set(names)) != len(names) or VERSION_STEP in names:
+            raise ValueError(f"steps: ids must differ from each other and from {VERSION_STEP!r}")
+        if self.steps[-1].artifact is not None:
+            raise ValueError(f"steps: the last step, {names[-1]!r}, runs the program and leaves no artifact")
+        for before in self.steps[:-1]:
+            if before.artifact is None:
+                raise ValueError(f"steps: {before.id!r} is not the last step and must name the artifact it leaves")
+        for step in self.steps:
+            for argument in step.argv + (step.argv_unchecked or ()):
+                check_placeholders(argument, STATIC_PLACEHOLDERS + RUN_PLACEHOLDERS)
+        return self
+
+    @property
+    def compiles(self) -> bool:
+        return len(self.steps) > 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.id, *self.aliases)
+
+
+VERSION_STEP = "version"
+Mode = Literal["block", "report", "off"]
+
+
+def check_placeholders(text: str, known: Iterable[str]) -> None:
+    """Raises ValueError with a hint when `text` holds a placeholder that is not `known`."""
+    known = tuple(known)
+    for _, name, _, _ in string.Formatter().parse(text):
+        if name is not None and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {{{close[0]}}}?" if close else "known are " + ", ".join(f"{{{k}}}" for k in known)
+            raise ValueError(f"unknown placeholder {{{name}}} in {text!r}: {hint}")
+
+
+def fill_static(text: str, values: dict[str, str]) -> str:
+    """Fill what is known now and leave the placeholders of go as they are, braces escaped for the second filling."""
+    filled = []
+    for literal, name, _, _ in string.Formatter().parse(text):
+        filled.append(literal.replace("{", "{{").replace("}", "}}"))
+        if name in values:
+            filled.append(values[name].replace("{", "{{").replace("}", "}}"))
+        elif name is not None:
+            filled.append(f"{{{name}}}")
+    return "".join(filled)

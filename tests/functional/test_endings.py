@@ -1,0 +1,64 @@
+"""Each way a program can end is reported exactly."""
+
+import pytest
+
+from tests.server import Server
+
+
+def test_exit_status_zero_is_success(cellblock: Server) -> None:
+    answer = cellblock.execute("python", "print('hi')")
+    assert answer["output"] == answer["stdout"] == "hi\n"
+    assert answer["success"] is True
+    assert answer["error"] is None
+    assert (answer["reason"], answer["exit_code"], answer["signal"]) == ("exited", 0, None)
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("code", [1, 2, 3, 124, 125, 126, 127, 128, 137, 139, 255])
+def test_every_exit_code_is_the_programs_own(cellblock: Server, code: int) -> None:
+    """exit(137) is not a kill and exit(255) is not an internal error."""
+    answer = cellblock.execute("python", f"import sys; sys.exit({code})")
+    assert (answer["reason"], answer["exit_code"], answer["signal"]) == ("exited", code, None)
+    assert answer["error"] == f"Exited with code {code}"
+    assert answer["success"] is False
+
+
+@pytest.mark.parametrize(
+    "name", ["SIGSEGV", "SIGKILL", "SIGTERM", "SIGALRM", "SIGPIPE", "SIGXFSZ", "SIGXCPU", "SIGFPE"]
+)
+def test_signals_are_named(cellblock: Server, name: str) -> None:
+    code = f"import os, signal\nsignal.signal(signal.{name}, signal.SIG_DFL) if '{name}' != 'SIGKILL' else 0\n"
+    answer = cellblock.execute("python", code + f"os.kill(os.getpid(), signal.{name})")
+    assert (answer["reason"], answer["signal"], answer["exit_code"]) == ("signal", name, None)
+    assert answer["error"].endswith(f"({name})")
+
+
+def test_abort_is_sigabrt_with_what_the_program_said(cellblock: Server) -> None:
+    answer = cellblock.execute("python", "import os, sys\nprint('last words', file=sys.stderr, flush=True)\nos.abort()")
+    assert answer["signal"] == "SIGABRT"
+    assert answer["error"] == "last words\nKilled by signal 6 (SIGABRT)"
+
+
+def test_output_before_a_failure_is_kept(cellblock: Server) -> None:
+    answer = cellblock.execute("python", "print('before')\n1/0")
+    assert answer["output"] == "before\n"
+    assert answer["exit_code"] == 1
+    assert answer["error"] == answer["stderr"]
+    assert "ZeroDivisionError: division by zero" in answer["error"]
+
+
+def test_a_grandchild_that_keeps_stdout_open_does_not_delay_the_answer(cellblock: Server) -> None:
+    code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(30)\nprint('main is done')"
+    answer = cellblock.execute("python", code)
+    assert answer["output"] == "main is done\n"
+    assert answer["wall_time"] < 5
+
+
+def test_a_program_that_ignores_its_input_is_fine(cellblock: Server) -> None:
+    answer = cellblock.execute("python", "print('no thanks')", stdin="x" * 300_000)
+    assert (answer["output"], answer["success"]) == ("no thanks\n", True)
+
+
+def test_closed_stdout_is_not_our_problem(cellblock: Server) -> None:
+    answer = cellblock.execute("python", "import os\nos.close(1)\nos.close(2)\nos._exit(7)")
+    assert (answer["output"], answer["exit_code"]) == ("", 7)

@@ -1,0 +1,125 @@
+"""Each limit ends a program at its bound, with its own reason, and nothing else does."""
+
+import os
+
+import pytest
+
+from tests.server import Server
+
+SLACK_S = float(os.environ.get("CELLBLOCK_TEST_SLACK_S", "0.1"))  # a killed program's answer may be this late
+HOG = "kept = []\nwhile True: kept.append(bytearray(1 << 20))"
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("code", ["while True: pass", "import time\ntime.sleep(60)"], ids=["busy", "asleep"])
+def test_wall_time_ends_a_program(cellblock: Server, code: str) -> None:
+    answer = cellblock.execute("python", code, timeout=1)
+    assert (answer["reason"], answer["error"]) == ("time_limit", "Execution timed out after 1 second")
+    assert 1 <= answer["wall_time"] < 1 + SLACK_S
+
+
+def test_ignoring_sigterm_does_not_help(cellblock: Server) -> None:
+    code = "import signal\nfor n in range(1, 32):\n    if n not in (9, 19): signal.signal(n, signal.SIG_IGN)\nwhile True: pass"
+    answer = cellblock.execute("python", code, timeout=0.5)
+    assert answer["reason"] == "time_limit"
+    assert answer["wall_time"] < 0.5 + SLACK_S
+
+
+def test_stopping_oneself_is_a_time_limit(cellblock: Server) -> None:
+    answer = cellblock.execute("python", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", timeout=0.5)
+    assert answer["reason"] == "time_limit"
+
+
+@pytest.mark.vm
+def test_cpu_time_ends_a_program_and_counts_its_children(cellblock: Server) -> None:
+    code = "import os\nif os.fork() == 0:\n    while True: pass\nos.wait()"
+    answer = cellblock.execute("python", code, cpu_time_limit=0.3, timeout=20)
+    assert (answer["reason"], answer["error"]) == ("cpu_limit", "CPU time limit of 0.3 seconds exceeded")
+    assert 0.3 <= answer["cpu_time"] < 0.3 + SLACK_S
+
+
+@pytest.mark.vm
+def test_half_a_cpu_is_what_a_busy_program_gets(cellblock: Server) -> None:
+    answer = cellblock.execute("python", "while True: pass", timeout=4)
+    assert answer["cpu_time"] <= 0.5 * 5 + 0.25  # a quota per period of one second, of which five are touched
+
+
+@pytest.mark.vm
+def test_memory_ends_a_program(cellblock: Server) -> None:
+    answer = cellblock.execute("python", HOG)
+    assert (answer["reason"], answer["error"]) == ("memory_limit", "Memory limit of 128 MB exceeded")
+    assert answer["memory_bytes"] is None or 120 << 20 <= answer["memory_bytes"] <= 128 << 20
+
+
+@pytest.mark.vm
+def test_a_child_that_runs_out_of_memory_is_the_whole_jails_end(cellblock: Server) -> None:
+    code = f"import os, time\nif os.fork() == 0:\n    exec({HOG!r})\nos.wait()\ntime.sleep(5)\nprint('main lives on')"
+    answer = cellblock.execute("python", code)
+    assert answer["reason"] == "memory_limit"
+    assert answer["output"] == ""
+
+
+@pytest.mark.vm
+def test_ten_processes_together_have_one_memory_limit(cellblock: Server) -> None:
+    code = (
+        "import os, time\nfor _ in range(10):\n    if os.fork() == 0:\n        kept = bytearray(b'x') * (30 << 20)\n"
+        "        time.sleep(5)\nfor _ in range(10): os.wait()"
+    )
+    assert cellblock.execute("python", code)["reason"] == "memory_limit"
+
+
+def test_a_request_may_lower_its_memory(cellblock: Server) -> None:
+    answer = cellblock.execute("python", HOG, memory_limit_mb=32)
+    assert answer["error"] == "Memory limit of 32 MB exceeded"
+
+
+@pytest.mark.vm
+def test_tmpfs_is_charged_to_the_program(cellblock: Server) -> None:
+    code = (
+        "for name in ('/work/a', '/tmp/b', '/dev/shm/c'):\n"
+        "    with open(name, 'wb') as file:\n        for _ in range(60): file.write(bytes(1 << 20))\n"
+        "print('wrote 180 MB')"
+    )
+    assert cellblock.execute("python", code)["reason"] == "memory_limit"
+
+
+def test_reserving_much_memory_is_not_using_it(cellblock: Server) -> None:
+    code = "import mmap\nm = mmap.mmap(-1, 100 << 30, mmap.MAP_PRIVATE | 0x4000, 0)\nprint('reserved')"
+    assert cellblock.execute("python", code)["output"] == "reserved\n"
+
+
+@pytest.mark.vm
+def test_output_is_cut_at_exactly_its_limit(cellblock: Server) -> None:
+    answer = cellblock.execute("python", "while True: print('x' * 99)")
+    assert (answer["reason"], answer["error"]) == ("output_limit", "Output limit of 1 MB exceeded")
+    assert len(answer["stdout"]) + len(answer["stderr"]) == 1 << 20
+    assert answer["truncated"] is True
+
+
+@pytest.mark.parametrize(("extra", "reason"), [(0, "exited"), (1, "output_limit")])
+def test_the_last_allowed_byte_is_fine_and_the_next_is_not(cellblock: Server, extra: int, reason: str) -> None:
+    code = f"import sys\nsys.stdout.write('o' * {1 << 19})\nsys.stdout.flush()\nsys.stderr.write('e' * {(1 << 19) + extra})"
+    assert cellblock.execute("python", code)["reason"] == reason
+
+
+@pytest.mark.vm
+def test_a_fork_bomb_stops_at_the_process_limit(cellblock: Server) -> None:
+    code = "import os, signal\nmade = 0\nwhile True:\n    try: pid = os.fork()\n    except OSError: break\n    if pid == 0: signal.pause()\n    made += 1\nprint(made)"
+    assert cellblock.execute("python", code)["output"] == "63\n"  # with main itself: 64
+
+
+@pytest.mark.vm
+def test_a_fork_bomb_that_never_gives_up_is_a_time_limit(cellblock: Server) -> None:
+    code = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+    answer = cellblock.execute("python", code, timeout=1)
+    assert answer["reason"] == "time_limit"
+
+
+def test_a_sparse_terabyte_is_refused(cellblock: Server) -> None:
+    code = "try:\n    open('/tmp/big', 'wb').truncate(1 << 40)\nexcept OSError as error:\n    print(error.errno)"
+    assert cellblock.execute("python", code)["output"] == "27\n"  # EFBIG
+
+
+def test_a_million_empty_files_end_at_the_inode_limit(cellblock: Server) -> None:
+    code = "try:\n    for n in range(10**6): open(f'/tmp/{n}', 'w').close()\nexcept OSError as error:\n    print(error.errno, n < 10**4)"
+    assert cellblock.execute("python", code)["output"] == "28 True\n"  # ENOSPC

@@ -1,0 +1,172 @@
+"""A real `cellblock serve` under test: start it, post to it over its socket, find its processes, stop it."""
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from typing import Any
+
+import psutil
+
+PREFIX = pathlib.Path(os.environ.get("CELLBLOCK_PREFIX", "/var/lib/cellblock"))
+COMMAND = str(pathlib.Path(sys.executable).parent / "cellblock")
+START_S = float(os.environ.get("CELLBLOCK_TEST_START_S", "30"))
+_numbers = itertools.count(1)
+
+
+def until(condition: Any, seconds: float, what: str = "") -> None:
+    """Wait for something that nobody signals. Fails when it does not come true in time."""
+    tick = threading.Event()
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
+        tick.wait(0.01)
+
+
+class Answer:
+    """Status, headers and decoded body of one response."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.text = response.read().decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Server:
+    """`with Server(setting=value) as server`: an instance of its own on a free port, ended by SIGTERM."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.instance = f"test-{os.getpid()}-{next(_numbers)}"
+        self.environment = {
+            **os.environ,
+            "CELLBLOCK_INSTANCE": self.instance,
+            **{f"CELLBLOCK_{name.upper()}": _as_text(value) for name, value in settings.items()},
+        }
+        self.port = 0
+        self.log = ""
+
+    def __enter__(self) -> "Server":
+        with contextlib.ExitStack() as stack:
+            errors = stack.enter_context(tempfile.TemporaryFile())
+            self.errors = errors
+            self.process = subprocess.Popen(
+                [COMMAND, "serve", "--port", "0"],
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            stack.callback(self.stop)
+            assert self.process.stdout is not None
+            first = self.process.stdout.readline()
+            found = re.search(r"http://127\.0\.0\.1:(\d+)", first)
+            assert found is not None, f"no address in {first!r}; {self.error_text()}"
+            self.port = int(found[1])
+            stack.pop_all()
+        try:
+            self.wait_healthy()
+        except AssertionError:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        self.log = self.error_text()
+        self.errors.close()
+
+    def error_text(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read().decode()
+
+    def wait_healthy(self, seconds: float = START_S) -> None:
+        until(lambda: self.is_healthy(), seconds, "healthy")
+
+    def is_healthy(self) -> bool:
+        try:
+            return self.request("GET", "/health").status == 200
+        except OSError:
+            return False
+
+    # -- requests
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = 90,
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        try:
+            connection.request(method, path, body, headers or {})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def post(self, fields: Any, **headers: str) -> Answer:
+        body = json.dumps(fields).encode()
+        return self.request("POST", "/execute", body, {"Content-Type": "application/json", **headers})
+
+    def execute(self, language: str, code: str, **fields: Any) -> dict[str, Any]:
+        """The body of a 200."""
+        answer = self.post({"language": language, "code": code, **fields})
+        assert answer.status == 200, answer.text
+        result: dict[str, Any] = answer.json
+        return result
+
+    # -- processes
+
+    def processes(self, module: str) -> list[psutil.Process]:
+        """Descendants of the supervisor by what their command line says: daemon.keeper, http, nsjail, daemon.warden."""
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if module in process.cmdline() or pathlib.PurePath(process.cmdline()[0]).name == module:
+                    found.append(process)
+        return found
+
+    @property
+    def keeper(self) -> psutil.Process:
+        (process,) = self.processes("daemon.keeper")
+        return process
+
+    @property
+    def http(self) -> psutil.Process:
+        (process,) = self.processes("http")
+        return process
+
+    def nsjails(self) -> list[psutil.Process]:
+        return self.processes("nsjail")
+
+    def wardens(self) -> list[psutil.Process]:
+        return [child for nsjail in self.nsjails() for child in nsjail.children()]
+
+    def groups(self) -> list[pathlib.Path]:
+        """The top groups of this instance."""
+        return [pathlib.Path(path) for path in json.loads(self._record().read_text())]
+
+    def _record(self) -> pathlib.Path:
+        return pathlib.Path(f"/run/cellblock/{self.instance}/groups.json")
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list | tuple) else str(value)
