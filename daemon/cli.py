@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from daemon import app, settings
+from daemon import app, doctor, settings
 from daemon.judge.submission import Reason, Report, Submission
 from daemon.keeper.instance import Busy
 from daemon.sandbox.client import SandboxUnavailable
@@ -120,6 +120,22 @@ def _facts(report: Report) -> dict[str, Any]:
     return {
         key: value.decode("utf-8", "replace") if isinstance(value, bytes) else value for key, value in facts.items()
     }
+
+
+@main.command("doctor")
+def examine_host() -> None:
+    """Check whether this host can hold cellblock's promises; exit status 1 if it cannot."""
+    colours = {doctor.Grade.OK: "green", doctor.Grade.WARN: "yellow", doctor.Grade.FAIL: "red"}
+    failed = False
+    with _our_errors():
+        app.into_delegated_group()
+        for finding in doctor.examine(settings.load()):
+            failed = failed or finding.grade is doctor.Grade.FAIL
+            grade = click.style(f"{finding.grade:4}", fg=colours[finding.grade])
+            click.echo(f"{grade}  {finding.name:12} {finding.fact}")
+            if finding.hint:
+                click.echo(f"{'':19} hint: {finding.hint}")
+    sys.exit(1 if failed else 0)
 
 
 @contextlib.contextmanager

@@ -60,18 +60,10 @@ class Unavailable(Exception):
 def open_tree(instance: str) -> Tree:
     """Make the subtree of an instance below the group that this process is in. Raises Unavailable."""
     table = mounts.read()
-    missing_v1 = [name for name in v1.CONTROLLERS if name not in table.v1]
     try:
-        if not missing_v1:
-            return v1.Tree(instance, table)
-        if table.v2 is not None and set(v2.CONTROLLERS) <= mounts.controllers_of(table.v2):
-            return v2.Tree(instance, table.v2)
+        return v1.Tree(instance, table) if _is_v1(table) else v2.Tree(instance, str(table.v2))
     except OSError as error:
         raise Unavailable(f"cgroup: {error}; {mounts.HINT}") from error
-    raise Unavailable(
-        f"cgroup: no memory, pids and cpu controllers: neither v1 (missing {', '.join(missing_v1)}) nor v2 "
-        f"({table.v2 or 'not mounted'}); {mounts.HINT}"
-    )
 
 
 def enter_leaf() -> None:
@@ -80,11 +72,19 @@ def enter_leaf() -> None:
     Raises Unavailable.
     """
     table = mounts.read()
-    if table.v2 is not None and set(v2.CONTROLLERS) <= mounts.controllers_of(table.v2):
-        try:
-            v2.enter_leaf(table.v2)
-        except OSError as error:
-            raise Unavailable(f"cgroup: {error}; {mounts.HINT}") from error
+    try:
+        if not _is_v1(table):
+            v2.enter_leaf(str(table.v2))
+    except OSError as error:
+        raise Unavailable(f"cgroup: {error}; {mounts.HINT}") from error
+
+
+def _is_v1(table: mounts.Table) -> bool:
+    """v1 where all that we need of it is mounted, else v2. Raises Unavailable when there is neither."""
+    missing = [name for name in v1.CONTROLLERS if name not in table.v1]
+    if missing and table.v2 is None:
+        raise Unavailable(f"cgroup: v2 is not mounted, and v1 lacks {', '.join(missing)}; {mounts.HINT}")
+    return not missing
 
 
 def sweep(paths: list[str]) -> list[str]:

@@ -67,10 +67,6 @@ def _visible(mounted: tuple[str, str] | None, path: str) -> str | None:
     return None
 
 
-def controllers_of(directory: str) -> set[str]:
-    return set(read_text(f"{directory}/cgroup.controllers").split())
-
-
 def read_text(path: str) -> str:
     """Without the layers of open(): this is what a run's end consists of."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

