@@ -1,4 +1,4 @@
-"""`cellblock doctor`: can this host hold cellblock's promises? Every check is a fact, a grade and, if it is bad, a hint."""
+"""`cellblock doctor`: can this host hold cellblock's promises? Each check is a fact, a grade and, if bad, a hint."""
 
 import asyncio
 import dataclasses
@@ -103,20 +103,19 @@ def _proc(_: Settings) -> Finding:
 
 
 def _groups(_: Settings) -> Finding:
-    table = mounts.read()
     try:
         tree = cgroup.open_tree(f"doctor-{os.getpid()}")
     except cgroup.Unavailable as error:
         return Finding(Grade.FAIL, "cgroup", str(error), mounts.HINT)
     cgroup.sweep(tree.paths())
-    where = table.v2 if tree.version == 2 else table.v1["memory"]
+    where = os.path.dirname(tree.paths()[0])
     return Finding(Grade.OK, "cgroup", f"v{tree.version}, memory, pids and cpu, below {where}")
 
 
 def _swap(_: Settings) -> Finding:
     lines = pathlib.Path("/proc/swaps").read_text().splitlines()[1:]
     if lines and mounts.read().v1:
-        return Finding(Grade.WARN, "swap", f"{len(lines)} areas", "with cgroup v1, swapped memory blurs a run's figures")
+        return Finding(Grade.WARN, "swap", f"{len(lines)} areas", "with cgroup v1, swap blurs a run's figures")
     return Finding(Grade.OK, "swap", f"{len(lines)} areas; jails do not use them" if lines else "none")
 
 
@@ -132,7 +131,8 @@ def _nsjail(settings: Settings) -> Finding:
     path = app.nsjail_path(settings)
     if not os.access(path, os.X_OK):
         return Finding(Grade.FAIL, "nsjail", f"no executable {path}", "./bootstrap install, or set CELLBLOCK_NSJAIL")
-    return Finding(Grade.OK, "nsjail", f"{app.NSJAIL_VERSION}, {path}")
+    version = app.facts()["nsjail"]
+    return Finding(Grade.OK, "nsjail", f"{version}, {path}")
 
 
 def _seccomp(settings: Settings) -> Finding:

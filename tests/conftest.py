@@ -12,6 +12,7 @@ from tests import posture, server
 def cellblock() -> collections.abc.Iterator[server.Server]:
     """One server for the whole session, with default settings."""
     with server.Server() as running:
+        running.post({"language": "python", "code": "import socket"})  # starts the validation's worker process
         yield running
 
 

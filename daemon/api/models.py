@@ -4,6 +4,16 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+
+def _is_unicode(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a lone surrogate at {error.start} is not text") from None
+    return text
+
+
+Text = Annotated[str, pydantic.AfterValidator(_is_unicode)]
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
@@ -14,11 +24,11 @@ class _Strict(pydantic.BaseModel):
 class ExecuteRequest(_Strict):
     """POST /execute. A caller may lower a limit, never raise it above the configured maximum."""
 
-    code: str
-    language: str
+    code: Text
+    language: Text
     timeout: Positive | None = pydantic.Field(None, description="seconds of wall time; null is the default")
-    stdin: str = ""
-    args: list[str] = []
+    stdin: Text = ""
+    args: list[Text] = []
     memory_limit_mb: Annotated[int, pydantic.Field(gt=0)] | None = None
     cpu_time_limit: Positive | None = pydantic.Field(None, description="seconds of CPU time, children included")
     check: bool = True

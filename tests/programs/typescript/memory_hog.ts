@@ -1,0 +1,3 @@
+const kept: string[] = [];
+let i = 0;
+while (true) kept.push("x".repeat(10) + i++);
