@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from daemon import app, doctor, settings
+from daemon.api import answers
 from daemon.judge.submission import Reason, Report, Submission
 from daemon.keeper.instance import Busy
 from daemon.sandbox.client import SandboxUnavailable
@@ -56,7 +56,7 @@ def http(listen: int, keeper: pathlib.Path, parent: int | None) -> None:
 @click.option("--stdin", "stdin", type=click.File("rb"), help="File for the program's standard input ('-' is yours).")
 @click.option("--language", help="Toolchain id or alias. Default: by the file's extension.")
 @click.option("--timeout", type=float, help="Seconds of wall time for the program.")
-@click.option("--json", "as_json", is_flag=True, help="Print all facts as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer of POST /execute.")
 def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | None, as_json: bool) -> None:
     """Run FILE in a jail, without a server.
 
@@ -69,7 +69,7 @@ def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | N
         submission = _submission(configured, file, stdin.read() if stdin else b"", language, timeout)
         report = asyncio.run(_run_alone(configured, submission))
     if as_json:
-        click.echo(json.dumps(_facts(report)))
+        click.echo(answers.to_json(answers.of_report(submission.toolchain, report, None, None)))
     else:
         sys.stdout.buffer.write(report.stdout)
         sys.stdout.buffer.flush()
@@ -113,13 +113,6 @@ def exit_status(report: Report) -> int:
             return EXIT_COMPILE_ERROR
         case Reason.MEMORY_LIMIT | Reason.OUTPUT_LIMIT | Reason.CPU_LIMIT:
             return EXIT_LIMIT
-
-
-def _facts(report: Report) -> dict[str, Any]:
-    facts = dataclasses.asdict(report)
-    return {
-        key: value.decode("utf-8", "replace") if isinstance(value, bytes) else value for key, value in facts.items()
-    }
 
 
 @main.command("doctor")

@@ -57,3 +57,12 @@ def jail_processes() -> list[str]:
 
 def jail_groups(server: Server) -> list[str]:
     return [str(path) for group in server.groups() for path in group.glob("jail-*")]
+
+
+def instance_groups(instance: str) -> list[pathlib.Path]:
+    """Every group of an instance, wherever it is below the cgroup mounts."""
+    return list(pathlib.Path("/sys/fs/cgroup").rglob(f"cellblock-{instance}"))
+
+
+def run_directories() -> list[pathlib.Path]:
+    return list(pathlib.Path("/run/cellblock").glob("*"))

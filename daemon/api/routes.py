@@ -3,15 +3,14 @@
 import dataclasses
 import importlib.metadata
 import json
-import uuid
 from typing import Any
 
 from aiohttp import web
 
 from daemon.judge.constructs import Constructs, Finding
-from daemon.judge.executor import Executor, signal_name
+from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
-from daemon.judge.submission import Report, Submission
+from daemon.judge.submission import Submission
 from daemon.sandbox.client import Client
 from daemon.sandbox.model import MAX_PAYLOAD_BYTES, Limits
 from daemon.settings import Settings
@@ -19,8 +18,8 @@ from daemon.toolchain.plan import run_limits
 from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain
 
-from . import body, cors, problems
-from .models import ExecuteRequest, ExecuteResponse, ForbiddenConstruct, Language
+from . import answers, body, cors, problems
+from .models import ExecuteRequest, Language
 from .problems import ApiProblem, FieldError
 from .queue import Queue
 
@@ -73,8 +72,8 @@ class Routes:
             report = await parts.executor.execute(submission)
         if report.success:
             parts.self_tests.succeeded(toolchain)
-        answer = self._answer(toolchain, report, finding)
-        return web.Response(text=answer, content_type="application/json")
+        answer = answers.of_report(toolchain, report, parts.self_tests.proofs[toolchain.id].version, finding)
+        return web.Response(text=answers.to_json(answer), content_type="application/json")
 
     def _submission(self, toolchain: Toolchain, wanted: ExecuteRequest) -> Submission:
         """Raises ApiProblem on anything that is out of range."""
@@ -115,32 +114,6 @@ class Routes:
             )
             raise ApiProblem(400, "dangerous_operation", detail, (FieldError("code", detail),))
         return finding
-
-    def _answer(self, toolchain: Toolchain, report: Report, finding: Finding | None) -> str:
-        stdout = report.stdout.decode("utf-8", "replace")
-        warnings = None if finding is None else [ForbiddenConstruct(**dataclasses.asdict(finding))]
-        answer = ExecuteResponse(
-            output=stdout,
-            error=report.error,
-            execution_time=(report.compile_ns + report.wall_ns) / 1e9,
-            success=report.success,
-            stdout=stdout,
-            stderr=report.stderr.decode("utf-8", "replace"),
-            exit_code=report.exit_code,
-            signal=None if report.signal is None else signal_name(report.signal),
-            reason=report.reason.value,
-            cpu_time=None if report.cpu_ns is None else report.cpu_ns / 1e9,
-            wall_time=report.wall_ns / 1e9,
-            compile_time=report.compile_ns / 1e9,
-            memory_bytes=report.memory_bytes,
-            truncated=report.truncated,
-            cached=False,
-            language=toolchain.id,
-            version=self._parts.self_tests.proofs[toolchain.id].version,
-            request_id=uuid.uuid4().hex,
-            warnings=warnings,
-        )
-        return answer.model_dump_json(exclude={"warnings"} if warnings is None else None)
 
     async def health(self, _: web.Request) -> web.Response:
         parts = self._parts

@@ -20,6 +20,7 @@ from .model import KilledBy, Limits, Outcome, Usage
 log = logging.getLogger("cellblock.sandbox")
 
 RECONNECT_S = 0.05
+ACQUIRE_S = 10.0
 READ_BYTES = 64 << 10
 
 
@@ -229,8 +230,7 @@ class Client:
         Cancelling kills the run.
         """
         async with self._registered(order.output_bytes) as (number, run):
-            self._send({"type": "acquire", "run": number, "toolchain": order.toolchain, "step": order.step})
-            pipes = await asyncio.shield(run.acquired)
+            pipes = await self._acquire(number, run, order)
             with contextlib.ExitStack() as stack:
                 run.pipes_taken = True
                 self._drain(number, run, pipes[1:], stack)
@@ -246,6 +246,17 @@ class Client:
             raise SandboxUnavailable("lost", f"{order.toolchain}/{order.step}: the jail went away")
         stdout, stderr = (b"".join(chunks) for chunks in run.output)
         return Finished(outcome, stdout, stderr, run.over, artifact)
+
+    async def _acquire(self, number: int, run: _Run, order: Order) -> list[int]:
+        """stdin, stdout and stderr of a parked jail. A keeper that has not said hello is not one."""
+        if not self.facts:
+            raise SandboxUnavailable("keeper", "not connected")
+        self._send({"type": "acquire", "run": number, "toolchain": order.toolchain, "step": order.step})
+        try:
+            async with asyncio.timeout(ACQUIRE_S):
+                return await asyncio.shield(run.acquired)
+        except TimeoutError:
+            raise SandboxUnavailable("keeper", f"no jail within {ACQUIRE_S:.0f} s") from None
 
     @contextlib.asynccontextmanager
     async def _registered(self, output_bytes: int) -> AsyncIterator[tuple[int, _Run]]:

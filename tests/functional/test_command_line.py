@@ -1,0 +1,98 @@
+"""`cellblock run` and `cellblock doctor` as a person at a shell meets them."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from tests import posture
+from tests.server import COMMAND
+
+
+def cellblock(*arguments: object, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        input=stdin,
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture
+def write(tmp_path: pathlib.Path):  # type: ignore[no-untyped-def]
+    def write(name: str, text: str) -> pathlib.Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_run_prints_what_the_program_prints_and_exits_as_it_does(write) -> None:  # type: ignore[no-untyped-def]
+    done = cellblock("run", write("a.py", "import sys\nprint('out')\nprint('err', file=sys.stderr)\nsys.exit(7)"))
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "arguments", "status", "said"),
+    [
+        ("a.py", "while True: pass", ["--timeout", "0.3"], 124, "Execution timed out after 0.3 seconds"),
+        ("a.py", "x = [bytearray(1 << 20) for _ in range(999)]", [], 137, "Memory limit of 128 MB exceeded"),
+        ("a.py", "import os; os.abort()", [], 128 + 6, "Killed by signal 6 (SIGABRT)"),
+        ("a.rs", "fn main() { wrong }", [], 65, "error[E0425]: cannot find value `wrong`"),
+        ("a.cob", "", [], 125, "No language for the extension 'cob'"),
+        ("a.py", "", ["--language", "cobol"], 125, "Unsupported language: cobol"),
+        ("a.py", "", ["--timeout", "999"], 125, "at most 60 seconds"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 30 else None,
+)  # fmt: skip
+def test_run_tells_a_bad_end_by_its_exit_status(write, name, code, arguments, status, said) -> None:  # type: ignore[no-untyped-def]
+    done = cellblock("run", write(name, code), *arguments)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr
+    assert "\x1b" not in done.stderr  # no colour in a pipe
+
+
+def test_run_takes_input_and_gives_json(write) -> None:  # type: ignore[no-untyped-def]
+    program, data = write("a.py", "print(input()[::-1])"), write("in.txt", "desserts")
+    facts = json.loads(cellblock("run", program, "--stdin", data, "--json").stdout)
+    assert (facts["stdout"], facts["reason"], facts["success"]) == ("stressed\n", "exited", True)
+    assert cellblock("run", program, "--stdin", "-", stdin=b"live").stdout == "evil\n"
+
+
+def test_run_leaves_nothing_behind(write) -> None:  # type: ignore[no-untyped-def]
+    cellblock("run", write("a.py", "import os\nos.fork()\nwhile True: pass"), "--timeout", "0.2")
+    assert not posture.jail_processes()
+    assert not [path for path in posture.run_directories() if path.name.startswith("run-")]
+    assert not list(pathlib.Path("/sys/fs/cgroup").rglob("cellblock-run-*"))
+
+
+def test_doctor_is_content_here() -> None:
+    done = cellblock("doctor")
+    assert done.returncode == 0, done.stdout
+    for name in ("kernel", "cgroup", "nsjail", "seccomp", "python", "typescript", "rust"):
+        assert f"ok    {name}" in done.stdout
+    assert "fail" not in done.stdout
+
+
+def test_doctor_tells_what_is_wrong_with_a_hint() -> None:
+    done = cellblock("doctor", CELLBLOCK_NSJAIL="/nonexistent")
+    assert done.returncode == 1
+    assert "fail  nsjail       no executable /nonexistent\n                    hint: ./bootstrap install" in done.stdout
+
+
+def test_a_wrong_setting_is_named() -> None:
+    done = cellblock("serve", CELLBLOCK_MEMORY_MB="lots")
+    assert done.returncode == 125
+    assert "memory_mb: Input should be a valid integer" in done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["run"], ["doctor"]], ids=str)
+def test_help_tells_what_each_command_does(command: list[str]) -> None:
+    done = cellblock(*command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: cellblock")

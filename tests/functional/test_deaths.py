@@ -1,0 +1,133 @@
+"""What each death leads to: real SIGKILLs in the middle of runs."""
+
+import concurrent.futures
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from tests import posture
+from tests.server import START_S, Answer, Server, until
+
+BACK_S = 2.0 if START_S <= 30 else START_S
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing() -> None:
+    """The servers of this file die; their posture is demanded below."""
+
+
+def post_slowly(server: Server) -> Answer | None:
+    """None where the connection was closed without an answer."""
+    try:
+        return server.post({"language": "python", "code": "import time; time.sleep(1); print('slept')"})
+    except OSError:
+        return None
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("victim", ["keeper", "warden", "nsjail", "http"])
+def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
+    """Every request is answered or its connection closed, nothing goes on running, and service is back in 2 s."""
+    with Server(languages=["python"], runs_at_once=16) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(post_slowly, server) for _ in range(8)]
+        until(lambda: len(posture.jail_processes()) >= 2, START_S, "runs in flight")
+        processes = {
+            "keeper": lambda: server.keeper,
+            "warden": lambda: server.wardens()[0],
+            "nsjail": lambda: server.nsjails()[0],
+            "http": lambda: server.http,
+        }
+        processes[victim]().send_signal(signal.SIGKILL)
+        killed_at = time.monotonic()
+        until(lambda: answers(server), BACK_S, "a program runs again")
+        assert time.monotonic() - killed_at < BACK_S
+        for future in futures:
+            answer = future.result(timeout=60)
+            assert answer is None or answer.status in (200, 503), answer.text
+            assert answer is None or answer.status != 200 or answer.json["output"] == "slept\n", answer.text
+        until(lambda: not posture.jail_processes(), BACK_S, "nothing goes on running")
+        until(lambda: not posture.jail_groups(server), BACK_S, "no group is left")
+        assert len(server.nsjails()) == 1
+    assert_nothing_left(server)
+
+
+def answers(server: Server) -> bool:
+    try:
+        answer = server.post({"language": "python", "code": "print('back')"})
+    except OSError:
+        return False
+    return answer.status == 200 and answer.json["output"] == "back\n"
+
+
+@pytest.mark.vm
+def test_a_program_that_cleared_its_death_signal_dies_with_nsjail() -> None:
+    with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        code = "import ctypes, time\nctypes.CDLL(None).prctl(1, 0)\ntime.sleep(60)"
+        pool.submit(lambda: server.post({"language": "python", "code": code, "timeout": 60}))
+        until(lambda: len(posture.jail_processes()) >= 2, START_S)
+        server.nsjails()[0].kill()
+        until(lambda: not any("python" in line for line in posture.jail_processes()), BACK_S)
+        server.stop()
+    assert_nothing_left(server)
+
+
+@pytest.mark.vm
+def test_the_next_keeper_sweeps_what_a_killed_supervisor_left() -> None:
+    """SIGKILL to the supervisor takes keeper and HTTP process with it; a new start with that name finds its place."""
+    server = Server(languages=["python"])
+    server.__enter__()
+    groups = server.groups()
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    server.process.wait()
+    _, alive = psutil.wait_procs(children, timeout=BACK_S + 2)
+    assert not alive
+    again = Server(languages=["python"])
+    again.environment["CELLBLOCK_INSTANCE"] = again.instance = server.instance
+    with again:
+        assert answers(again)
+    assert not any(group.exists() for group in groups)
+    assert_nothing_left(again)
+
+
+@pytest.mark.vm
+def test_sigterm_ends_a_run_and_leaves_nothing() -> None:
+    with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(post_slowly, server)
+        until(lambda: len(posture.jail_processes()) >= 2, START_S)
+        server.stop()
+        assert server.process.returncode == 0
+    assert_nothing_left(server)
+
+
+def test_two_instances_run_beside_each_other() -> None:
+    """A second server, and `cellblock run`, sweep only their own."""
+    with Server(languages=["python"]) as one, Server(languages=["python"]) as two:
+        assert set(one.groups()).isdisjoint(two.groups())
+        assert answers(one) and answers(two)
+    assert_nothing_left(one)
+    assert_nothing_left(two)
+
+
+def test_a_second_server_of_the_same_name_is_refused() -> None:
+    with Server(languages=["python"]) as server:
+        done = subprocess.run(
+            ["cellblock", "serve", "--port", "0"],
+            env=server.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 125
+        assert "is running" in done.stderr
+        assert answers(server)
+
+
+def assert_nothing_left(server: Server) -> None:
+    assert not posture.jail_processes()
+    assert not list(posture.instance_groups(server.instance))
+    assert server.instance not in "".join(map(str, posture.run_directories()))

@@ -1,0 +1,84 @@
+"""Where a promise cannot be held, a run is refused with 503 and a reason; it never runs without its limits."""
+
+import contextlib
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from tests.server import COMMAND, START_S, Server, until
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "jail_configs"
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing() -> None:
+    """These servers cannot run a canary."""
+
+
+def refuses(server: Server) -> None:
+    answer = server.post({"language": "python", "code": "print('must not run')"})
+    assert (answer.status, answer.json["code"]) == (503, "sandbox_unavailable"), answer.text
+    assert int(answer.headers["Retry-After"]) >= 1
+    health = server.request("GET", "/health")
+    assert health.status == 503
+    assert health.json["problems"]["python"]
+
+
+@pytest.mark.vm
+def test_without_nsjail_nothing_runs() -> None:
+    with Server(healthy=False, nsjail="/nonexistent/nsjail", languages=["python"]) as server:
+        refuses(server)
+        assert "cannot start nsjail" in server.error_text()
+
+
+def test_without_a_seccomp_policy_nothing_runs(tmp_path: pathlib.Path) -> None:
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    policy = tmp_path / "configs" / "inner.toml"
+    policy.write_text(policy.read_text().replace('"memfd_create"', '"memfd_creat"'))
+    with Server(healthy=False, configs=tmp_path / "configs", languages=["python"]) as server:
+        refuses(server)
+        assert "memfd_creat" in server.error_text()
+
+
+@pytest.mark.vm
+def test_a_jail_whose_group_cannot_be_made_is_refused_and_the_next_one_is_not() -> None:
+    """The names of the next jails' groups are taken by somebody else."""
+    with Server(languages=["python"]) as server, contextlib.ExitStack() as stack:
+        for number in range(1, 300):
+            with contextlib.suppress(FileExistsError):
+                taken = server.groups()[-1] / f"jail-{number}"
+                taken.mkdir()
+                stack.callback(taken.rmdir)
+        answer = server.post({"language": "python", "code": "print('must not run')"})
+        assert (answer.status, answer.json["code"]) == (503, "sandbox_unavailable")
+        assert "jail-" in server.error_text()
+        stack.close()
+        until(lambda: server.execute("python", "print(1)")["output"] == "1\n", START_S)
+
+
+def test_a_toolchain_that_is_not_installed_stops_the_start_with_its_name() -> None:
+    server = Server(prefix="/nonexistent")
+    done = subprocess.run(
+        [COMMAND, "serve", "--port", "0"], env=server.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 125
+    assert "/nonexistent/toolchains/python/usr does not exist; run ./bootstrap" in done.stderr
+
+
+def test_a_user_that_does_not_exist_stops_the_start() -> None:
+    server = Server(user="nobody-of-this-name")
+    done = subprocess.run(
+        [COMMAND, "serve", "--port", "0"], env=server.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 125
+    assert "nobody-of-this-name" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told(cellblock: Server) -> None:
+    server = Server()
+    command = [COMMAND, "serve", "--port", str(cellblock.port)]
+    done = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert f"cannot listen on 127.0.0.1:{cellblock.port}" in done.stderr
