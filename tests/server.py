@@ -155,7 +155,8 @@ class Server:
         found = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if module in process.cmdline() or pathlib.PurePath(process.cmdline()[0]).name == module:
+                command = process.cmdline()
+                if module in command or pathlib.PurePath(*command[:1]).name == module:
                     found.append(process)
         return found
 

@@ -97,7 +97,7 @@ def _pieces(lexer: str, code: str) -> Iterator[tuple[int, str]]:
 
     line = 1
     literal, literal_line = "", 0
-    for kind, text in pygments.lexers.get_lexer_by_name(lexer, stripnl=False, ensurenl=False).get_tokens(code):
+    for kind, text in pygments.lexers.get_lexer_by_name(lexer, stripnl=False).get_tokens(code):
         if kind in string:
             literal_line = literal_line or line
             literal += text

@@ -18,6 +18,7 @@ from . import image, linux
 WORK = "/work"
 GO_BYTES = 64 << 10
 COPY_BYTES = 1 << 20
+CANNOT_EXECUTE = 126  # as a shell tells it (POSIX, 2.8.2)
 
 
 class _Failed(Exception):
@@ -140,7 +141,11 @@ def _become_program(gate: socket.socket, inner_ends: tuple[int, int, int], step:
     try:
         os.execve(argv[0], argv, step["environment"])
     except OSError as error:
-        gate.send(json.dumps([error.errno, f"{argv[0]}: {error.strerror}"]).encode())
+        reason = f"{argv[0]}: {error.strerror}"
+        if argv[0].startswith(WORK + "/"):  # what the submission's own build left is no program: its own failure
+            os.write(2, f"{reason}\n".encode())
+            os._exit(CANNOT_EXECUTE)
+        gate.send(json.dumps([error.errno, reason]).encode())
     os._exit(127)
 
 

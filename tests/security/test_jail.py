@@ -1,0 +1,269 @@
+"""What a program sees, has and can do, probed by programs, and looked at from the host."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+
+import pytest
+
+from tests import posture
+from tests.server import START_S, Server, until
+
+
+def facts(cellblock: Server, code: str) -> object:
+    """What a Python program prints as JSON."""
+    answer = cellblock.execute("python", "import json, os, sys\n" + code)
+    assert answer["error"] is None, answer["error"]
+    return json.loads(answer["output"])
+
+
+@pytest.mark.vm
+def test_the_root_directory_is_minimal(cellblock: Server) -> None:
+    """No host /etc, /home, /root or /var; nothing of /sys."""
+    assert facts(cellblock, "print(json.dumps(sorted(os.listdir('/'))))") == [
+        "bin", "dev", "lib", "lib64", "proc", "sbin", "tmp", "usr", "work",
+    ]  # fmt: skip
+    assert facts(cellblock, "print(json.dumps(sorted(os.listdir('/dev'))))") == [
+        "fd", "full", "null", "random", "shm", "stderr", "stdin", "stdout", "urandom", "zero",
+    ]  # fmt: skip
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("language", ["python", "typescript", "rust"])
+def test_every_mount_is_read_only_or_the_jails_own(cellblock: Server, language: str) -> None:
+    read = {
+        "python": "print(open('/proc/self/mountinfo').read())",
+        "typescript": "console.log(require('fs').readFileSync('/proc/self/mountinfo', 'utf8'));",
+        "rust": 'fn main() { println!("{}", std::fs::read_to_string("/proc/self/mountinfo").unwrap()); }',
+    }[language]
+    for line in cellblock.execute(language, read)["output"].split("\n"):
+        if not line:
+            continue
+        front, back = line.split(" - ")
+        path, options = front.split()[4], set(front.split()[5].split(","))
+        kind = back.split()[0]
+        assert "nosuid" in options, line
+        assert "nodev" in options or path in {f"/dev/{n}" for n in ("null", "zero", "full", "random", "urandom")}, line
+        assert "ro" in options or (kind == "tmpfs" and path in ("/work", "/tmp", "/dev/shm")), line
+
+
+@pytest.mark.vm
+def test_a_program_has_no_capability_and_cannot_gain_one(cellblock: Server) -> None:
+    status = cellblock.execute("python", "print(open('/proc/self/status').read())")["output"]
+    values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(values[name], 16) == 0, name
+    assert values["NoNewPrivs"] == "1"
+    assert values["Seccomp"] == "2"
+    assert values["Groups"].strip() == ""
+    assert (values["Pid"], values["PPid"]) == ("2", "1")
+
+
+def test_only_the_three_standard_descriptors_are_open(cellblock: Server) -> None:
+    code = "found = []\nfor n in range(1024):\n    try: os.fstat(n); found.append(n)\n    except OSError: pass\nprint(json.dumps(found))"
+    assert facts(cellblock, code) == [0, 1, 2]
+
+
+def test_the_environment_is_the_toolchains_alone(cellblock: Server) -> None:
+    assert facts(cellblock, "print(json.dumps(dict(os.environ)))") == {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/work",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
+
+
+@pytest.mark.vm
+def test_proc_shows_only_the_jails_own_processes(cellblock: Server) -> None:
+    names = facts(cellblock, "print(json.dumps(sorted(os.listdir('/proc'))))")
+    assert names == ["1", "2", "self", "thread-self"]
+    for path in ("/proc/sys/kernel/hostname", "/proc/kallsyms", "/proc/1/mem", "/proc/1/environ", "/proc/1/fd/3"):
+        code = f"try:\n    open({path!r}).read()\n    print(1)\nexcept OSError as error:\n    print(0)"
+        assert facts(cellblock, code) == 0, path
+    code = "try:\n    open('/proc/self/oom_score_adj', 'w').write('-1000')\n    print(1)\nexcept OSError:\n    print(0)"
+    assert facts(cellblock, code) == 0
+
+
+@pytest.mark.vm
+def test_there_is_no_network(cellblock: Server) -> None:
+    code = """
+import ctypes
+socket = __import__('sock' + 'et')
+found = {}
+for family, address in ((socket.AF_INET, ('127.0.0.1', %d)), (socket.AF_INET, ('169.254.169.254', 80)), (socket.AF_INET, ('8.8.8.8', 53)), (socket.AF_INET6, ('::1', %d))):
+    s = socket.socket(family)
+    s.settimeout(2)
+    try: s.connect(address); found[str(address)] = 'connected'
+    except OSError as error: found[str(address)] = error.errno
+for family in (16, 17, 38, 40, 2 | 1 << 32):
+    number = ctypes.CDLL(None, use_errno=True).syscall(41, ctypes.c_long(family), 2, 0)
+    found[family] = 'opened' if number >= 0 and family < 1 << 32 else 'no'
+print(json.dumps(found))
+"""
+    found = facts(cellblock, code % (cellblock.port, cellblock.port))
+    assert isinstance(found, dict)
+    assert all(value in (101, 99, "no") for value in found.values()), found  # ENETUNREACH, EADDRNOTAVAIL
+
+
+FORBIDDEN = {
+    # name: (x86-64 number, arguments); each must fail, and with an errno that a runtime takes for "unsupported"
+    "clone3": (435, ()), "unshare user": (272, (0x10000000,)), "unshare mount": (272, (0x20000,)), "setns": (308, (0, 0)),
+    "mount": (165, (0, 0, 0, 0, 0)), "umount2": (166, (0, 0)), "pivot_root": (155, (0, 0)), "chroot": (161, (0,)),
+    "open_tree": (428, (-100, 0, 0)), "move_mount": (429, ()), "fsopen": (430, (0, 0)), "fsmount": (432, ()),
+    "mount_setattr": (442, ()), "bpf": (321, (0, 0, 0)), "perf_event_open": (298, ()), "userfaultfd": (323, (0,)),
+    "io_uring_setup": (425, (8, 0)), "io_uring_enter": (426, ()), "keyctl": (250, (0,)), "add_key": (248, ()),
+    "request_key": (249, ()), "ptrace": (101, (0, 0, 0, 0)), "process_vm_readv": (310, ()), "process_vm_writev": (311, ()),
+    "pidfd_getfd": (438, ()), "kcmp": (312, ()), "splice": (275, ()), "tee": (276, ()), "vmsplice": (278, ()),
+    "inotify_init1": (294, (0,)), "fanotify_init": (300, (0, 0)), "flock": (73, (0, 0)), "mincore": (27, (0, 0, 0)),
+    "name_to_handle_at": (303, ()), "open_by_handle_at": (304, ()), "mknod": (133, ()), "mknodat": (259, ()),
+    "setxattr": (188, ()), "getxattr": (191, ()), "shmget": (29, (0, 4096, 0o1600)), "semget": (64, (0, 1, 0o1600)),
+    "msgget": (68, (0, 0o1600)), "mq_open": (240, ()), "kexec_load": (246, ()), "init_module": (175, ()),
+    "reboot": (169, ()), "swapon": (167, ()), "acct": (163, (0,)), "sethostname": (170, ()), "settimeofday": (164, ()),
+    "iopl": (172, (3,)), "personality": (135, (0x40000,)), "sched_setaffinity": (203, ()), "sched_setscheduler": (144, ()),
+    "landlock": (444, ()), "seccomp": (317, ()), "setuid 0": (105, (0,)), "memfd_secret": (447, (0,)), "quotactl": (179, ()),
+    "move_pages": (279, ()), "migrate_pages": (256, ()), "lookup_dcookie": (212, ()), "syslog": (103, (3, 0, 0)),
+}  # fmt: skip
+
+
+@pytest.mark.vm
+def test_doors_that_must_be_shut_are_shut(cellblock: Server) -> None:
+    code = f"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+found = {{}}
+for name, (number, arguments) in {FORBIDDEN!r}.items():
+    result = libc.syscall(number, *(ctypes.c_long(a) for a in arguments))
+    found[name] = 0 if result >= 0 else ctypes.get_errno()
+print(json.dumps(found))
+"""
+    found = facts(cellblock, code)
+    assert isinstance(found, dict)
+    wrong = {name: errno for name, errno in found.items() if errno not in (38, 1)}  # ENOSYS, EPERM
+    assert not wrong
+
+
+def test_arguments_that_must_be_refused_are(cellblock: Server) -> None:
+    code = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*a):
+    result = libc.syscall(*(ctypes.c_long(x) for x in a))
+    return 0 if result >= 0 else ctypes.get_errno()
+print(json.dumps({
+    'TIOCSTI': call(16, 0, 0x5412, 0), 'TIOCSTI high': call(16, 0, 0x5412 | 1 << 32, 0), 'TIOCLINUX': call(16, 0, 0x541C, 0),
+    'PR_SET_DUMPABLE': call(157, 4, 0), 'PR_SET_PDEATHSIG': call(157, 1, 0), 'PR_SET_MM': call(157, 35, 0),
+    'other limits': call(302, 1, 7, 0, 0), 'own limits': call(302, 0, 7, 0, 0),
+    'new user namespace': call(56, 0x10000000 | 17, 0, 0, 0, 0), 'AF_ALG': call(41, 38, 5, 0), 'AF_VSOCK': call(41, 40, 1, 0),
+    'x32 getpid': call(39 | 0x40000000),
+}))
+"""
+    assert facts(cellblock, code) == {
+        "TIOCSTI": 25, "TIOCSTI high": 25, "TIOCLINUX": 25, "PR_SET_DUMPABLE": 1, "PR_SET_PDEATHSIG": 1, "PR_SET_MM": 1,
+        "other limits": 1, "own limits": 0, "new user namespace": 1, "AF_ALG": 97, "AF_VSOCK": 97, "x32 getpid": 38,
+    }  # fmt: skip
+
+
+def test_init_cannot_be_killed_or_traced_and_hears_nothing(cellblock: Server) -> None:
+    code = """
+import signal
+results = []
+for number in (9, 15, 19):
+    try: os.kill(1, number); results.append('sent')
+    except OSError as error: results.append(error.errno)
+print('{"type":"status","status":0}')
+for n in range(3, 64):
+    try: os.write(n, b'{"type":"status","status":0}'); results.append(n)
+    except OSError: pass
+open('/work/out.json', 'w').write(json.dumps(results))
+print(json.dumps(results), file=sys.stderr)
+sys.exit(9)
+"""
+    answer = cellblock.execute("python", "import json, os, sys\n" + code)
+    assert answer["exit_code"] == 9
+    assert json.loads(answer["stderr"]) in ([1, 1, 1], ["sent"] * 3)
+
+
+@pytest.mark.vm
+def test_live_jails_have_host_uids_of_their_own(cellblock: Server) -> None:
+    """Read from the host's /proc: neither 0, nor the daemon's, nor each other's; in namespaces of their own."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(cellblock.execute, "python", "import time; time.sleep(3)") for _ in range(2)]
+        until(lambda: len(uids()) >= 2, START_S, "two jails")
+        live = uids()
+        daemon_uids = {
+            cellblock.http.uids().real,
+            cellblock.keeper.uids().real,
+            *(w.uids().real for w in cellblock.wardens()),
+        }
+        assert not live.keys() & (daemon_uids | {0})
+        for namespace in ("pid", "mnt", "ipc", "uts", "net", "cgroup"):
+            own = {os.readlink(f"/proc/{pid}/ns/{namespace}") for pid in live.values()}
+            assert len(own) == len(live), namespace
+            assert os.readlink(f"/proc/self/ns/{namespace}") not in own
+        for future in futures:
+            future.result()
+
+
+def uids() -> dict[int, int]:
+    """Host uid of each live jail -> pid of one of its processes."""
+    found = {}
+    for line in posture.jail_processes():
+        pid = line.split()[0]
+        try:
+            found[pathlib.Path("/proc", pid).stat().st_uid or _real_uid(pid)] = int(pid)
+        except OSError:
+            continue
+    return found
+
+
+def _real_uid(pid: str) -> int:
+    """Of a process that is not dumpable: its /proc directory belongs to root."""
+    status = pathlib.Path("/proc", pid, "status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1])
+
+
+@pytest.mark.vm
+def test_nothing_of_a_run_is_seen_by_the_next(cellblock: Server) -> None:
+    plant = "for d in ('/tmp', '/dev/shm', '/work'):\n    open(d + '/left', 'w').write('secret')"
+    cellblock.execute("python", plant)
+    look = "print(json.dumps([d for d in ('/tmp', '/dev/shm', '/work', '/usr/tmp') for n in (os.listdir(d) if os.path.isdir(d) else []) if n != 'main.py']))"
+    assert facts(cellblock, look) == []
+
+
+@pytest.mark.vm
+def test_the_http_process_has_no_power(cellblock: Server) -> None:
+    status = pathlib.Path(f"/proc/{cellblock.http.pid}/status").read_text()
+    values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(values[name], 16) == 0, name
+    assert "0" not in values["Uid"].split()
+    assert values["NoNewPrivs"] == "1"
+    for descriptor in pathlib.Path(f"/proc/{cellblock.http.pid}/fd").iterdir():
+        assert "cgroup" not in os.readlink(descriptor)
+
+
+@pytest.mark.vm
+def test_the_keeper_keeps_three_capabilities(cellblock: Server) -> None:
+    status = pathlib.Path(f"/proc/{cellblock.keeper.pid}/status").read_text()
+    values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    kill, setgid, setuid = 1 << 5, 1 << 6, 1 << 7
+    assert int(values["CapEff"], 16) == int(values["CapBnd"], 16) == kill | setgid | setuid
+
+
+def test_the_compiler_sees_only_its_jail(cellblock: Server) -> None:
+    for path in ("/etc/passwd", "/etc/shadow", "/root/.bashrc", "/var/lib/cellblock/venv/pyvenv.cfg"):
+        answer = cellblock.execute("rust", f'fn main() {{ println!("{{}}", include_str!("{path}")); }}')
+        assert answer["reason"] == "compile_error"
+        assert "couldn't read" in answer["error"]
+
+
+def test_a_build_that_leaves_no_program_is_the_submissions_failure(cellblock: Server) -> None:
+    answer = cellblock.execute("rust", '#![crate_type = "lib"]\npub fn nothing() {}')
+    assert (answer["reason"], answer["exit_code"]) == ("exited", 126)
+    assert answer["error"] == "/work/main: Exec format error\n"
+
+
+def test_terminals_and_core_dumps_are_not_there(cellblock: Server) -> None:
+    code = "import resource\nprint(json.dumps([os.path.exists('/dev/tty'), list(resource.getrlimit(resource.RLIMIT_CORE))]))"
+    assert facts(cellblock, code) == [False, [0, 0]]

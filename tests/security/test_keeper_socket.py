@@ -1,0 +1,199 @@
+"""The keeper's socket: a closed vocabulary. A fuzzed, rude or dying peer never stops the keeper."""
+
+import pwd
+import random
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from tests.server import Server
+
+PREAMBLE = """
+import json, os, socket, sys
+from daemon.sandbox import wire
+from daemon.sandbox.model import Limits
+path = sys.argv[1]
+def connect():
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.connect(path)  # waits for its turn; with a timeout a full backlog would be EAGAIN
+    sock.settimeout(20)
+    return sock
+def hear(sock, *wanted):
+    while True:
+        received = wire.receive(sock)
+        if received is None: return None
+        if received[0]['type'] in wanted: return received
+LIMITS = dict(memory_bytes=128 << 20, wall_ns=10**10, processes=64, cpu_ns=None, cpu_share_ms=500)
+def parked(sock, run=1, step='run', toolchain='python'):
+    wire.send(sock, {'type': 'acquire', 'run': run, 'toolchain': toolchain, 'step': step})
+    return hear(sock, 'acquired', 'refused')
+def memfd(text):
+    fd = os.memfd_create('source'); os.write(fd, text); return fd
+"""
+
+
+def as_peer(server: Server, script: str, user: str = "cellblock") -> str:
+    """Run a script as the HTTP process's uid, which alone may connect; what it printed."""
+    entry = pwd.getpwnam(user)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PREAMBLE + textwrap.dedent(script), f"/run/cellblock/{server.instance}/keeper.sock"],
+        user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], capture_output=True, text=True, timeout=60, check=False, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_protocol_works_for_a_polite_peer(cellblock: Server) -> None:
+    script = """
+    sock = connect()
+    message, fds = parked(sock)
+    wire.send(sock, {'type': 'go', 'run': 1, 'limits': LIMITS, 'payload': '{"args": []}'}, (memfd(b'print(6 * 7)'),))
+    outcome, _ = hear(sock, 'outcome')
+    print(os.read(fds[1], 100), outcome['wait_status'], outcome['killed_by'])
+    """
+    assert as_peer(cellblock, script) == r"b'42\n' 0 None"
+
+
+def test_only_the_http_processs_uid_may_connect(cellblock: Server) -> None:
+    script = """
+    try:
+        print(hear(connect(), 'hello'))
+    except (PermissionError, ConnectionError) as error:
+        print('refused')
+    """
+    assert as_peer(cellblock, script, "nobody") == "refused"
+    assert as_peer(cellblock, script, "root") in ("None", "refused")
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize(
+    "change",
+    ["memory_bytes=2 << 30", "wall_ns=10**12", "processes=10**6", "cpu_share_ms=None", "cpu_share_ms=1000", "memory_bytes=-1",
+     "wall_ns=True", "memory_bytes='1'"],
+)  # fmt: skip
+def test_no_limit_can_be_raised_past_its_maximum(cellblock: Server, change: str) -> None:
+    script = f"""
+    sock = connect()
+    parked(sock)
+    limits = dict(LIMITS, {change})
+    wire.send(sock, {{'type': 'go', 'run': 1, 'limits': limits, 'payload': '{{"args": []}}'}}, (memfd(b'print(1)'),))
+    message, _ = hear(sock, 'outcome', 'refused')
+    print(message['type'], message['stage'])
+    """
+    assert as_peer(cellblock, script) == "refused go"
+
+
+@pytest.mark.parametrize(
+    ("toolchain", "step"), [("../python", "run"), ("python", "/bin/sh"), ("python", "../run"), ("", "")]
+)
+def test_only_declared_steps_exist(cellblock: Server, toolchain: str, step: str) -> None:
+    script = f"""
+    message, _ = parked(connect(), toolchain={toolchain!r}, step={step!r})
+    print(message['type'], message['stage'])
+    """
+    assert as_peer(cellblock, script) == "refused acquire"
+
+
+def test_an_artefact_that_is_not_sealed_is_refused(cellblock: Server) -> None:
+    script = """
+    sock = connect()
+    parked(sock, toolchain='rust')
+    wire.send(sock, {'type': 'go', 'run': 1, 'limits': LIMITS, 'payload': '{"args": []}'}, (memfd(b'#!/usr/bin/env x'),))
+    message, _ = hear(sock, 'outcome', 'refused')
+    print(message['type'], message['stage'])
+    """
+    assert as_peer(cellblock, script) == "refused go"
+
+
+def test_a_payload_that_is_not_json_is_our_failure_and_no_more(cellblock: Server) -> None:
+    script = """
+    sock = connect()
+    parked(sock)
+    wire.send(sock, {'type': 'go', 'run': 1, 'limits': LIMITS, 'payload': 'rubbish'}, (memfd(b'print(1)'),))
+    message, _ = hear(sock, 'outcome', 'refused')
+    print(message['type'], message['killed_by'])
+    """
+    assert as_peer(cellblock, script) == "outcome lost"
+
+
+@pytest.mark.vm
+def test_a_peer_that_goes_away_takes_its_runs_with_it(cellblock: Server) -> None:
+    """The posture that follows demands that nothing of them is left."""
+    script = """
+    sock = connect()
+    for run in range(1, 4):
+        parked(sock, run)
+        wire.send(sock, {'type': 'go', 'run': run, 'limits': LIMITS, 'payload': '{"args": []}'}, (memfd(b'while True: pass'),))
+    parked(sock, 9)
+    print('gone')
+    """
+    assert as_peer(cellblock, script) == "gone"
+
+
+def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server) -> None:
+    keeper = cellblock.keeper.pid
+    script = """
+    rude = [
+        {'type': 'acquire'}, {'type': 'acquire', 'run': -1, 'toolchain': 'python', 'step': 'run'},
+        {'type': 'acquire', 'run': 'x', 'toolchain': 'python', 'step': 'run'}, {'type': 'exec', 'run': 1},
+        {'type': 'kill', 'run': 1, 'why': 'memory'}, {'type': 'kill', 'run': 1}, {'type': 'go', 'run': True},
+        {'type': 'acquire', 'run': 1, 'toolchain': ['python'], 'step': 'run'},
+    ]
+    for message in rude:
+        sock = connect(); wire.send(sock, message)
+        assert hear(sock, 'never') is None, message
+    sock = connect(); parked(sock)
+    for odd in ({}, {'limits': 5}, {'limits': {'memory_bytes': 1}}, {'limits': dict(LIMITS, extra=1)}):
+        sock = connect(); parked(sock)
+        wire.send(sock, {'type': 'go', 'run': 1, 'payload': '', **odd})
+        assert hear(sock, 'outcome') is None, odd
+    print('all closed')
+    """
+    assert as_peer(cellblock, script) == "all closed"
+    assert cellblock.keeper.pid == keeper
+
+
+def test_fuzzed_bytes_and_descriptors_never_stop_the_keeper(cellblock: Server) -> None:
+    keeper, seed = cellblock.keeper.pid, random.randrange(1 << 30)
+    script = f"""
+    import random
+    rng = random.Random({seed})
+    words = [b'{{', b'}}', b'"type"', b':', b'"acquire"', b'"go"', b'"kill"', b'1', b'null', b'[', b',', b'"run"', bytes([0, 255])]
+    for _ in range(300):
+        sock = connect()
+        try:
+            for _ in range(rng.randrange(1, 5)):
+                data = b''.join(rng.choice(words) for _ in range(rng.randrange(1, 30)))
+                socket.send_fds(sock, [data], [0, 1, 2][: rng.randrange(4)])
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        sock.close()
+    print('fuzzed')
+    """
+    assert as_peer(cellblock, script) == "fuzzed", f"seed {seed}"
+    assert cellblock.keeper.pid == keeper
+
+
+def test_a_peer_that_does_not_read_is_closed_and_others_are_served(cellblock: Server) -> None:
+    script = """
+    sock = connect()
+    try:
+        for run in range(100_000):
+            wire.send(sock, {'type': 'acquire', 'run': run, 'toolchain': 'none', 'step': 'x' * 2000})
+        print('never closed')
+    except (BrokenPipeError, ConnectionResetError):
+        print('closed')
+    """
+    assert as_peer(cellblock, script) == "closed"
+
+
+def test_a_jail_that_is_acquired_and_not_used_is_destroyed(cellblock: Server) -> None:
+    script = """
+    sock = connect()
+    parked(sock)
+    message, _ = hear(sock, 'refused')
+    print(message['stage'], message['reason'])
+    """
+    assert as_peer(cellblock, script) == "idle not used in 5 s"
