@@ -192,7 +192,7 @@ async def _serve_http(settings: Settings, listener: socket.socket, keeper: pathl
     toolchains = load_registry(settings)
     async with Client(str(keeper)) as client, Constructs() as constructs:
         executor = Executor(client)
-        self_tests = SelfTests(executor, toolchains, settings.deployment().run)
+        self_tests = SelfTests(executor, toolchains, settings.deployment().run, settings.self_test_s)
         parts = api.Parts(
             settings, toolchains, client, executor, constructs, self_tests,
             Queue(settings.runs_at_once, settings.queue), facts(),

@@ -16,9 +16,7 @@ from .submission import Submission
 
 log = structlog.get_logger("cellblock.self_tests")
 
-EVERY_S = 30.0
 AGAIN_S = 1.0  # after a failure
-FRESH_S = 60.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -33,8 +31,8 @@ class Proof:
 class SelfTests:
     """`run` until cancelled; `problems` tells what is not proven at this moment."""
 
-    def __init__(self, executor: Executor, toolchains: Registry, run: RunLimits) -> None:
-        self._executor, self._toolchains, self._run = executor, toolchains, run
+    def __init__(self, executor: Executor, toolchains: Registry, run: RunLimits, every_s: float) -> None:
+        self._executor, self._toolchains, self._run, self._every_s = executor, toolchains, run, every_s
         self.proofs = {toolchain.id: Proof() for toolchain in toolchains}
 
     async def run(self) -> None:
@@ -48,27 +46,26 @@ class SelfTests:
         proof.proven_s, proof.problem = time.monotonic(), None
 
     def problems(self) -> dict[str, str]:
-        now = time.monotonic()
+        now, fresh_s = time.monotonic(), 2 * self._every_s
         return {
-            name: proof.problem or f"no program ran within the last {FRESH_S:.0f} seconds"
+            name: proof.problem or f"no program ran within the last {fresh_s:.0f} seconds"
             for name, proof in self.proofs.items()
-            if proof.problem is not None or proof.proven_s is None or now - proof.proven_s > FRESH_S
+            if proof.problem is not None or proof.proven_s is None or now - proof.proven_s > fresh_s
         }
 
     async def _keep_proving(self, toolchain: Toolchain) -> None:
         proof = self.proofs[toolchain.id]
         while True:
-            age_s = EVERY_S if proof.proven_s is None else time.monotonic() - proof.proven_s
-            if age_s >= EVERY_S or proof.problem is not None or proof.version is None:
+            age_s = self._every_s if proof.proven_s is None else time.monotonic() - proof.proven_s
+            if age_s >= self._every_s or proof.problem is not None or proof.version is None:
                 proof.problem = await self.prove(toolchain)
                 if proof.problem is None:
-                    proof.proven_s = age_s = time.monotonic()
-                    age_s = 0.0
+                    proof.proven_s, age_s = time.monotonic(), 0.0
                 else:
                     log.error("self-test failed", language=toolchain.id, problem=proof.problem)
                     await asyncio.sleep(AGAIN_S)
                     continue
-            await asyncio.sleep(EVERY_S - age_s)
+            await asyncio.sleep(self._every_s - age_s)
 
     async def prove(self, toolchain: Toolchain) -> str | None:
         """Run the toolchain's own test program; None when it did what its file says, else what is wrong."""

@@ -1,0 +1,37 @@
+# Sourced by tests/vm/run and tests/fresh/run: a Debian root directory, and commands run in it.
+
+need_packages() {
+  local package
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] && continue
+    say "apt: installing $package"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package" > /dev/null
+  done
+}
+
+# make_root SUITE ROOT PACKAGES: debootstrap, with this host's resolver and certificates.
+make_root() {
+  say "building a Debian root ($1) in $2"
+  rm -rf "$2"; mkdir -p "$(dirname "$2")"
+  debootstrap --variant=minbase ${3:+--include="$3"} "$1" "$2" > "$2.log"
+}
+
+# copy_clone CLONE ROOT: the repository as a user would have it, at /src.
+copy_clone() {
+  cp -L /etc/resolv.conf "$2/etc/resolv.conf"
+  mkdir -p "$2/etc/ssl/certs"; cp -L /etc/ssl/certs/ca-certificates.crt "$2/etc/ssl/certs/ca-certificates.crt"
+  rm -rf "$2/src"; mkdir "$2/src"
+  tar -C "$1" --exclude=.git --exclude=__pycache__ -cf - . | tar -C "$2/src" -xf -
+}
+
+# in_root ROOT COMMAND…: run with ROOT as the root directory (pivoted to, not chrooted: a process in a chroot may not
+# make user namespaces), in namespaces that end with the command; /proc and /dev are there, the host's cgroups too.
+in_root() {
+  unshare --mount --fork --pid --kill-child --propagation private -- bash -c '
+    root=$1; shift
+    mount --bind "$root" "$root"
+    mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"; mount --rbind /sys "$root/sys"
+    cd "$root"; mkdir -p .old; pivot_root . .old; umount -l /.old
+    exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+      PIP_CERT=/etc/ssl/certs/ca-certificates.crt NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt "$@"' bash "$@"
+}
