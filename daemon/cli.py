@@ -117,7 +117,7 @@ def exit_status(report: Report) -> int:
 
 @main.command("doctor")
 def examine_host() -> None:
-    """Check whether this host can hold cellblock's promises; exit status 1 if it cannot."""
+    """Check this host and every toolchain; exit status 1 if something is wrong."""
     colours = {doctor.Grade.OK: "green", doctor.Grade.WARN: "yellow", doctor.Grade.FAIL: "red"}
     failed = False
     with _our_errors():

@@ -19,7 +19,7 @@ make_root() {
 # copy_clone CLONE ROOT: the repository as a user would have it, at /src.
 copy_clone() {
   cp -L /etc/resolv.conf "$2/etc/resolv.conf"
-  mkdir -p "$2/etc/ssl/certs"; cp -L /etc/ssl/certs/ca-certificates.crt "$2/etc/ssl/certs/ca-certificates.crt"
+  cp -L /etc/ssl/certs/ca-certificates.crt "$2/etc/host-certificates.crt"   # this host may trust one that Debian does not
   rm -rf "$2/src"; mkdir "$2/src"
   tar -C "$1" --exclude=.git --exclude=__pycache__ -cf - . | tar -C "$2/src" -xf -
 }
@@ -33,5 +33,5 @@ in_root() {
     mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"; mount --rbind /sys "$root/sys"
     cd "$root"; mkdir -p .old; pivot_root . .old; umount -l /.old
     exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-      PIP_CERT=/etc/ssl/certs/ca-certificates.crt NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt "$@"' bash "$@"
+      PIP_CERT=/etc/host-certificates.crt NODE_EXTRA_CA_CERTS=/etc/host-certificates.crt "$@"' bash "$@"
 }

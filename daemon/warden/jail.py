@@ -35,6 +35,7 @@ def become_init(channel_fd: int, group_fds: list[int], step: dict[str, Any], uid
         _build_root(step["jail"], uid)
         _confine(step["jail"], uid, program)
         pid, gate, outer_ends = _fork_program(step, channel)
+        _let_go_of_the_log()
         _say(channel, {"type": "ready"}, outer_ends)
         for descriptor in outer_ends:
             os.close(descriptor)
@@ -124,6 +125,14 @@ def _fork_program(step: dict[str, Any], channel: socket.socket) -> tuple[int, so
     for descriptor in (stdin[0], stdout[1], stderr[1]):
         os.close(descriptor)
     return pid, gate, [stdin[1], stdout[0], stderr[0]]
+
+
+def _let_go_of_the_log() -> None:
+    """Until now our standard descriptors were the keeper's; nothing of the host stays open beside a program."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
 
 
 def _become_program(gate: socket.socket, inner_ends: tuple[int, int, int], step: dict[str, Any]) -> NoReturn:
