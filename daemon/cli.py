@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from daemon import app, doctor, settings
+from daemon import app, doctor, launch, settings
 from daemon.api import answers
 from daemon.judge.submission import Reason, Report, Submission
 from daemon.keeper.instance import Busy
@@ -37,18 +37,24 @@ def serve(host: str | None, port: int | None) -> None:
     variables, then from these options.
     """
     with _our_errors():
-        app.into_delegated_group()
-        app.supervise(settings.load(host=host, port=port))
+        launch.into_delegated_group()
+        launch.supervise(settings.load(host=host, port=port))
 
 
 @main.command(hidden=True)
-@click.option("--listen", type=int, required=True)
-@click.option("--keeper", type=click.Path(path_type=pathlib.Path), required=True)
-@click.option("--parent", type=int)
-def http(listen: int, keeper: pathlib.Path, parent: int | None) -> None:
-    """The HTTP process, started by the supervisor or by systemd."""
+@click.option("--listen", type=int, help="Descriptor of a listening socket; else it listens by the settings.")
+@click.option("--parent", type=int, help="End when this process is no longer the parent.")
+def http(listen: int | None, parent: int | None) -> None:
+    """The HTTP process, started by the supervisor or by systemd/cellblock.service."""
     with _our_errors():
-        app.serve_http(settings.load(), listen, keeper, parent)
+        app.serve_http(settings.load(), listen, parent)
+
+
+@main.command(hidden=True)
+def keeper() -> None:
+    """The keeper alone, started by systemd/cellblock-keeper.service."""
+    with _our_errors():
+        launch.become_keeper(settings.load())
 
 
 @main.command()
@@ -64,7 +70,7 @@ def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | N
     error, 125 a failure of ours.
     """
     with _our_errors():
-        app.into_delegated_group()
+        launch.into_delegated_group()
         configured = settings.load()
         submission = _submission(configured, file, stdin.read() if stdin else b"", language, timeout)
         report = asyncio.run(_run_alone(configured, submission))
@@ -83,13 +89,13 @@ def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | N
 def _submission(
     configured: settings.Settings, file: pathlib.Path, stdin: bytes, language: str | None, timeout_s: float | None
 ) -> Submission:
-    toolchains = app.load_registry(configured)
+    toolchains = launch.load_registry(configured)
     toolchain = toolchains.find(language) if language else toolchains.find_by_file(file.name)
     limits, maximum = plan.run_limits(toolchain, configured.deployment().run)
     if timeout_s is not None:
         wall_ns = int(timeout_s * 1e9)
         if not 0 < wall_ns <= maximum.wall_ns:
-            raise app.CannotStart(f"--timeout must be above 0 and at most {maximum.wall_ns / 1e9:g} seconds")
+            raise launch.CannotStart(f"--timeout must be above 0 and at most {maximum.wall_ns / 1e9:g} seconds")
         limits = dataclasses.replace(limits, wall_ns=wall_ns)
     return Submission(toolchain, file.read_bytes(), limits, configured.output_bytes, stdin)
 
@@ -121,7 +127,7 @@ def examine_host() -> None:
     colours = {doctor.Grade.OK: "green", doctor.Grade.WARN: "yellow", doctor.Grade.FAIL: "red"}
     failed = False
     with _our_errors():
-        app.into_delegated_group()
+        launch.into_delegated_group()
         for finding in doctor.examine(settings.load()):
             failed = failed or finding.grade is doctor.Grade.FAIL
             grade = click.style(f"{finding.grade:4}", fg=colours[finding.grade])
@@ -136,6 +142,6 @@ def _our_errors() -> Iterator[None]:
     """Failures that are not the program's: one line, exit status 125."""
     try:
         yield
-    except (app.CannotStart, Busy, settings.BadSettings, BadToolchain, UnknownLanguage, SandboxUnavailable) as error:
+    except (launch.CannotStart, Busy, settings.BadSettings, BadToolchain, UnknownLanguage, SandboxUnavailable) as error:
         click.secho(f"cellblock: {error}", fg="red", err=True)
         sys.exit(EXIT_OURS)

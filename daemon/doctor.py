@@ -9,7 +9,7 @@ import platform
 import pwd
 from collections.abc import Callable, Iterator
 
-from daemon import app
+from daemon import app, launch
 from daemon.judge.self_tests import SelfTests
 from daemon.keeper import cgroup
 from daemon.keeper.cgroup import mounts
@@ -128,10 +128,10 @@ def _user(settings: Settings) -> Finding:
 
 
 def _nsjail(settings: Settings) -> Finding:
-    path = app.nsjail_path(settings)
+    path = launch.nsjail_path(settings)
     if not os.access(path, os.X_OK):
         return Finding(Grade.FAIL, "nsjail", f"no executable {path}", "./bootstrap install, or set CELLBLOCK_NSJAIL")
-    version = app.facts()["nsjail"]
+    version = launch.NSJAIL_VERSION
     return Finding(Grade.OK, "nsjail", f"{version}, {path}")
 
 
@@ -146,7 +146,7 @@ def _seccomp(settings: Settings) -> Finding:
 def _toolchains(settings: Settings) -> Iterator[Finding]:
     try:
         yield from asyncio.run(_self_tests(settings))
-    except (app.CannotStart, BadToolchain, Busy) as error:
+    except (launch.CannotStart, BadToolchain, Busy) as error:
         yield Finding(Grade.FAIL, "toolchains", str(error), "the checks above may tell why")
 
 

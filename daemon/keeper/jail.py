@@ -282,7 +282,7 @@ class Jail:
 
     def _outcome(self) -> Outcome:
         try:
-            memory, cpu_ns = self._group.out_of_memory(), self._cpu_used_ns()
+            memory, cpu_ns = self._group.out_of_memory(told=self._killed_by is KilledBy.MEMORY), self._cpu_used_ns()
             peak_bytes = self._group.peak_memory_bytes()
         except OSError as error:  # somebody removed the group under us: no figures, so no verdict
             log.warning("jail %d: %s", self.number, error)

@@ -32,7 +32,8 @@ class Group(typing.Protocol):
 
     def peak_memory_bytes(self) -> int | None: ...
 
-    def out_of_memory(self) -> "OutOfMemory": ...
+    def out_of_memory(self, told: bool) -> "OutOfMemory":
+        """`told`: the descriptor of `watch_memory` spoke, so the kernel may not have come to kill anything itself."""
 
     def remove(self) -> bool:
         """False while the group is still busy."""

