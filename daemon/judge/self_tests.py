@@ -33,6 +33,7 @@ class SelfTests:
 
     def __init__(self, executor: Executor, toolchains: Registry, run: RunLimits, every_s: float) -> None:
         self._executor, self._toolchains, self._run, self._every_s = executor, toolchains, run, every_s
+        self._slot = asyncio.Lock()  # one at a time, beside the queue's slots and never in them
         self.proofs = {toolchain.id: Proof() for toolchain in toolchains}
 
     async def run(self) -> None:
@@ -72,11 +73,16 @@ class SelfTests:
         limits, _ = run_limits(toolchain, self._run)
         submission = Submission(toolchain, toolchain.self_test.code.encode(), limits, self._run.output_bytes)
         try:
-            if self.proofs[toolchain.id].version is None:
-                self.proofs[toolchain.id].version = await self._executor.version(toolchain)
-            report = await self._executor.execute(submission)
+            async with self._slot:
+                return await self._prove(toolchain, submission)
         except SandboxUnavailable as error:
             return str(error)
+
+    async def _prove(self, toolchain: Toolchain, submission: Submission) -> str | None:
+        proof = self.proofs[toolchain.id]
+        if proof.version is None:
+            proof.version = await self._executor.version(toolchain)
+        report = await self._executor.execute(submission)
         if not report.success:
             return f"self-test ended with {report.reason}: {report.error}"
         output = report.stdout.decode("utf-8", "replace")

@@ -108,8 +108,8 @@ class Keeper:
 
     # -- jails
 
-    def make_jail(self, toolchain_id: str, step_id: str, peer: Peer) -> Jail:
-        """Raises Refused."""
+    def make_jail(self, toolchain_id: str, step_id: str, run: int, peer: Peer) -> Jail:
+        """A jail that is yet to be started. Raises Refused."""
         toolchain = self._plan.toolchain(toolchain_id)
         step = toolchain.step(step_id) if toolchain is not None else None
         if step is None:
@@ -122,7 +122,7 @@ class Keeper:
         number = next(self._numbers)
         uid = next(self._uids[toolchain_id])
         try:
-            jail = Jail(self._loop, self._tree, warden, step, number, uid, peer)
+            jail = Jail(self._loop, self._tree, warden, step, number, uid, run, peer)
         except OSError as error:
             log.error("cannot make a jail for %s/%s: %s", toolchain_id, step_id, error)
             raise Refused(str(error)) from error
@@ -181,7 +181,7 @@ class Keeper:
         for peer in list(self._peers):
             peer.close("the keeper stops")
         for warden in list(self._wardens.values()):
-            warden.close()
+            warden.close("the keeper stops")
         self._loop.after(SHUTDOWN_S, self._give_up)
         self._finish_stop()
 

@@ -27,6 +27,7 @@ log = logging.getLogger("cellblock.keeper")
 PARK_S = 5.0  # to become ready, and to be used once acquired
 REMOVE_RETRY_S = 0.002
 LEAST_CPU_TIMER_S = 0.001
+EVENTFD_BYTES = 8
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 MB = 1 << 20
 
@@ -56,12 +57,23 @@ class Refused(Exception):
 
 
 class Jail:
-    """Made by asking a warden to fork; `uid` counts inside its slice. Raises OSError when the group cannot be made."""
+    """Made with its group, or OSError; `start` asks a warden to fork.
+
+    `uid` counts inside the warden's slice; `run` is the listener's own name for it.
+    """
 
     def __init__(
-        self, loop: Loop, tree: Tree, warden: Warden, step: StepPlan, number: int, uid: int, listener: Listener
+        self,
+        loop: Loop,
+        tree: Tree,
+        warden: Warden,
+        step: StepPlan,
+        number: int,
+        uid: int,
+        run: int,
+        listener: Listener,
     ) -> None:
-        self.number, self.uid, self.step, self.warden = number, uid, step, warden
+        self.number, self.uid, self.run, self.step, self.warden = number, uid, run, step, warden
         self.state = State.STARTING
         self._loop, self._listener = loop, listener
         self._pidfd: int | None = None
@@ -75,26 +87,46 @@ class Jail:
         self._limits = step.default
         self._forking = True
         self._group: Group = tree.make(f"jail-{number}")
-        self._timers: list[Timer] = [loop.after(PARK_S, lambda: self.fail("park", f"not ready after {PARK_S:.0f} s"))]
+        self._timers: list[Timer] = []
         self._memory_event: int | None = None
-        self._channel, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._channel, self._inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            self._group.remove()
+            raise
         self._channel.setblocking(False)
         loop.watch(self._channel.fileno(), self._on_channel)
-        with inner:
+
+    def start(self) -> None:
+        """Limit the group and have the warden fork; what goes wrong is heard by the listener, perhaps at once."""
+        self._timers = [self._loop.after(PARK_S, self._on_park_timeout)]
+        with self._inner:
             try:
-                self._group.set_limits(step.default)
+                self._group.set_limits(self.step.default)
                 self._memory_event = self._group.watch_memory()
                 if self._memory_event is not None:
-                    loop.watch(self._memory_event, lambda: self.kill(KilledBy.MEMORY))
+                    self._loop.watch(self._memory_event, self._on_memory)
                 joins = self._group.join_descriptors()
             except OSError as error:
                 self._forking = False
                 self.fail("cgroup", str(error))
                 return
             try:
-                warden.fork(number, step.id, uid, inner.fileno(), joins, self._forked)
+                self.warden.fork(self.number, self.step.id, self.uid, self._inner.fileno(), joins, self._forked)
             finally:
                 wire.close_all(joins)
+
+    def _on_park_timeout(self) -> None:
+        """A warden that does not even fork hangs, and every jail after this one would too."""
+        if self._forking:
+            self.warden.close(f"did not fork within {PARK_S:.0f} s")
+        else:
+            self.fail("park", f"not ready after {PARK_S:.0f} s")
+
+    def _on_memory(self) -> None:
+        assert self._memory_event is not None
+        os.read(self._memory_event, EVENTFD_BYTES)
+        self.kill(KilledBy.MEMORY)
 
     def __repr__(self) -> str:
         return f"<Jail {self.number} {self.warden.plan.id}/{self.step.id}: {self.state}, uid {self.uid}>"

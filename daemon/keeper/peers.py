@@ -34,7 +34,6 @@ class Peer:
     def __init__(self, loop: Loop, sock: socket.socket, keeper: "Keeper") -> None:
         self._loop, self._sock, self._keeper = loop, sock, keeper
         self._runs: dict[int, Jail] = {}
-        self._ids: dict[int, int] = {}  # jail number -> run
         self._unsent: collections.deque[tuple[wire.Message, tuple[int, ...]]] = collections.deque()
         self._unread_timer: Timer | None = None
         self.closed = False
@@ -105,12 +104,12 @@ class Peer:
 
     def _acquire(self, run: int, toolchain: str, step: str) -> None:
         try:
-            jail = self._keeper.make_jail(toolchain, step, self)
+            jail = self._keeper.make_jail(toolchain, step, run, self)
         except Refused as refusal:
             self._refuse(run, "acquire", str(refusal))
             return
         self._runs[run] = jail
-        self._ids[jail.number] = run
+        jail.start()
 
     def _go(self, run: int, message: wire.Message, descriptors: list[int]) -> None:
         if run not in self._runs:
@@ -130,15 +129,15 @@ class Peer:
     # -- from the jails (the Listener of jail.py)
 
     def acquired(self, jail: Jail, descriptors: list[int]) -> None:
-        self.send({"type": "acquired", "run": self._ids[jail.number]}, tuple(descriptors))
+        self.send({"type": "acquired", "run": jail.run}, tuple(descriptors))
 
     def refused(self, jail: Jail, stage: str, reason: str) -> None:
-        self._refuse(self._ids[jail.number], stage, reason)
+        self._refuse(jail.run, stage, reason)
         self._forget(jail)
 
     def outcome(self, jail: Jail, outcome: Outcome, artifact: int | None) -> None:
         message = {
-            "type": "outcome", "run": self._ids[jail.number], "wait_status": outcome.wait_status,
+            "type": "outcome", "run": jail.run, "wait_status": outcome.wait_status,
             "killed_by": outcome.killed_by, "wall_ns": outcome.usage.wall_ns, "cpu_ns": outcome.usage.cpu_ns,
             "memory_bytes": outcome.usage.memory_bytes,
         }  # fmt: skip
@@ -149,7 +148,7 @@ class Peer:
         self._keeper.jail_removed(jail)
 
     def _forget(self, jail: Jail) -> None:
-        self._runs.pop(self._ids.pop(jail.number), None)
+        self._runs.pop(jail.run, None)
 
     def _refuse(self, run: int, stage: str, reason: str) -> None:
         self.send({"type": "refused", "run": run, "stage": stage, "reason": reason})

@@ -145,9 +145,9 @@ class Warden:
         self._waiting.clear()
         self._on_state(self)
 
-    def close(self) -> None:
-        """End it now, for shutdown or replacement."""
-        self._end("closed")
+    def close(self, reason: str) -> None:
+        """End it now, for shutdown or replacement; its jails end with it."""
+        self._end(reason)
 
     def reap(self) -> bool:
         """True once nsjail is reaped and the group removed; call again until then."""

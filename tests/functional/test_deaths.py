@@ -62,6 +62,16 @@ def answers(server: Server) -> bool:
     return answer.status == 200 and answer.json["output"] == "back\n"
 
 
+def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
+    with Server(languages=["python"]) as server:
+        hung = server.wardens()[0]
+        hung.suspend()
+        answer = server.post({"language": "python", "code": "print('repeated')"})
+        assert (answer.status, answer.json.get("output")) == (200, "repeated\n"), answer.text
+        until(lambda: not hung.is_running(), BACK_S, "the hung warden is gone")
+    assert_nothing_left(server)
+
+
 @pytest.mark.vm
 def test_a_program_that_cleared_its_death_signal_dies_with_nsjail() -> None:
     with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
