@@ -17,6 +17,7 @@ from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 from .submission import Reason, Report, Submission
 
 MB = 1 << 20
+HEAL_STEP_S = 0.02
 HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
 COPY_BYTES = 1 << 20
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -79,19 +80,25 @@ class Executor:
         )
 
     async def _run(self, order: Order) -> Finished:
-        """Run, and once more when our side failed before the program had put out a byte."""
-        try:
-            finished = await self._client.run(order)
-        except SandboxUnavailable:
+        """Run; wait a little for a warden or keeper that is being replaced; repeat what was lost before its first byte.
+
+        A program that may have begun is begun at most twice. Raises SandboxUnavailable.
+        """
+        repeated = False
+        deadline_s: float | None = None
+        clock = asyncio.get_running_loop().time
+        while True:
+            try:
+                return await self._client.run(order)
+            except SandboxUnavailable as error:
+                deadline_s = deadline_s or clock() + HEAL_S
+                if error.streamed or (error.started and repeated) or clock() > deadline_s:
+                    raise
+                repeated = repeated or error.started
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HEAL_S):
+                async with asyncio.timeout_at(deadline_s):
                     await self._client.wait_ready(order.toolchain)
-            finished = await self._client.run(order)
-        if finished.outcome.killed_by in (KilledBy.LOST, KilledBy.CLIENT):
-            if finished.artifact is not None:
-                os.close(finished.artifact)
-            raise SandboxUnavailable("lost", f"{order.toolchain}/{order.step}: the jail went away in mid-run")
-        return finished
+            await asyncio.sleep(HEAL_STEP_S)  # the keeper may hear of a warden's death a moment after we do
 
 
 @contextlib.contextmanager

@@ -140,10 +140,10 @@ class Warden:
         self._control.close()
         self._loop.unwatch(self._pidfd)
         signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self._on_state(self)  # first: whoever hears of a lost jail must not be told that we are ready
         for done in list(self._waiting.values()):
             done(None, f"warden: {reason}")
         self._waiting.clear()
-        self._on_state(self)
 
     def close(self, reason: str) -> None:
         """End it now, for shutdown or replacement; its jails end with it."""

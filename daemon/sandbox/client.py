@@ -25,11 +25,14 @@ READ_BYTES = 64 << 10
 
 
 class SandboxUnavailable(Exception):
-    """No jail with all its promises could be had; nothing of the program ran. `stage` and `reason` are for the log."""
+    """A run could not be had, or was lost, for a reason of ours. `stage` and `reason` are for the log.
 
-    def __init__(self, stage: str, reason: str) -> None:
+    `started`: the program may have begun to run. `streamed`: it had put out a byte, so it must not be repeated.
+    """
+
+    def __init__(self, stage: str, reason: str, started: bool = False, streamed: bool = False) -> None:
         super().__init__(f"{stage}: {reason}")
-        self.stage, self.reason = stage, reason
+        self.stage, self.reason, self.started, self.streamed = stage, reason, started, streamed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -226,8 +229,7 @@ class Client:
     async def run(self, order: Order) -> Finished:
         """Run one step in a fresh jail.
 
-        Raises SandboxUnavailable when no jail was to be had, or when one was lost before it had put out a byte.
-        Cancelling kills the run.
+        Raises SandboxUnavailable when no jail was to be had or when one was lost. Cancelling kills the run.
         """
         async with self._registered(order.output_bytes) as (number, run):
             pipes = await self._acquire(number, run, order)
@@ -236,14 +238,18 @@ class Client:
                 self._drain(number, run, pipes[1:], stack)
                 self._feed(pipes[0], order.stdin, stack)
                 self._go(number, order)
-                await asyncio.shield(run.ended)
+                try:
+                    await asyncio.shield(run.ended)
+                except SandboxUnavailable as error:
+                    raise SandboxUnavailable(error.stage, error.reason, True, run.has_output) from error
                 await run.drained.wait()
             outcome, artifact = run.ended.result()
             run.claimed = True
-        if outcome.killed_by is KilledBy.LOST and not run.has_output:
+        if outcome.killed_by in (KilledBy.LOST, KilledBy.CLIENT):
             if artifact is not None:
                 os.close(artifact)
-            raise SandboxUnavailable("lost", f"{order.toolchain}/{order.step}: the jail went away")
+            reason = f"{order.toolchain}/{order.step}: the jail went away"
+            raise SandboxUnavailable("lost", reason, True, run.has_output)
         stdout, stderr = (b"".join(chunks) for chunks in run.output)
         return Finished(outcome, stdout, stderr, run.over, artifact)
 
