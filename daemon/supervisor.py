@@ -72,6 +72,7 @@ class Child:
 def main(specification: dict[str, Any]) -> int:
     """Until SIGTERM or SIGINT: then the HTTP process ends first, the keeper next, and nothing is left."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    privileges.adopt_orphans()
     name = specification["instance"]
     http = Child("HTTP process", specification["http"], specification["http_fds"], tuple(specification["ids"]))
     keeper = Child("keeper", specification["keeper"], specification["keeper_fds"], None)
@@ -79,6 +80,7 @@ def main(specification: dict[str, Any]) -> int:
     while True:
         for child in children:
             child.check()
+        privileges.reap_orphans()
         due = [child.due_s for child in children if child.process is None]
         wait_s = max(0.0, min(due) - time.monotonic()) if due else STEADY_S
         received = signal.sigtimedwait(SIGNALS, wait_s)

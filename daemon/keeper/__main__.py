@@ -72,6 +72,7 @@ def _serve(options: argparse.Namespace) -> int:
         filter=compile_policy(f"{options.configs}/inner.toml"),
     )
     versions = {"cgroup": f"v{tree.version}"}
+    privileges.adopt_orphans()
     privileges.keep_only(set(privileges.KEPT))
     loop = Loop()
     keeper = Keeper(loop, plan, instance, tree, setup, versions, socket.socket(fileno=options.listen), options.peer_uid)

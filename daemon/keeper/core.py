@@ -13,6 +13,7 @@ from .instance import Instance
 from .jail import Jail, Refused
 from .loop import Loop
 from .peers import Peer
+from .privileges import reap_orphans
 from .wardens import Warden, WardenSetup
 
 log = logging.getLogger("cellblock.keeper")
@@ -158,6 +159,7 @@ class Keeper:
         if self._stopping:
             return
         self._tell_state()
+        reap_orphans()
         self._loop.after(STATS_S, self._stats)
 
     def _tell_state(self) -> None:

@@ -1,5 +1,6 @@
 """What the keeper keeps of root: three capabilities, and nobody it starts can have more (capabilities(7))."""
 
+import contextlib
 import ctypes
 import os
 
@@ -15,6 +16,7 @@ KEPT = {
 PR_CAPBSET_DROP = 24
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
+PR_SET_CHILD_SUBREAPER = 36
 _CAPABILITY_VERSION_3 = 0x20080522
 _SYS_CAPSET = 126  # x86-64
 
@@ -69,6 +71,18 @@ def _set(kept: set[int]) -> None:
 def die_with_parent(signal_number: int) -> None:
     """Ask for a signal when the parent dies (PR_SET_PDEATHSIG); forgotten at a change of uid."""
     _prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies (PR_SET_CHILD_SUBREAPER): not every pid 1 reaps."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_orphans() -> None:
+    """Reap every child that has ended, our own included: their waiters learn of it from pidfd or ECHILD."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def effective() -> int:

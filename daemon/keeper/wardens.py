@@ -14,7 +14,7 @@ from daemon.sandbox.model import Limits, Mount, ToolchainPlan
 
 from .cgroup import Group, Tree
 from .loop import Loop, Timer
-from .privileges import die_with_parent
+from .privileges import die_with_parent, reap_orphans
 
 log = logging.getLogger("cellblock.keeper")
 
@@ -153,6 +153,7 @@ class Warden:
         """True once nsjail is reaped and the group removed; call again until then."""
         if self._process.poll() is None:
             return False
+        reap_orphans()  # the warden, if nsjail went before it
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
