@@ -117,9 +117,10 @@ class Routes:
 
     async def health(self, _: web.Request) -> web.Response:
         parts = self._parts
-        wrong = parts.self_tests.problems()
+        wardens = parts.client.state.get("wardens", {})
+        wrong = {**parts.self_tests.problems(), **{name: why for name, why in wardens.items() if why != "ready"}}
         if not parts.client.facts:
-            wrong = {"keeper": "not connected", **wrong}
+            wrong["keeper"] = "not connected"
         status: dict[str, Any] = {
             "status": "unhealthy" if wrong else "healthy",
             "version": VERSION,
@@ -127,7 +128,7 @@ class Routes:
             "sandbox": {
                 **parts.facts,
                 "cgroup": parts.client.facts.get("cgroup"),
-                "wardens": parts.client.state.get("wardens", {}),
+                "wardens": wardens,
                 "jails": parts.client.state.get("jails"),
                 "parked": 0,
             },

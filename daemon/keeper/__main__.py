@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import pathlib
+import resource
 import signal
 import socket
 import sys
@@ -72,6 +73,7 @@ def _serve(options: argparse.Namespace) -> int:
         filter=compile_policy(f"{options.configs}/inner.toml"),
     )
     versions = {"cgroup": f"v{tree.version}"}
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     privileges.adopt_orphans()
     privileges.keep_only(set(privileges.KEPT))
     loop = Loop()

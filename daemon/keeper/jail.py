@@ -179,7 +179,7 @@ class Jail:
                     self._artifact = _accept_artifact(descriptors[0])
                 self._end()
             case "failed", State.STARTING | State.PARKED | State.RUNNING:
-                self.fail(str(message.get("stage")), str(message.get("reason")))
+                self.fail(_told(message.get("stage")), _told(message.get("reason")))
             case _:
                 self.fail("init", "spoke out of turn")
 
@@ -229,8 +229,15 @@ class Jail:
 
     def _watch_cpu(self) -> None:
         """CPU time is a counter, not an event: look again when the limit could be reached on all cores at once."""
-        limit_ns, used_ns = self._limits.cpu_ns, self._cpu_used_ns()
-        if self.state is not State.RUNNING or limit_ns is None or used_ns is None:
+        limit_ns = self._limits.cpu_ns
+        if self.state is not State.RUNNING or limit_ns is None:
+            return
+        try:
+            used_ns = self._cpu_used_ns()
+        except OSError as error:
+            self.fail("cgroup", str(error))
+            return
+        if used_ns is None:
             return
         if used_ns >= limit_ns:
             self.kill(KilledBy.CPU)
@@ -341,6 +348,11 @@ class Jail:
         for timer in self._timers:
             timer.cancel()
         self._timers = list(timers)
+
+
+def _told(value: object) -> str:
+    """What a jail's init says, short and on one line: after go it may be anything."""
+    return ascii(str(value)[:200])[1:-1]
 
 
 def _accept_artifact(descriptor: int) -> int | None:

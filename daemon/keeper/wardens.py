@@ -19,6 +19,7 @@ from .privileges import die_with_parent, reap_orphans
 log = logging.getLogger("cellblock.keeper")
 
 START_S = 10.0
+REASON_CHARACTERS = 200
 OOM_SCORE = 900  # of wardens and jails: the kernel ends them before the daemon
 PYTHON = "/usr/bin/python3"
 CODE_TARGET = "/cellblock/daemon/warden"
@@ -63,10 +64,10 @@ class Warden:
             try:
                 self.group.set_limits(WARDEN_LIMITS)
                 self._process = _start_nsjail(setup, plan, uid_base, inner.fileno(), self.group)
-            except OSError:
+            except (OSError, subprocess.SubprocessError) as error:
                 self._control.close()
                 self.group.remove()
-                raise
+                raise OSError(f"{setup.nsjail}: {error}") from error
         self._control.setblocking(False)
         self._pidfd = os.pidfd_open(self._process.pid)
         loop.watch(self._pidfd, lambda: self._end("nsjail ended"))
@@ -114,16 +115,18 @@ class Warden:
             self._end("the warden ended")
             return
         message, descriptors = received
+        jail = message.get("jail")
+        done = self._waiting.pop(jail, None) if isinstance(jail, int) else None
         match message["type"]:
             case "ready":
                 self._timer.cancel()
                 self.ready = True
                 self._on_state(self)
-            case "forked" if len(descriptors) == 1 and message.get("jail") in self._waiting:
-                self._waiting.pop(message["jail"])(descriptors[0], "")
+            case "forked" if len(descriptors) == 1 and done is not None:
+                done(descriptors[0], "")
                 return
-            case "unforked" if message.get("jail") in self._waiting:
-                self._waiting.pop(message["jail"])(None, str(message.get("reason")))
+            case "unforked" if done is not None:
+                done(None, str(message.get("reason"))[:REASON_CHARACTERS])
             case "failed":
                 self._end(f"{message.get('stage')}: {message.get('reason')}")
             case other:

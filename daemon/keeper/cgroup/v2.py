@@ -49,7 +49,9 @@ class Group:
     def kill(self) -> bool:
         try:
             mounts.write_text(self._path("cgroup.kill"), 1)  # Linux 5.14
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # no such call, or no such group any more
+                raise
             return False
         return True
 

@@ -1,0 +1,101 @@
+"""What a build leaves is never trusted: links, pipes, directories and giants are refused, and nothing is followed."""
+
+import collections.abc
+import pathlib
+
+import pytest
+
+from tests.server import PREFIX, Server
+
+TWO_STEPS = """
+title = "Two steps of Python"
+extensions = ["two"]
+source = "main.py"
+version = ["/usr/bin/python3", "--version"]
+[[mounts]]
+source = "{root}/python/usr"
+target = "/usr"
+[[steps]]
+id = "build"
+argv = ["/usr/bin/python3", "{source}"]
+artifact = "out"
+[steps.limits]
+memory_mb = 256
+scratch_mb = 128
+file_mb = 128
+wall_s = 10.0
+[[steps]]
+id = "run"
+argv = ["/work/{artifact}"]
+[self_test]
+code = '''
+import os
+os.symlink("/usr/bin/python3", "link")
+open("out", "w").write("#!/usr/bin/python3\\nprint('built')\\n")
+'''
+output = "built\\n"
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[Server]:
+    folder = pathlib.Path(PREFIX, "test-toolchains")
+    folder.mkdir(exist_ok=True)
+    (folder / "two.toml").write_text(TWO_STEPS)
+    try:
+        with Server(toolchain_folders=[str(folder)]) as running:
+            yield running
+    finally:
+        (folder / "two.toml").unlink()
+        folder.rmdir()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        "os.symlink('/etc/shadow', 'out')",
+        "os.symlink('/usr/bin/python3', 'out')",
+        "os.mkfifo('out')",
+        "os.mkdir('out')",
+        "socket = __import__('sock' + 'et'); socket.socket(socket.AF_UNIX).bind('out')",
+        "os.link('/usr/bin/python3', 'out')",
+        "open('out', 'wb').write(b'x' * (65 << 20))",
+        "pass",
+        "os.symlink('out', 'out')",
+        "open('out', 'w').write('x'); os.chmod('out', 0)",
+    ],
+)
+def test_an_artefact_that_is_no_plain_file_is_refused(server: Server, build: str) -> None:
+    answer = server.execute("two", f"import os\ntry:\n    {build}\nexcept OSError: pass")
+    assert answer["reason"] == "compile_error", answer
+    assert answer["error"] == "Compilation left no program"
+
+
+def test_an_artefact_cannot_be_changed_after_the_build(server: Server) -> None:
+    """A process of the build that lives on writes to the file for as long as it can; what runs is one whole copy."""
+    code = (
+        "import os\nopen('out', 'w').write('#!/usr/bin/python3\\nprint(1)\\n')\n"
+        "if os.fork() == 0:\n    while True:\n        with open('out', 'r+') as f: f.write('#!/usr/bin/python3\\nprint(2)\\n')\n"
+    )
+    assert server.execute("two", code)["output"] in ("1\n", "2\n")
+
+
+def test_a_build_that_fails_is_a_compile_error_with_its_words(server: Server) -> None:
+    answer = server.execute("two", "open('out', 'w').write('x')\nraise SystemExit('no such luck')")
+    assert (answer["reason"], answer["error"]) == ("compile_error", "no such luck\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("while True: pass", "Compilation timed out after 10 seconds"),
+        ("x = [bytearray(1 << 20) for _ in range(999)]", "Compilation exceeded its memory limit of 256 MB"),
+        ("while True: print('x' * 99)", "Compilation exceeded its limit of diagnostics:\n" + ("x" * 99 + "\n") * 3),
+        ("import os\nos.abort()", "Killed by signal 6 (SIGABRT)"),
+    ],
+    ids=["time", "memory", "output", "signal"],
+)
+def test_each_limit_of_a_build_is_a_compile_error_that_says_so(server: Server, code: str, said: str) -> None:
+    answer = server.execute("two", code)
+    assert answer["reason"] == "compile_error"
+    assert answer["error"].startswith(said)
