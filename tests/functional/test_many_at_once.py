@@ -1,11 +1,14 @@
 """Many mixed requests at once: no mix-up, nothing left, no growth."""
 
 import concurrent.futures
+import contextlib
+import json
+import socket
 import uuid
 
 import pytest
 
-from tests.server import START_S, Server
+from tests.server import START_S, Server, until
 
 
 def python(nonce: str) -> tuple[str, str, str]:
@@ -62,3 +65,20 @@ def test_twenty_at_once_are_not_mixed_up(cellblock: Server) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(10 if START_S <= 30 else 3) as pool:
         assert list(pool.map(one, range(20))) == [f"{number}-{number}\n" for number in range(20)]
+
+
+def test_clients_that_hang_up_at_any_moment_leave_nothing(cellblock: Server) -> None:
+    """At every stage of a run: queued, acquiring, running, ending. Posture counts descriptors afterwards."""
+    body = json.dumps({"language": "python", "code": "print('x' * 5000)", "stdin": "y" * 200_000}).encode()
+    head = f"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    def hang_up(number: int) -> None:
+        with socket.create_connection(("127.0.0.1", cellblock.port)) as client:
+            client.sendall(head.encode() + body)
+            client.settimeout(0.0005 * (number % 80) + 0.0001)
+            with contextlib.suppress(TimeoutError):
+                client.recv(1)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(hang_up, range(240)))
+    until(lambda: cellblock.request("GET", "/health").json["queue"] == {"running": 0, "waiting": 0}, 5)
