@@ -6,19 +6,19 @@ has to say goes to its listener: acquired, refused (before go) or outcome (after
 
 import contextlib
 import enum
-import fcntl
 import logging
 import os
 import signal
 import socket
-import stat
 import time
 from typing import Protocol
 
 from daemon.sandbox import wire
-from daemon.sandbox.model import MAX_ARTIFACT_BYTES, KilledBy, Limits, Outcome, StepPlan, Usage
+from daemon.sandbox.model import KilledBy, Limits, Outcome, StepPlan, Usage
 
-from .cgroup import Group, Tree
+from . import artifact
+from .cgroup import Group, TooSmall, Tree
+from .ending import Signs, cause
 from .loop import Loop, Timer
 from .wardens import Warden
 
@@ -28,7 +28,6 @@ PARK_S = 5.0  # to become ready, and to be used once acquired
 REMOVE_RETRY_S = 0.002
 LEAST_CPU_TIMER_S = 0.001
 EVENTFD_BYTES = 8
-SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 MB = 1 << 20
 
 
@@ -81,7 +80,7 @@ class Jail:
         self._failure: tuple[str, str] | None = None
         self._wait_status: int | None = None
         self._artifact: int | None = None
-        self._went = False
+        self._went = self._too_small = False
         self._started_ns = self._ended_ns = 0
         self._cpu_before_ns: int | None = None
         self._limits = step.default
@@ -176,7 +175,7 @@ class Jail:
             case "status", State.RUNNING if isinstance(status, int) and 0 <= status <= 0xFFFF:
                 self._wait_status = status
                 if status == 0 and self.step.leaves_artifact is not None and descriptors:
-                    self._artifact = _accept_artifact(descriptors[0])
+                    self._artifact = artifact.accept(descriptors[0])
                 self._end()
             case "failed", State.STARTING | State.PARKED | State.RUNNING:
                 self.fail(_told(message.get("stage")), _told(message.get("reason")))
@@ -204,16 +203,21 @@ class Jail:
         expected = (self.step.source_name is not None) + (self.step.takes_artifact is not None)
         if len(descriptors) != expected:
             raise Refused(f"{len(descriptors)} descriptors, the step takes {expected}")
-        if self.step.takes_artifact is not None and not _sealed(descriptors[-1]):
+        if self.step.takes_artifact is not None and not artifact.is_sealed(descriptors[-1]):
             raise Refused("the artefact is not sealed")
         try:
-            self._group.set_limits(limits)
             self._cpu_before_ns = self._group.cpu_ns()
+            self._group.set_limits(limits)
+        except TooSmall:
+            self._too_small = True  # a memory limit below what the parked jail uses is met at once
         except OSError as error:
             raise Refused(str(error)) from error
         self._limits = limits
         self.state, self._went = State.RUNNING, True
         self._started_ns = time.monotonic_ns()
+        if self._too_small:
+            self.kill(KilledBy.MEMORY)
+            return
         self._replace_timers(self._loop.after(limits.wall_ns / 1e9, lambda: self.kill(KilledBy.WALL)))
         if limits.cpu_ns is not None:
             self._watch_cpu()
@@ -320,23 +324,18 @@ class Jail:
         self._remove()
 
     def _outcome(self) -> Outcome:
+        wall_ns = self._ended_ns - self._started_ns
         try:
-            memory, cpu_ns = self._group.out_of_memory(told=self._killed_by is KilledBy.MEMORY), self._cpu_used_ns()
-            peak_bytes = self._group.peak_memory_bytes()
+            memory = self._group.out_of_memory(told=self._killed_by is KilledBy.MEMORY)
+            cpu_ns, peak_bytes = self._cpu_used_ns(), self._group.peak_memory_bytes()
         except OSError as error:  # somebody removed the group under us: no figures, so no verdict
             log.warning("jail %d: %s", self.number, error)
-            return Outcome(None, KilledBy.LOST, Usage(self._ended_ns - self._started_ns, None, None))
-        killed_by, wait_status = self._killed_by, self._wait_status
-        if killed_by is not KilledBy.LOST or self._failure is None:
-            if memory.own:
-                killed_by = KilledBy.MEMORY
-            elif memory.killed:
-                killed_by = KilledBy.LOST  # the host's shortage, not the program's
-            elif killed_by is None and wait_status is None:
-                killed_by = KilledBy.LOST
-            elif killed_by is None and self._limits.cpu_ns is not None and (cpu_ns or 0) > self._limits.cpu_ns:
-                killed_by = KilledBy.CPU  # it ended by itself between two looks at the counter
-        return Outcome(wait_status, killed_by, Usage(self._ended_ns - self._started_ns, cpu_ns, peak_bytes))
+            return Outcome(None, KilledBy.LOST, Usage(wall_ns, None, None))
+        signs = Signs(
+            killed_by=self._killed_by, failed=self._failure is not None, wait_status=self._wait_status, memory=memory,
+            too_small=self._too_small, cpu_ns=cpu_ns, cpu_limit_ns=self._limits.cpu_ns,
+        )  # fmt: skip
+        return Outcome(self._wait_status, cause(signs), Usage(wall_ns, cpu_ns, peak_bytes))
 
     def _remove(self) -> None:
         if self._group.remove():
@@ -353,18 +352,3 @@ class Jail:
 def _told(value: object) -> str:
     """What a jail's init says, short and on one line: after go it may be anything."""
     return ascii(str(value)[:200])[1:-1]
-
-
-def _accept_artifact(descriptor: int) -> int | None:
-    """A copy of the descriptor if it is a regular file of acceptable size; nothing from a jail is opened by path."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ARTIFACT_BYTES:
-        return None
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-
-
-def _sealed(descriptor: int) -> bool:
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & SEALS == SEALS
-    except OSError:
-        return False  # not a memfd

@@ -1,5 +1,6 @@
 """`cellblock run` and `cellblock doctor` as a person at a shell meets them."""
 
+import collections.abc
 import json
 import os
 import pathlib
@@ -9,6 +10,8 @@ import pytest
 
 from tests import posture
 from tests.server import COMMAND
+
+Write = collections.abc.Callable[[str, str], pathlib.Path]
 
 
 def cellblock(*arguments: object, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -23,7 +26,7 @@ def cellblock(*arguments: object, stdin: bytes = b"", **environment: str) -> sub
 
 
 @pytest.fixture
-def write(tmp_path: pathlib.Path):  # type: ignore[no-untyped-def]
+def write(tmp_path: pathlib.Path) -> Write:
     def write(name: str, text: str) -> pathlib.Path:
         path = tmp_path / name
         path.write_text(text)
@@ -32,7 +35,7 @@ def write(tmp_path: pathlib.Path):  # type: ignore[no-untyped-def]
     return write
 
 
-def test_run_prints_what_the_program_prints_and_exits_as_it_does(write) -> None:  # type: ignore[no-untyped-def]
+def test_run_prints_what_the_program_prints_and_exits_as_it_does(write: Write) -> None:
     done = cellblock("run", write("a.py", "import sys\nprint('out')\nprint('err', file=sys.stderr)\nsys.exit(7)"))
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
 
@@ -50,21 +53,23 @@ def test_run_prints_what_the_program_prints_and_exits_as_it_does(write) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 30 else None,
 )  # fmt: skip
-def test_run_tells_a_bad_end_by_its_exit_status(write, name, code, arguments, status, said) -> None:  # type: ignore[no-untyped-def]
+def test_run_tells_a_bad_end_by_its_exit_status(
+    write: Write, name: str, code: str, arguments: list[str], status: int, said: str
+) -> None:
     done = cellblock("run", write(name, code), *arguments)
     assert done.returncode == status, done.stderr
     assert said in done.stderr
     assert "\x1b" not in done.stderr  # no colour in a pipe
 
 
-def test_run_takes_input_and_gives_json(write) -> None:  # type: ignore[no-untyped-def]
+def test_run_takes_input_and_gives_json(write: Write) -> None:
     program, data = write("a.py", "print(input()[::-1])"), write("in.txt", "desserts")
     facts = json.loads(cellblock("run", program, "--stdin", data, "--json").stdout)
     assert (facts["stdout"], facts["reason"], facts["success"]) == ("stressed\n", "exited", True)
     assert cellblock("run", program, "--stdin", "-", stdin=b"live").stdout == "evil\n"
 
 
-def test_run_leaves_nothing_behind(write) -> None:  # type: ignore[no-untyped-def]
+def test_run_leaves_nothing_behind(write: Write) -> None:
     cellblock("run", write("a.py", "import os\nos.fork()\nwhile True: pass"), "--timeout", "0.2")
     assert not posture.jail_processes()
     assert not [path for path in posture.run_directories() if path.name.startswith("run-")]

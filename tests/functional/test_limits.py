@@ -74,6 +74,13 @@ def test_a_request_may_lower_its_memory(cellblock: Server) -> None:
 
 
 @pytest.mark.vm
+@pytest.mark.parametrize("memory_mb", [1, 2, 3])
+def test_a_limit_below_what_any_program_needs_is_a_memory_limit(cellblock: Server, memory_mb: int) -> None:
+    answer = cellblock.execute("python", "print(1)", memory_limit_mb=memory_mb)
+    assert (answer["reason"], answer["error"]) == ("memory_limit", f"Memory limit of {memory_mb} MB exceeded")
+
+
+@pytest.mark.vm
 def test_tmpfs_is_charged_to_the_program(cellblock: Server) -> None:
     code = (
         "for name in ('/work/a', '/tmp/b', '/dev/shm/c'):\n"

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.server import COMMAND, PREFIX, Server
+from tests.server import COMMAND, PREFIX, Server, readable
 
 PERL = """
 title = "Perl"
@@ -37,12 +37,9 @@ output = "six times seven is 42\\n"
 
 @pytest.fixture
 def folders(tmp_path: pathlib.Path) -> list[str]:
-    (tmp_path / "perl.toml").write_text(PERL)
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.owner() == "root" and parent != pathlib.Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o711)
-    return [str(next(PREFIX.glob("venv/lib/python3*/site-packages/daemon/share/toolchains"))), str(tmp_path)]
+    folder = readable(tmp_path)
+    (folder / "perl.toml").write_text(PERL)
+    return [str(next(PREFIX.glob("venv/lib/python3*/site-packages/daemon/share/toolchains"))), str(folder)]
 
 
 def test_perl_works_through_the_api(folders: list[str]) -> None:

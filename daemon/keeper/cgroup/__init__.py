@@ -16,7 +16,7 @@ class Group(typing.Protocol):
         """Descriptors, opened by root, through which a process joins by writing "0". The caller closes them."""
 
     def set_limits(self, limits: Limits) -> None:
-        """Raises OSError: a run must not go on without its limits."""
+        """Raises OSError: a run must not go on without its limits; TooSmall where memory is used beyond them."""
 
     def watch_memory(self) -> int | None:
         """A descriptor that becomes readable when the group runs out of memory, where the kernel does not itself
@@ -52,6 +52,7 @@ class Tree(typing.Protocol):
 
 
 OutOfMemory = mounts.OutOfMemory
+TooSmall = mounts.TooSmall
 
 
 class Unavailable(Exception):

@@ -11,6 +11,10 @@ READ_BYTES = 64 << 10  # the files we read are far shorter, but for cgroup.procs
 PATIENCE_S = 2.0  # for the processes of a leftover group to die
 
 
+class TooSmall(Exception):
+    """A memory limit below what the group uses already."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class OutOfMemory:
     """`own`: the group hit its own limit. `killed`: the kernel killed a process of it for want of memory."""

@@ -1,6 +1,7 @@
 """cgroup v1: one hierarchy per controller (Documentation/admin-guide/cgroup-v1 of the kernel)."""
 
 import contextlib
+import errno
 import os
 
 from daemon.sandbox.model import Limits
@@ -57,7 +58,12 @@ class Group:
             limits["memory.memsw.limit_in_bytes"] = memory_bytes + SWAP_MARGIN_BYTES
         rises = memory_bytes > int(mounts.read_text(self._path("memory", "memory.limit_in_bytes")))
         for name in reversed(limits) if rises else limits:
-            mounts.write_text(self._path("memory", name), limits[name])
+            try:
+                mounts.write_text(self._path("memory", name), limits[name])
+            except OSError as error:
+                if error.errno == errno.EBUSY:
+                    raise mounts.TooSmall(str(error)) from error
+                raise
 
     def watch_memory(self) -> int | None:
         event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -1,0 +1,50 @@
+"""/health is 200 only when a real program of every language ran lately, and says what is wrong if not."""
+
+import pathlib
+import shutil
+
+import pytest
+
+from tests.server import START_S, Server, readable, until
+
+SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing() -> None:
+    """The servers of this file run self-tests all the time."""
+
+
+def health(server: Server) -> dict[str, object]:
+    found: dict[str, object] = server.request("GET", "/health").json
+    return found
+
+
+def test_a_self_test_that_prints_something_else_is_ill_health(tmp_path: pathlib.Path) -> None:
+    readable(tmp_path)
+    text = (SHIPPED / "python.toml").read_text()
+    (tmp_path / "python.toml").write_text(text.replace('"sum": 45', '"sum": 46'))
+    with Server(healthy=False, toolchain_folders=[str(tmp_path)]) as server:
+        until(lambda: "printed" in str(health(server)["problems"]), START_S)
+        answer = server.request("GET", "/health")
+        assert (answer.status, answer.json["status"]) == (503, "unhealthy")
+        assert "instead of" in answer.json["problems"]["python"]
+        assert server.execute("python", "print('still answers')")["success"] is True
+
+
+def test_self_tests_go_on_in_the_background() -> None:
+    """A keeper that stands still lets the proofs grow old, with nobody asking for a run; once it goes on they are new."""
+    with Server(languages=["python"], self_test_s=0.3) as server:
+        server.keeper.suspend()
+        until(lambda: server.request("GET", "/health").status == 503, START_S, "stale")
+        server.keeper.resume()
+        until(lambda: server.request("GET", "/health").status == 200, START_S, "proven again")
+
+
+def test_health_starts_nothing(tmp_path: pathlib.Path) -> None:
+    shutil.copy(SHIPPED / "python.toml", readable(tmp_path))
+    with Server(toolchain_folders=[str(tmp_path)]) as server:
+        before = health(server)["sandbox"]
+        for _ in range(50):
+            server.request("GET", "/health")
+        assert health(server)["sandbox"] == before
