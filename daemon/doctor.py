@@ -45,9 +45,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
     checks: tuple[Callable[[Settings], Finding], ...] = (
         _kernel, _cpu, _glibc, _namespaces, _proc, _groups, _swap, _user, _nsjail, _seccomp,
     )  # fmt: skip
+    failed = False
     for check in checks:
-        yield check(settings)
-    yield from _toolchains(settings)
+        finding = check(settings)
+        failed = failed or finding.grade is Grade.FAIL
+        yield finding
+    if failed:
+        yield Finding(Grade.WARN, "toolchains", "not tried", "mend what failed first")
+    else:
+        yield from _toolchains(settings)
 
 
 def _kernel(_: Settings) -> Finding:
