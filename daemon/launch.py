@@ -93,8 +93,8 @@ def into_delegated_group() -> None:
 def supervise(settings: Settings) -> NoReturn:
     """Become the supervisor of a keeper and an HTTP process. Raises CannotStart, registry.BadToolchain."""
     user = http_user(settings)
-    plan_fd, keeper_socket = _keeper_descriptors(settings, user)
     http_socket = listen_tcp(settings)
+    plan_fd, keeper_socket = _keeper_descriptors(settings, user)
     host, port = http_socket.getsockname()[:2]
     parent = ["--parent", str(os.getpid())]
     specification = {

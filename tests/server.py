@@ -108,6 +108,7 @@ class Server:
         self.process.wait(20)
         self.log = self.error_text()
         self.errors.close()
+        assert self.process.returncode != 0 or not self.run_directory().exists()
 
     def error_text(self) -> str:
         self.errors.seek(0)
@@ -189,7 +190,10 @@ class Server:
         return [pathlib.Path(path) for path in json.loads(self._record().read_text())]
 
     def _record(self) -> pathlib.Path:
-        return pathlib.Path(f"/run/cellblock/{self.instance}/groups.json")
+        return self.run_directory() / "groups.json"
+
+    def run_directory(self) -> pathlib.Path:
+        return pathlib.Path("/run/cellblock", self.instance)
 
 
 def _as_text(value: Any) -> str:

@@ -74,6 +74,7 @@ def test_a_user_that_does_not_exist_stops_the_start() -> None:
     )
     assert done.returncode == 125
     assert "nobody-of-this-name" in done.stderr
+    assert not server.run_directory().exists()
 
 
 def test_a_port_that_is_taken_is_told(cellblock: Server) -> None:
@@ -82,3 +83,4 @@ def test_a_port_that_is_taken_is_told(cellblock: Server) -> None:
     done = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 125
     assert f"cannot listen on 127.0.0.1:{cellblock.port}" in done.stderr
+    assert not server.run_directory().exists()
