@@ -101,7 +101,8 @@ async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Regist
     """
     toolchains = launch.load_registry(settings)
     for abandoned in instance.abandoned(RUN_PREFIX):
-        instance.clean_up(abandoned)
+        with contextlib.suppress(instance.Busy, FileNotFoundError):  # another run is at it
+            instance.clean_up(abandoned)
     name = f"{RUN_PREFIX}{os.getpid()}"
     path = instance.socket_path(name)
     plan_fd = launch.plan_descriptor(settings, toolchains)

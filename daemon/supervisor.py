@@ -47,7 +47,12 @@ class Child:
         now = time.monotonic()
         if self.process is None:
             if now >= self.due_s:
-                self.start()
+                try:
+                    self.start()
+                except (OSError, subprocess.SubprocessError) as error:
+                    self.delay_s = min(2 * self.delay_s, RESTART_S_MAX)
+                    self.due_s = now + self.delay_s
+                    print(f"supervisor: cannot start the {self.name}: {error}", file=sys.stderr)
         elif self.process.poll() is not None:
             steady = now - self.started_s > STEADY_S
             self.delay_s = RESTART_S if steady else min(2 * self.delay_s, RESTART_S_MAX)

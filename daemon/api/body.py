@@ -10,6 +10,7 @@ from aiohttp import web
 from .problems import ApiProblem, FieldError
 
 READ_S = 30.0
+FIELDS_MAX, ITEMS_MAX, ERRORS_MAX = 64, 1024, 20  # each wrong one costs an error object
 BIG_BYTES = 256 << 10  # parsed off the event loop
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
@@ -41,12 +42,14 @@ def parse(data: bytes, model: type[Model]) -> Model:
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise ApiProblem(400, "invalid_json", f"The body is not valid JSON: {reason}") from None
+    if isinstance(value, dict) and (len(value) > FIELDS_MAX or any(map(_is_long, value.values()))):
+        raise ApiProblem(400, "invalid_request", f"At most {FIELDS_MAX} fields, and {ITEMS_MAX} items in each")
     try:
         return model.model_validate(value)
     except pydantic.ValidationError as error:
         errors = tuple(
             FieldError(".".join(map(str, problem["loc"])) or "body", problem["msg"])
-            for problem in error.errors(include_url=False, include_input=False, include_context=False)
+            for problem in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
         )
         detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
         raise ApiProblem(400, "invalid_request", detail, errors) from None
@@ -67,6 +70,10 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _Ambiguous(key, f"The key {key!r} occurs twice")
         value[key] = item
     return value
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list | dict) and len(value) > ITEMS_MAX
 
 
 def _no_constant(name: str) -> Any:

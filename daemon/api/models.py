@@ -14,7 +14,7 @@ def _is_unicode(text: str) -> str:
 
 
 Text = Annotated[str, pydantic.AfterValidator(_is_unicode)]
-Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 
 
 class _Strict(pydantic.BaseModel):
@@ -26,11 +26,11 @@ class ExecuteRequest(_Strict):
 
     code: Text
     language: Text
-    timeout: Positive | None = pydantic.Field(None, description="seconds of wall time; null is the default")
+    timeout: Seconds | None = pydantic.Field(None, description="seconds of wall time; null is the default")
     stdin: Text = ""
     args: list[Text] = []
-    memory_limit_mb: Annotated[int, pydantic.Field(gt=0)] | None = None
-    cpu_time_limit: Positive | None = pydantic.Field(None, description="seconds of CPU time, children included")
+    memory_limit_mb: int | None = None
+    cpu_time_limit: Seconds | None = pydantic.Field(None, description="seconds of CPU time, children included")
     check: bool = True
 
 

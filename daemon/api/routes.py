@@ -24,6 +24,7 @@ from .problems import ApiProblem, FieldError
 from .queue import Queue
 
 MB = 1 << 20
+MAX_ESCAPED_BYTES = 60_000  # it travels as a string in a message of at most 64 KB
 VERSION = importlib.metadata.version("cellblock")
 
 
@@ -85,7 +86,8 @@ class Routes:
             raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
         if any("\0" in argument for argument in wanted.args):
             raise _out_of_range("args", "arguments cannot hold NUL")
-        if len(json.dumps({"args": wanted.args})) > MAX_PAYLOAD_BYTES:
+        payload = json.dumps({"args": wanted.args})
+        if len(payload) > MAX_PAYLOAD_BYTES or len(json.dumps(payload)) > MAX_ESCAPED_BYTES:
             raise _out_of_range("args", f"at most {MAX_PAYLOAD_BYTES} bytes together")
         limits = self._limits(toolchain, wanted)
         return Submission(toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check)
@@ -99,7 +101,7 @@ class Routes:
             cpu_ns = _nanoseconds("cpu_time_limit", wanted.cpu_time_limit, maximum.wall_ns)
             limits = dataclasses.replace(limits, cpu_ns=cpu_ns)
         if wanted.memory_limit_mb is not None:
-            if wanted.memory_limit_mb > maximum.memory_bytes // MB:
+            if not 0 < wanted.memory_limit_mb <= maximum.memory_bytes // MB:
                 raise _out_of_range("memory_limit_mb", f"must be from 1 to {maximum.memory_bytes // MB}")
             limits = dataclasses.replace(limits, memory_bytes=wanted.memory_limit_mb * MB)
         return limits

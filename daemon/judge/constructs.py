@@ -6,16 +6,18 @@ deadline past which the source is allowed; a word in a comment or a string liter
 
 import asyncio
 import concurrent.futures
-import contextlib
+import ctypes
 import dataclasses
 import multiprocessing
 import re
+import signal
 import typing
 from collections.abc import Iterator
 
 from daemon.toolchain.schema import Forbidden, Toolchain
 
 DEADLINE_S = 0.2
+PR_SET_PDEATHSIG = 1
 _PIECE = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w{2,}")
 _GAP = "..."
@@ -35,6 +37,7 @@ class Constructs:
 
     def __init__(self) -> None:
         self._worker: concurrent.futures.ProcessPoolExecutor | None = None
+        self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> "Constructs":
         return self
@@ -49,20 +52,21 @@ class Constructs:
         suspects = tuple(rule for rule in toolchain.forbidden if _may_contain(code, rule))
         if not suspects:
             return None
-        if self._worker is None:
-            context = multiprocessing.get_context("spawn")
-            self._worker = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
-            with contextlib.suppress(concurrent.futures.BrokenExecutor):  # its start is not the source's time
-                await asyncio.get_running_loop().run_in_executor(self._worker, search, toolchain.lexer, "", ())
         rules = tuple((rule.tokens, rule.reason) for rule in suspects)
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._worker, search, toolchain.lexer, code, rules
-                )
-        except (TimeoutError, concurrent.futures.BrokenExecutor):
-            self._stop_worker()
-            return None
+        async with self._turn:  # the deadline is a source's own: it does not count the wait for others
+            loop = asyncio.get_running_loop()
+            try:
+                if self._worker is None:
+                    context = multiprocessing.get_context("spawn")
+                    self._worker = concurrent.futures.ProcessPoolExecutor(
+                        1, mp_context=context, initializer=_die_with_parent
+                    )
+                    await loop.run_in_executor(self._worker, search, toolchain.lexer, "", ())
+                async with asyncio.timeout(DEADLINE_S):
+                    return await loop.run_in_executor(self._worker, search, toolchain.lexer, code, rules)
+            except (TimeoutError, concurrent.futures.BrokenExecutor):
+                self._stop_worker()
+                return None
 
     def _stop_worker(self) -> None:
         worker, self._worker = self._worker, None
@@ -70,6 +74,11 @@ class Constructs:
             for process in list(worker._processes.values()):
                 process.kill()
             worker.shutdown(wait=False, cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """A worker holds both ends of its queue and would never see that the HTTP process is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _may_contain(code: str, rule: Forbidden) -> bool:

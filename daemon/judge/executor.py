@@ -120,7 +120,12 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
     try:
         if finished.outcome.wait_status != 0 or finished.outcome.killed_by is not None or finished.truncated:
             return None
-        copy = await asyncio.to_thread(_sealed_copy, finished.artifact)
+        copying = asyncio.create_task(asyncio.to_thread(_sealed_copy, finished.artifact))
+        try:
+            copy = await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            os.close(await copying)  # the thread goes on: neither descriptor may be closed under it
+            raise
     finally:
         os.close(finished.artifact)
     stack.callback(os.close, copy)
@@ -130,9 +135,13 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
 def _sealed_copy(descriptor: int) -> int:
     copy = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     offset = 0
-    while sent := os.sendfile(copy, descriptor, offset, COPY_BYTES):
-        offset += sent
-    fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEALS)
+    try:
+        while sent := os.sendfile(copy, descriptor, offset, COPY_BYTES):
+            offset += sent
+        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEALS)
+    except OSError:
+        os.close(copy)
+        raise
     return copy
 
 

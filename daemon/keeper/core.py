@@ -23,6 +23,7 @@ RESTART_S, RESTART_S_MAX = 0.05, 5.0
 FIRST_JAIL_ID = 1000  # inside a warden's slice; 0 is the warden itself
 LAST_JAIL_ID = 65000
 REAP_S = 0.005
+PEERS_MAX = 16
 SHUTDOWN_S = 5.0
 
 
@@ -143,8 +144,8 @@ class Keeper:
             return  # it went away again
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         uid = struct.unpack("3i", credentials)[1]
-        if uid != self._peer_uid:
-            log.warning("refused a peer of uid %d", uid)
+        if uid != self._peer_uid or len(self._peers) >= PEERS_MAX:
+            log.warning("refused a peer of uid %d, %d are connected", uid, len(self._peers))
             sock.close()
             return
         peer = Peer(self._loop, sock, self)

@@ -56,6 +56,8 @@ class Instance:
 
     def uid_base(self, warden: int) -> int:
         """The host uid that is root inside the warden's user namespace."""
+        if warden >= WARDENS_PER_SLICE:
+            raise ValueError(f"at most {WARDENS_PER_SLICE} toolchains per keeper: each has its own slice of host uids")
         return self._slice + UIDS_PER_WARDEN * warden
 
     def leftovers(self) -> list[str]:

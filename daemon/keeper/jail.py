@@ -135,6 +135,8 @@ class Jail:
     def _forked(self, pidfd: int | None, reason: str) -> None:
         self._forking = False
         self._pidfd = pidfd
+        if self.state is State.ENDING:
+            self._replace_timers()
         if pidfd is not None:
             self._loop.watch(pidfd, self._init_ended)
             if self.state is State.ENDING:
@@ -276,6 +278,8 @@ class Jail:
         self.state = State.ENDING
         self._ended_ns = time.monotonic_ns()
         self._replace_timers()
+        if self._forking:  # nothing can be killed before the warden has answered
+            self._timers = [self._loop.after(PARK_S, self._on_park_timeout)]
         try:
             self._group.lift_cpu_quota()
         except OSError as error:

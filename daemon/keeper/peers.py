@@ -22,6 +22,7 @@ log = logging.getLogger("cellblock.keeper")
 
 UNREAD_MAX = 256
 UNREAD_S = 2.0
+REASON_CHARACTERS = 500
 CLIENT_REASONS = {KilledBy.OUTPUT, KilledBy.CLIENT}
 
 
@@ -76,8 +77,8 @@ class Peer:
         message, descriptors = received
         try:
             self._obey(message, descriptors)
-        except wire.BadMessage as error:
-            self.close(str(error))
+        except (wire.BadMessage, ValueError, TypeError, ArithmeticError) as error:
+            self.close(ascii(error))  # whatever it is that cannot be encoded, compared or counted came from the peer
         finally:
             wire.close_all(descriptors)
 
@@ -151,7 +152,7 @@ class Peer:
         self._runs.pop(jail.run, None)
 
     def _refuse(self, run: int, stage: str, reason: str) -> None:
-        self.send({"type": "refused", "run": run, "stage": stage, "reason": reason})
+        self.send({"type": "refused", "run": run, "stage": stage, "reason": reason[:REASON_CHARACTERS]})
 
     # -- to the peer
 

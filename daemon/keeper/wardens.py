@@ -1,5 +1,6 @@
 """One nsjail with a warden in it: start, hello, orders to fork, death. Nothing else in cellblock starts nsjail."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -116,16 +117,22 @@ class Warden:
             return
         message, descriptors = received
         jail = message.get("jail")
-        done = self._waiting.pop(jail, None) if isinstance(jail, int) else None
+        done = self._waiting.get(jail) if isinstance(jail, int) else None
         match message["type"]:
             case "ready":
                 self._timer.cancel()
                 self.ready = True
                 self._on_state(self)
             case "forked" if len(descriptors) == 1 and done is not None:
+                if not _is_pidfd(descriptors[0]):
+                    wire.close_all(descriptors)
+                    self._end("sent something that is no pidfd")
+                    return
+                self._waiting.pop(message["jail"])
                 done(descriptors[0], "")
                 return
             case "unforked" if done is not None:
+                self._waiting.pop(message["jail"])
                 done(None, str(message.get("reason"))[:REASON_CHARACTERS])
             case "failed":
                 self._end(f"{message.get('stage')}: {message.get('reason')}")
@@ -142,7 +149,8 @@ class Warden:
         self._loop.unwatch(self._control.fileno())
         self._control.close()
         self._loop.unwatch(self._pidfd)
-        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may be reaped already
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._on_state(self)  # first: whoever hears of a lost jail must not be told that we are ready
         for done in list(self._waiting.values()):
             done(None, f"warden: {reason}")
@@ -162,6 +170,16 @@ class Warden:
             self._pidfd = -1
         self.group.kill()
         return self.group.remove()
+
+
+def _is_pidfd(descriptor: int) -> bool:
+    try:
+        signal.pidfd_send_signal(descriptor, 0)
+    except ProcessLookupError:
+        return True  # of a process that is gone
+    except OSError:
+        return False
+    return True
 
 
 def _memfd(name: str, content: bytes) -> int:

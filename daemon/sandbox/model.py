@@ -45,7 +45,7 @@ class Limits:
             elif (
                 isinstance(value, bool)
                 or not isinstance(value, int)
-                or value <= 0
+                or not 0 < value < 1 << 63
                 or (most is not None and value > most)
             ):
                 return field.name

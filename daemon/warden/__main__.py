@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import traceback
@@ -23,6 +24,8 @@ MAX_MESSAGE_BYTES = 64 << 10
 
 
 def main() -> None:
+    # The kernel shields pid 1 only from signals at their default action; Python's handler would let a program end init.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     control = socket.socket(fileno=int(sys.argv[1]))
     plan, program = _hello(control)
     try:

@@ -18,6 +18,7 @@ from . import image, linux
 WORK = "/work"
 GO_BYTES = 64 << 10
 COPY_BYTES = 1 << 20
+RLIMIT_SIGPENDING = 11  # getrlimit(2), x86-64; not in the resource module
 CANNOT_EXECUTE = 126  # as a shell tells it (POSIX, 2.8.2)
 
 
@@ -93,6 +94,7 @@ def _confine(spec: dict[str, int], uid: int, program: bytes) -> None:
             (resource.RLIMIT_NOFILE, spec["files_open"]),
             (resource.RLIMIT_MEMLOCK, 64 << 10),
             (resource.RLIMIT_MSGQUEUE, 0),
+            (RLIMIT_SIGPENDING, 256),  # charged to the user namespace's owner too (Linux 5.14), so shared by all jails
         ):
             resource.setrlimit(kind, (value, value))
         os.setgroups([])

@@ -46,12 +46,13 @@ def test_languages_tell_their_versions_and_limits(cellblock: Server) -> None:
         ({"language": "cobol"}, 400, "unsupported_language", "Unsupported language: cobol. Supported: python, rust, typescript"),
         ({"code": "x" * 65537}, 413, "code_too_long", "Code too long (max 65536 bytes)"),
         ({"code": "é" * 32769}, 413, "code_too_long", "Code too long (max 65536 bytes)"),
-        ({"timeout": 0}, 400, "invalid_request", "timeout"),
+        ({"timeout": 0}, 400, "invalid_request", "timeout: must be above 0 and at most 60 seconds"),
+        ({"args": [0] * 100_000}, 400, "invalid_request", "items"),
         ({"timeout": -1}, 400, "invalid_request", "timeout"),
         ({"timeout": 61}, 400, "invalid_request", "at most 60"),
         ({"timeout": True}, 400, "invalid_request", "timeout"),
         ({"timeout": "10"}, 400, "invalid_request", "timeout"),
-        ({"memory_limit_mb": 0}, 400, "invalid_request", "memory_limit_mb"),
+        ({"memory_limit_mb": 0}, 400, "invalid_request", "from 1 to 1024"),
         ({"memory_limit_mb": 1025}, 400, "invalid_request", "from 1 to 1024"),
         ({"memory_limit_mb": 1.5}, 400, "invalid_request", "memory_limit_mb"),
         ({"cpu_time_limit": 0}, 400, "invalid_request", "cpu_time_limit"),
@@ -141,6 +142,12 @@ def test_a_preflight_is_answered_and_errors_carry_the_headers_too(cellblock: Ser
     assert "Content-Type" in answer.headers["Access-Control-Allow-Headers"]
     wrong = cellblock.request("POST", "/execute", b"{", {**JSON, "Origin": "http://localhost:3000"})
     assert (wrong.status, wrong.headers["Access-Control-Allow-Origin"]) == (400, "http://localhost:3000")
+
+
+def test_arguments_full_of_quotes_arrive(cellblock: Server) -> None:
+    argument = '"\\' * 3000
+    assert cellblock.execute("python", "import sys; print(sys.argv[1])", args=[argument])["output"] == argument + "\n"
+    assert cellblock.post({"language": "python", "code": "0", "args": ['"' * 16_370]}).status == 400
 
 
 def test_null_timeout_is_the_default(cellblock: Server) -> None:

@@ -62,6 +62,16 @@ def answers(server: Server) -> bool:
     return answer.status == 200 and answer.json["output"] == "back\n"
 
 
+def test_all_nsjails_dying_at_once_do_not_take_the_keeper_with_them() -> None:
+    with Server() as server:
+        keeper = server.keeper.pid
+        for nsjail in server.nsjails():
+            nsjail.kill()
+        until(lambda: answers(server), BACK_S, "a program runs again")
+        assert server.keeper.pid == keeper
+    assert_nothing_left(server)
+
+
 def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
     with Server(languages=["python"]) as server:
         hung = server.wardens()[0]

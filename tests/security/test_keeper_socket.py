@@ -70,7 +70,7 @@ def test_only_the_http_processs_uid_may_connect(cellblock: Server) -> None:
 @pytest.mark.vm
 @pytest.mark.parametrize(
     "change",
-    ["memory_bytes=2 << 30", "wall_ns=10**12", "processes=10**6", "cpu_share_ms=None", "cpu_share_ms=1000", "memory_bytes=-1",
+    ["memory_bytes=2 << 30", "cpu_ns=10**400", "wall_ns=10**12", "processes=10**6", "cpu_share_ms=None", "cpu_share_ms=1000", "memory_bytes=-1",
      "wall_ns=True", "memory_bytes='1'"],
 )  # fmt: skip
 def test_no_limit_can_be_raised_past_its_maximum(cellblock: Server, change: str) -> None:
@@ -145,9 +145,9 @@ def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server
         sock = connect(); wire.send(sock, message)
         assert hear(sock, 'never') is None, message
     sock = connect(); parked(sock)
-    for odd in ({}, {'limits': 5}, {'limits': {'memory_bytes': 1}}, {'limits': dict(LIMITS, extra=1)}):
+    for odd in ({}, {'limits': 5}, {'limits': {'memory_bytes': 1}}, {'limits': dict(LIMITS, extra=1)}, {'limits': LIMITS, 'payload': '\\ud800'}):
         sock = connect(); parked(sock)
-        wire.send(sock, {'type': 'go', 'run': 1, 'payload': '', **odd})
+        wire.send(sock, {'type': 'go', 'run': 1, 'payload': '', **odd}, (memfd(b'print(1)'),))
         assert hear(sock, 'outcome') is None, odd
     print('all closed')
     """

@@ -1,5 +1,6 @@
 """Forbidden constructs are found in code, and never in comments, strings or longer words."""
 
+import asyncio
 import pathlib
 
 import pytest
@@ -63,6 +64,12 @@ def test_what_is_forbidden_is_found_on_its_line(language: str, code: str, line: 
 )
 def test_what_only_looks_like_it_is_allowed(language: str, code: str) -> None:
     assert find(language, code) is None
+
+
+async def test_sources_that_come_together_are_all_checked() -> None:
+    async with Constructs() as constructs:
+        found = await asyncio.gather(*(constructs.find(SHIPPED.find("python"), "import socket") for _ in range(8)))
+    assert all(found)
 
 
 async def test_a_source_that_takes_too_long_to_lex_is_allowed_and_the_next_is_checked() -> None:
