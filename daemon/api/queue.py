@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from .problems import RETRY_AFTER_S, ApiProblem
+
+BODIES_BYTES = 256 << 20  # a body in JSON, as text and as bytes is in memory several times
 
 
 class Queue:
@@ -13,7 +15,7 @@ class Queue:
     def __init__(self, slots: int, places: int) -> None:
         self._slots = asyncio.Semaphore(slots)
         self._at_once, self._places = slots, places
-        self.running = self.waiting = 0
+        self.running = self.waiting = self.body_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Queue: {self.running}/{self._at_once} running, {self.waiting}/{self._places} waiting>"
@@ -25,6 +27,19 @@ class Queue:
                 503, "queue_full", f"All {self._at_once} slots are busy and {self._places} requests wait; try again",
                 retry_after_s=RETRY_AFTER_S,
             )  # fmt: skip
+
+    @contextlib.contextmanager
+    def body(self, size: int) -> Iterator[None]:
+        """Hold room for a body of `size` bytes while its request lives. Raises ApiProblem 503 when there is none."""
+        if self.body_bytes + size > BODIES_BYTES:
+            raise ApiProblem(
+                503, "queue_full", "Too many large requests at once; try again", retry_after_s=RETRY_AFTER_S
+            )
+        self.body_bytes += size
+        try:
+            yield
+        finally:
+            self.body_bytes -= size
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

@@ -65,6 +65,14 @@ class Routes:
     async def execute(self, request: web.Request) -> web.Response:
         parts = self._parts
         parts.queue.check()
+        length = parts.settings.body_bytes_max if request.content_length is None else request.content_length
+        if length > parts.settings.body_bytes_max:
+            raise web.HTTPRequestEntityTooLarge(parts.settings.body_bytes_max, length)
+        with parts.queue.body(length):
+            return await self._execute(request)
+
+    async def _execute(self, request: web.Request) -> web.Response:
+        parts = self._parts
         wanted = await body.read(request, ExecuteRequest)
         toolchain = parts.toolchains.find(wanted.language)
         submission = self._submission(toolchain, wanted)

@@ -59,22 +59,30 @@ class Warden:
         self.dead: str | None = None
         self._loop, self._on_state = loop, on_state
         self._waiting: dict[int, Forked] = {}
+        hello = [_memfd("plan", json.dumps(dataclasses.asdict(plan)).encode()), _memfd("filter", setup.filter)]
+        try:
+            self._start(tree, setup, uid_base)
+            loop.watch(self._pidfd, lambda: self._end("nsjail ended"))
+            loop.watch(self._control.fileno(), self._receive)
+            self._timer: Timer = loop.after(START_S, lambda: self._end(f"not ready after {START_S:.0f} s"))
+            self._send({"type": "hello"}, hello)
+        finally:
+            wire.close_all(hello)
+
+    def _start(self, tree: Tree, setup: WardenSetup, uid_base: int) -> None:
+        """nsjail in a group of its own, or OSError and nothing."""
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with inner:
-            self.group = tree.make(f"warden-{plan.id}")
+            self.group = tree.make(f"warden-{self.plan.id}")
             try:
                 self.group.set_limits(WARDEN_LIMITS)
-                self._process = _start_nsjail(setup, plan, uid_base, inner.fileno(), self.group)
+                self._process = _start_nsjail(setup, self.plan, uid_base, inner.fileno(), self.group)
+                self._pidfd = _open_pidfd(self._process)
             except (OSError, subprocess.SubprocessError) as error:
                 self._control.close()
                 self.group.remove()
                 raise OSError(f"{setup.nsjail}: {error}") from error
         self._control.setblocking(False)
-        self._pidfd = os.pidfd_open(self._process.pid)
-        loop.watch(self._pidfd, lambda: self._end("nsjail ended"))
-        loop.watch(self._control.fileno(), self._receive)
-        self._timer: Timer = loop.after(START_S, lambda: self._end(f"not ready after {START_S:.0f} s"))
-        self._hello(setup)
 
     def __repr__(self) -> str:
         state = "dead" if self.dead else "ready" if self.ready else "starting"
@@ -84,14 +92,6 @@ class Warden:
     def pid(self) -> int:
         """Of nsjail."""
         return self._process.pid
-
-    def _hello(self, setup: WardenSetup) -> None:
-        plan = json.dumps(dataclasses.asdict(self.plan)).encode()
-        descriptors = [_memfd("plan", plan), _memfd("filter", setup.filter)]
-        try:
-            self._send({"type": "hello"}, descriptors)
-        finally:
-            wire.close_all(descriptors)
 
     def fork(self, jail: int, step: str, uid: int, channel: int, joins: list[int], done: Forked) -> None:
         """Ask for a jail; the warden has its own copies of the descriptors when this returns."""
@@ -170,6 +170,15 @@ class Warden:
             self._pidfd = -1
         self.group.kill()
         return self.group.remove()
+
+
+def _open_pidfd(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return os.pidfd_open(process.pid)
+    except OSError:
+        process.kill()
+        process.wait()
+        raise
 
 
 def _is_pidfd(descriptor: int) -> bool:

@@ -1,5 +1,6 @@
 """The base HTTP contract: answers, errors, CORS, and what is refused."""
 
+import contextlib
 import json
 import socket
 import time
@@ -230,3 +231,19 @@ def test_health_names_the_sandbox(cellblock: Server) -> None:
     assert health["sandbox"]["cgroup"] in ("v1", "v2")
     assert set(health["sandbox"]["wardens"].values()) == {"ready"}
     assert all(health["toolchains"].values())
+
+
+def test_bodies_in_flight_are_bounded_together(cellblock: Server) -> None:
+    """A dozen clients that announce 24 MB each cannot make the daemon hold it all; small requests still go through."""
+    head = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 25000000\r\n\r\n{"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", cellblock.port))) for _ in range(12)]
+        for client in clients:
+            client.sendall(head)
+            client.settimeout(0.5)
+        refused = 0
+        for client in clients:
+            with contextlib.suppress(TimeoutError):
+                refused += client.recv(20).startswith(b"HTTP/1.1 503")
+        assert refused == 2  # ten fit in 256 MB
+        assert cellblock.execute("python", "print(1)")["success"] is True
