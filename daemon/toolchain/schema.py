@@ -3,7 +3,7 @@
 import difflib
 import string
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import pydantic
 
@@ -54,7 +54,6 @@ class StepEntry(_Model):
     id: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
     argv: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
     artifact: FileName | None = None
-    checks: bool = False
     argv_unchecked: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
     limits: StepLimits = StepLimits()
 
@@ -118,7 +117,6 @@ class Toolchain(_Model):
 
 
 VERSION_STEP = "version"
-Mode = Literal["block", "report", "off"]
 
 
 def check_placeholders(text: str, known: Iterable[str]) -> None:
