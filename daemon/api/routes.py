@@ -61,6 +61,7 @@ class Routes:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._run_limits = parts.settings.deployment().run
 
     async def execute(self, request: web.Request) -> web.Response:
         parts = self._parts
@@ -101,7 +102,7 @@ class Routes:
         return Submission(toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check)
 
     def _limits(self, toolchain: Toolchain, wanted: ExecuteRequest) -> Limits:
-        default, maximum = run_limits(toolchain, self._parts.settings.deployment().run)
+        default, maximum = run_limits(toolchain, self._run_limits)
         limits = default
         if wanted.timeout is not None:
             limits = dataclasses.replace(limits, wall_ns=_nanoseconds("timeout", wanted.timeout, maximum.wall_ns))
@@ -150,7 +151,7 @@ class Routes:
     async def languages(self, _: web.Request) -> web.Response:
         known = []
         for toolchain in self._parts.toolchains:
-            default, _maximum = run_limits(toolchain, self._parts.settings.deployment().run)
+            default, _maximum = run_limits(toolchain, self._run_limits)
             language = Language(
                 id=toolchain.id,
                 title=toolchain.title,

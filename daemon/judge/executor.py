@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from daemon.sandbox.client import Client, Finished, Order, SandboxUnavailable
-from daemon.sandbox.model import KilledBy, Limits
+from daemon.sandbox.model import ARTIFACT_SEALS, KilledBy, Limits
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
@@ -20,7 +20,6 @@ MB = 1 << 20
 HEAL_STEP_S = 0.02
 HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
 COPY_BYTES = 1 << 20
-SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class Executor:
@@ -138,7 +137,7 @@ def _sealed_copy(descriptor: int) -> int:
     try:
         while sent := os.sendfile(copy, descriptor, offset, COPY_BYTES):
             offset += sent
-        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEALS)
+        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, ARTIFACT_SEALS)
     except OSError:
         os.close(copy)
         raise

@@ -4,9 +4,7 @@ import fcntl
 import os
 import stat
 
-from daemon.sandbox.model import MAX_ARTIFACT_BYTES
-
-SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+from daemon.sandbox.model import ARTIFACT_SEALS, MAX_ARTIFACT_BYTES
 
 
 def accept(descriptor: int) -> int | None:
@@ -20,6 +18,6 @@ def accept(descriptor: int) -> int | None:
 def is_sealed(descriptor: int) -> bool:
     """True for a memfd that nobody can change any more (fcntl(2), F_GET_SEALS)."""
     try:
-        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & SEALS == SEALS
+        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & ARTIFACT_SEALS == ARTIFACT_SEALS
     except OSError:
         return False  # not a memfd

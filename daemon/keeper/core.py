@@ -9,6 +9,7 @@ import struct
 from daemon.sandbox.model import Plan
 
 from .cgroup import Tree
+from .closing import Closer
 from .instance import Instance
 from .jail import Jail, Refused
 from .loop import Loop
@@ -47,6 +48,7 @@ class Keeper:
         self._problems: dict[str, str] = {}  # toolchain -> why it has no ready warden
         self._failures = [0] * len(plan.toolchains)
         self._stopping = False
+        self.closer = Closer()
         listener.setblocking(False)
         loop.watch(listener.fileno(), self._accept)
         for number in range(len(plan.toolchains)):
@@ -144,9 +146,9 @@ class Keeper:
             return  # it went away again
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         uid = struct.unpack("3i", credentials)[1]
-        if uid != self._peer_uid or len(self._peers) >= PEERS_MAX:
+        if uid != self._peer_uid or len(self._peers) >= PEERS_MAX or self.closer.is_behind:
             log.warning("refused a peer of uid %d, %d are connected", uid, len(self._peers))
-            sock.close()
+            self.closer.close([sock.detach()])
             return
         peer = Peer(self._loop, sock, self)
         self._peers.add(peer)

@@ -4,6 +4,7 @@ Nothing that it says stops the keeper.
 """
 
 import collections
+import contextlib
 import fcntl
 import logging
 import socket
@@ -51,7 +52,9 @@ class Peer:
         self.closed = True
         log.info("peer closed: %s", reason)
         self._loop.unwatch(self._sock.fileno())
-        self._sock.close()
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._keeper.closer.close([self._sock.detach()])  # with what it holds unread
         if self._unread_timer is not None:
             self._unread_timer.cancel()
         for _, descriptors in self._unsent:
@@ -65,7 +68,7 @@ class Peer:
 
     def _receive(self) -> None:
         try:
-            received = wire.receive(self._sock)
+            received = wire.receive(self._sock, self._keeper.closer.close)
         except BlockingIOError:
             return
         except (OSError, wire.BadMessage) as error:
@@ -76,11 +79,13 @@ class Peer:
             return
         message, descriptors = received
         try:
+            if self._keeper.closer.is_behind:
+                raise wire.BadMessage("its descriptors cannot be closed")
             self._obey(message, descriptors)
         except (wire.BadMessage, ValueError, TypeError, ArithmeticError) as error:
             self.close(ascii(error))  # whatever it is that cannot be encoded, compared or counted came from the peer
         finally:
-            wire.close_all(descriptors)
+            self._keeper.closer.close(descriptors)
 
     def _obey(self, message: wire.Message, descriptors: list[int]) -> None:
         run = _integer(message, "run")

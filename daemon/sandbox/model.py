@@ -2,12 +2,14 @@
 
 import dataclasses
 import enum
+import fcntl
 import json
 from collections.abc import Mapping
 from typing import Any, Self
 
 MAX_ARTIFACT_BYTES = 64 << 20
 MAX_PAYLOAD_BYTES = 32 << 10
+ARTIFACT_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class KilledBy(enum.StrEnum):

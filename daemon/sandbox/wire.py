@@ -8,10 +8,12 @@ import array
 import json
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 MAX_MESSAGE_BYTES = 64 << 10
 MAX_DESCRIPTORS = 8
+_SCM_MAX_FD = 253  # unix(7): with room for all, none is ever closed for us where close(2) may wait
 
 Message = dict[str, Any]
 
@@ -37,8 +39,8 @@ def send(sock: socket.socket, message: Message, descriptors: tuple[int, ...] = (
         sock.send(data, socket.MSG_NOSIGNAL)
 
 
-def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
-    """The next message, None at the end of the stream.
+def receive(sock: socket.socket, close: Callable[[list[int]], None] | None = None) -> tuple[Message, list[int]] | None:
+    """The next message, None at the end of the stream. `close` gets the descriptors of a bad message.
 
     Raises BlockingIOError when nothing is there, OSError when the peer is gone, BadMessage on anything else than a
     whole message. Descriptors arrive close-on-exec.
@@ -47,7 +49,7 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
     if not data and not descriptors:
         return None
     try:
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(descriptors) > MAX_DESCRIPTORS:
             raise BadMessage("message cut: too long or too many descriptors")
         try:
             message = json.loads(data)
@@ -56,13 +58,13 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             raise BadMessage("not an object with a type")
     except BadMessage:
-        close_all(descriptors)
+        (close or close_all)(descriptors)
         raise
     return message, descriptors
 
 
 def _receive_raw(sock: socket.socket) -> tuple[bytes, list[int], int]:
-    space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+    space = socket.CMSG_SPACE(_SCM_MAX_FD * array.array("i").itemsize)
     data, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
     descriptors = array.array("i")
     for level, kind, payload in ancillary:

@@ -176,6 +176,35 @@ def test_fuzzed_bytes_and_descriptors_never_stop_the_keeper(cellblock: Server) -
     assert cellblock.keeper.pid == keeper
 
 
+def test_descriptors_that_are_slow_to_close_make_nobody_wait(cellblock: Server) -> None:
+    """close(2) of a TCP socket with SO_LINGER and unsent data waits: it must not be the keeper's loop that does."""
+    script = """
+    import struct, time
+    listener = socket.create_server(('127.0.0.1', 0))
+    def lingering():
+        sock = socket.create_connection(listener.getsockname())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 30))
+        sock.setblocking(False)
+        try:
+            while True: sock.send(bytes(1 << 20))
+        except BlockingIOError:
+            return sock
+    def hostile(count, message, then_read):
+        peer, sockets = connect(), [lingering() for _ in range(count)]
+        socket.send_fds(peer, [message], [sock.fileno() for sock in sockets])
+        for sock in sockets: sock.close()
+        if then_read: hear(peer, 'never')
+        return peer
+    unknown = b'{"type": "kill", "run": 77, "why": "client"}'
+    kept = [hostile(1, b'rubbish', True), hostile(9, unknown, True), hostile(1, unknown, False)]
+    hostile(1, b'rubbish', False).close()
+    started = time.monotonic()
+    message, fds = parked(connect())
+    print(message['type'], time.monotonic() - started < 5)
+    """
+    assert as_peer(cellblock, script) == "acquired True"
+
+
 def test_a_peer_that_does_not_read_is_closed_and_others_are_served(cellblock: Server) -> None:
     script = """
     sock = connect()
