@@ -99,6 +99,7 @@ async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Regist
 
     Raises CannotStart, registry.BadToolchain.
     """
+    settings = settings.model_copy(update={"pools": False, "wardens": 1})  # it lives for a run or two
     toolchains = launch.load_registry(settings)
     for abandoned in instance.abandoned(RUN_PREFIX):
         with contextlib.suppress(instance.Busy, FileNotFoundError):  # another run is at it

@@ -48,6 +48,11 @@ class Settings(pydantic_settings.BaseSettings):
     runs_at_once: int = pydantic.Field(
         2 * (os.cpu_count() or 1), gt=0, description="requests that run at the same time"
     )
+    pools: bool = pydantic.Field(True, description="keep jails parked; without them every run waits for its jail")
+    parked_mb_max: int = pydantic.Field(256, ge=0, description="memory of all parked jails together")
+    wardens: int = pydantic.Field(max(1, (os.cpu_count() or 1) // 4), ge=1, le=8, description="of each toolchain")
+    warden_runs_max: int = pydantic.Field(20_000, gt=0, description="a warden is replaced after so many jails")
+    warden_age_max_s: float = pydantic.Field(3600.0, gt=0, description="and at this age")
     queue: int = pydantic.Field(64, ge=0, description="requests that may wait; more get 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
     validation: Literal["block", "report", "off"] = pydantic.Field("block", description="forbidden constructs")
@@ -87,6 +92,11 @@ class Settings(pydantic_settings.BaseSettings):
             toolchain_root=self.toolchain_root,
             first_uid=self.first_uid,
             jails_max=2 * self.runs_at_once + 8,  # a jail being removed overlaps its successor; self-tests and versions
+            parked_bytes_max=self.parked_mb_max * MB,
+            pools=self.pools,
+            wardens=self.wardens,
+            warden_runs_max=self.warden_runs_max,
+            warden_age_max_s=self.warden_age_max_s,
             run=RunLimits(default, maximum, self.output_bytes),
         )
 

@@ -6,9 +6,6 @@ import pathlib
 
 from tests.server import Server, until
 
-FIRST_UID = 1879048192
-UIDS_PER_WARDEN = 65536
-FIRST_JAIL_ID = 1000  # below it is the warden itself
 SETTLE_S = float(os.environ.get("CELLBLOCK_TEST_SETTLE_S", "1.0"))
 
 
@@ -18,11 +15,21 @@ class Posture:
 
     http_descriptors: int
     keeper_descriptors: int
+    processes: int  # of parked jails
     mounts: str
 
 
 def take(server: Server) -> Posture:
+    """With all jails parked that the toolchain files ask for, and no other alive."""
+    counts: list[int] = []
+
+    def is_steady() -> bool:
+        counts.append(server.keeper.num_fds())
+        return is_at_rest(server) and counts[-2:] == counts[-1:] * 2
+
+    until(is_steady, SETTLE_S, "only parked jails are alive")
     return Posture(
+        processes=len(jail_processes(server)),
         http_descriptors=server.http.num_fds(),
         keeper_descriptors=server.keeper.num_fds(),
         mounts=mounts(),
@@ -30,13 +37,24 @@ def take(server: Server) -> Posture:
 
 
 def demand(server: Server, before: Posture) -> None:
-    """Everything of the jails is gone within a second, and the daemon holds no more than before."""
-    until(lambda: not jail_processes(), SETTLE_S, "no process of a jail")
-    until(lambda: not jail_groups(server), SETTLE_S, "no group of a jail")
+    """Everything of the run's jails is gone within a second, and the daemon holds no more than before."""
+    until(lambda: is_at_rest(server), SETTLE_S, "only parked jails are alive")
+    until(lambda: len(jail_processes(server)) <= before.processes, SETTLE_S, "no process of a jail but the parked")
     until(lambda: server.keeper.num_fds() <= before.keeper_descriptors, SETTLE_S, "the keeper's descriptors")
     # idle keep-alive connections and the validation worker may come and go; a leak per run would pass any margin
     until(lambda: server.http.num_fds() <= before.http_descriptors + 6, SETTLE_S, "the HTTP process's descriptors")
     assert mounts() == before.mounts
+
+
+def is_at_rest(server: Server) -> bool:
+    """Every parked jail is there, and no group of any other."""
+    sandbox = server.request("GET", "/health").json["sandbox"]
+    pools = sandbox["parked"].values()
+    wanted = sum(pool["wanted"] for pool in pools)
+    return (
+        sum(pool["parked"] for pool in pools) == wanted == sandbox["jails"]
+        and len(jail_groups(server)) == len(server.groups()) * wanted
+    )
 
 
 def mounts() -> str:
@@ -45,19 +63,19 @@ def mounts() -> str:
     return "\n".join(line for line in lines if not line.split()[1].startswith("/run/credentials/"))
 
 
-def jail_processes() -> list[str]:
-    """pid, state and command of every process whose host uid is that of a jail, zombies included."""
+def jail_processes(server: Server) -> list[str]:
+    """pid, state and command of every process in a jail of this server, zombies included."""
     found = []
     for directory in pathlib.Path("/proc").glob("[0-9]*"):
         try:
+            if f"/cellblock-{server.instance}/jail-" not in (directory / "cgroup").read_text():
+                continue
             status = dict(
                 line.split(":\t", 1) for line in (directory / "status").read_text().splitlines() if ":\t" in line
             )
         except OSError:
             continue
-        uid = int(status["Uid"].split()[0])
-        if uid >= FIRST_UID and (uid - FIRST_UID) % UIDS_PER_WARDEN >= FIRST_JAIL_ID:
-            found.append(f"{directory.name} {status['State']} {status['Name']}")
+        found.append(f"{directory.name} {status['State']} {status['Name']}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The keeper itself: accepts peers, keeps one warden per toolchain alive, makes jails, ends in order."""
+"""The keeper itself: puts fleets, pools and peers together, makes jails for the pools, ends in order."""
 
 import itertools
 import logging
@@ -6,24 +6,24 @@ import os
 import socket
 import struct
 
-from daemon.sandbox.model import Plan
+from daemon.sandbox.model import KilledBy, Limits, Plan, StepPlan, Warm
 
+from .baseline import Baseline
 from .cgroup import Tree
 from .closing import Closer
+from .fleet import Fleet
 from .instance import Instance
-from .jail import Jail, Refused
-from .loop import Loop
+from .jail import Jail, Listener, Refused
+from .loop import Loop, Timer
 from .peers import Peer
+from .pool import Pool
 from .privileges import reap_orphans
 from .wardens import Warden, WardenSetup
 
 log = logging.getLogger("cellblock.keeper")
 
 STATS_S = 1.0
-RESTART_S, RESTART_S_MAX = 0.05, 5.0
-FIRST_JAIL_ID = 1000  # inside a warden's slice; 0 is the warden itself
-LAST_JAIL_ID = 65000
-REAP_S = 0.005
+TELL_S = 0.05
 PEERS_MAX = 16
 SHUTDOWN_S = 5.0
 
@@ -39,102 +39,89 @@ class Keeper:
         self._versions, self._listener, self._peer_uid = versions, listener, peer_uid
         self._numbers = itertools.count(1)
         self._jails: dict[int, Jail] = {}
-        self._uids = {
-            toolchain.id: itertools.cycle(range(FIRST_JAIL_ID, LAST_JAIL_ID)) for toolchain in plan.toolchains
-        }
         self._peers: set[Peer] = set()
-        self._dying: list[Warden] = []
-        self._wardens: dict[str, Warden] = {}
-        self._problems: dict[str, str] = {}  # toolchain -> why it has no ready warden
-        self._failures = [0] * len(plan.toolchains)
+        self._fleets = {
+            toolchain.id: Fleet(loop, plan, toolchain, instance, tree, setup, self._fleet_changed)
+            for toolchain in plan.toolchains
+        }
+        self._pools = {
+            (toolchain.id, step.id): Pool(loop, self, toolchain.id, step)
+            for toolchain in plan.toolchains
+            for step in toolchain.steps
+        }
         self._stopping = False
+        self._measuring: set[Pool] = set()
+        self._telling: Timer | None = None
         self.closer = Closer()
         listener.setblocking(False)
         loop.watch(listener.fileno(), self._accept)
-        for number in range(len(plan.toolchains)):
-            self._start_warden(number)
+        for fleet in self._fleets.values():
+            fleet.start()
         self._stats()
 
     def __repr__(self) -> str:
         return f"<Keeper {self._instance.name}: {len(self._jails)} jails, {len(self._peers)} peers>"
 
-    # -- wardens
-
-    def _start_warden(self, number: int) -> None:
-        if self._stopping:
-            return
-        toolchain = self._plan.toolchains[number]
-        self._problems[toolchain.id] = "its warden is starting"
-        try:
-            warden = Warden(
-                self._loop, self._tree, self._setup, toolchain, self._instance.uid_base(number),
-                lambda warden: self._warden_changed(number, warden),
-            )  # fmt: skip
-        except OSError as error:
-            self._warden_failed(number, f"cannot start nsjail: {error}")
-            self._start_warden_later(number)
-            return
-        if warden.dead is None:
-            self._wardens[toolchain.id] = warden
-
-    def _start_warden_later(self, number: int) -> None:
-        """At once after a warden that was ready, ever more slowly after ones that never were."""
-        delay_s = min(RESTART_S * 2 ** self._failures[number], RESTART_S_MAX)
-        self._loop.after(delay_s, lambda: self._start_warden(number))
-
-    def _warden_changed(self, number: int, warden: Warden) -> None:
-        toolchain = self._plan.toolchains[number].id
-        if warden.dead is None:
-            self._problems.pop(toolchain, None)
-            self._failures[number] = 0
-        else:
-            self._wardens.pop(toolchain, None)
-            self._warden_failed(number, f"warden: {warden.dead}")
-            self._dying.append(warden)
-            self._reap(number, warden)
-        self._tell_state()
-
-    def _warden_failed(self, number: int, problem: str) -> None:
-        toolchain = self._plan.toolchains[number].id
-        self._problems[toolchain] = problem
-        self._failures[number] += 1
-        if not self._stopping:
-            log.error("%s: %s", toolchain, problem)
-
-    def _reap(self, number: int, warden: Warden) -> None:
-        """A new warden only when all of the old one is gone: they share the slice of uids and the group's name."""
-        if not warden.reap():
-            self._loop.after(REAP_S, lambda: self._reap(number, warden))
-            return
-        self._dying.remove(warden)
-        self._start_warden_later(number)
-        self._finish_stop()
-
     # -- jails
 
-    def make_jail(self, toolchain_id: str, step_id: str, run: int, peer: Peer) -> Jail:
+    def pool(self, toolchain: str, step: str) -> Pool | None:
+        return self._pools.get((toolchain, step))
+
+    def make_jail(self, pool: Pool, limits: Limits) -> Jail:
+        return self._make(self._fleets[pool.toolchain], pool.step, limits, pool, pool.step.warm, pool.baseline_bytes)
+
+    def make_probe(self, fleet: Fleet, step: StepPlan, warm: Warm, listener: Baseline) -> Jail:
+        return self._make(fleet, step, step.default, listener, warm, 0)
+
+    def _make(
+        self, fleet: Fleet, step: StepPlan, limits: Limits, listener: Listener, warm: Warm, baseline_bytes: int
+    ) -> Jail:
         """A jail that is yet to be started. Raises Refused."""
-        toolchain = self._plan.toolchain(toolchain_id)
-        step = toolchain.step(step_id) if toolchain is not None else None
-        if step is None:
-            raise Refused(f"no step {toolchain_id}/{step_id}")
-        warden = self._wardens.get(toolchain_id)
-        if warden is None or not warden.ready:
-            raise Refused(self._problems.get(toolchain_id, "no warden"))
-        if len(self._jails) >= self._plan.jails_max:
+        warden = fleet.choose()
+        if warden is None:
+            raise Refused(fleet.problem or "no warden")
+        if len(self._jails) - self._parked_count() >= self._plan.jails_max:
             raise Refused(f"{self._plan.jails_max} jails are alive, the configured maximum")
-        number = next(self._numbers)
-        uid = next(self._uids[toolchain_id])
         try:
-            jail = Jail(self._loop, self._tree, warden, step, number, uid, run, peer)
+            jail = Jail(
+                self._loop, self._tree, warden, step, next(self._numbers), limits, listener, self._jail_removed, warm,
+                baseline_bytes,
+            )  # fmt: skip
         except OSError as error:
-            log.error("cannot make a jail for %s/%s: %s", toolchain_id, step_id, error)
+            log.error("cannot make a jail for %s/%s: %s", fleet.toolchain.id, step.id, error)
             raise Refused(str(error)) from error
-        self._jails[number] = jail
+        self._jails[jail.number] = jail
+        fleet.jail_made(warden)
         return jail
 
-    def jail_removed(self, jail: Jail) -> None:
+    def _measure(self, fleet: Fleet, pool: Pool) -> None:
+        Baseline(self._loop, lambda warm, on: self.make_probe(fleet, pool.step, warm, on), pool.step, pool.set_baseline)
+
+    def parked(self) -> None:
+        self._tell_state_soon()
+
+    def may_park(self) -> bool:
+        return sum(pool.parked_bytes for pool in self._pools.values()) < self._plan.parked_bytes_max
+
+    def _parked_count(self) -> int:
+        return sum(pool.parked_count for pool in self._pools.values())
+
+    def _jail_removed(self, jail: Jail) -> None:
         self._jails.pop(jail.number, None)
+        self._fleets[jail.warden.plan.id].jail_removed(jail.warden)
+        self._tell_state_soon()
+        self._finish_stop()
+
+    def _fleet_changed(self, fleet: Fleet, lost: Warden | None) -> None:
+        for pool in self._pools.values():
+            if pool.toolchain == fleet.toolchain.id:
+                if lost is not None:
+                    pool.drop(lost)
+                if pool.needs_baseline and fleet.choose() is not None and pool not in self._measuring:
+                    self._measuring.add(pool)
+                    self._measure(fleet, pool)
+                pool.fill_anew()
+        self._tell_state()
         self._finish_stop()
 
     # -- peers
@@ -161,18 +148,37 @@ class Keeper:
     def _stats(self) -> None:
         if self._stopping:
             return
+        for fleet in self._fleets.values():
+            fleet.look()
         self._tell_state()
         reap_orphans()
         self._loop.after(STATS_S, self._stats)
 
+    def _tell_state_soon(self) -> None:
+        """Once for all that happens within a moment."""
+        if self._telling is None and not self._stopping:
+            self._telling = self._loop.after(TELL_S, self._tell_state)
+
     def _tell_state(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         state = self._state()
         for peer in list(self._peers):
             peer.send(state)
 
     def _state(self) -> dict[str, object]:
-        wardens = {toolchain.id: self._problems.get(toolchain.id, "ready") for toolchain in self._plan.toolchains}
-        return {"type": "stats", "jails": len(self._jails), "wardens": wardens}
+        parked = {
+            f"{pool.toolchain}/{pool.step.id}": {"parked": pool.parked_count, "wanted": pool.step.parked}
+            for pool in self._pools.values()
+            if pool.step.parked
+        }
+        wardens = {name: fleet.problem or "ready" for name, fleet in self._fleets.items()}
+        parked_bytes = sum(pool.parked_bytes for pool in self._pools.values())
+        return {
+            "type": "stats", "jails": len(self._jails), "wardens": wardens, "parked": parked,
+            "parked_bytes": parked_bytes,
+        }  # fmt: skip
 
     # -- the end
 
@@ -185,15 +191,19 @@ class Keeper:
         self._listener.close()
         for peer in list(self._peers):
             peer.close("the keeper stops")
-        for warden in list(self._wardens.values()):
-            warden.close("the keeper stops")
+        for pool in self._pools.values():
+            pool.close()
+        for jail in list(self._jails.values()):
+            jail.kill(KilledBy.CLIENT)
+        for fleet in self._fleets.values():
+            fleet.stop()
         self._loop.after(SHUTDOWN_S, self._give_up)
         self._finish_stop()
 
     def _finish_stop(self) -> None:
-        if self._stopping and not self._jails and not self._dying and not self._wardens:
+        if self._stopping and not self._jails and all(fleet.gone for fleet in self._fleets.values()):
             self._loop.stop()
 
     def _give_up(self) -> None:
-        log.error("did not end within %.0f s: %r", SHUTDOWN_S, list(self._jails.values()) + list(self._dying))
+        log.error("did not end within %.0f s: %r", SHUTDOWN_S, [*self._jails.values(), *self._fleets.values()])
         os._exit(1)

@@ -1,19 +1,21 @@
 """One keeper among several on a host: its name, lock, run directory, slice of host uids and sweep record."""
 
+import contextlib
 import fcntl
 import json
 import os
 import pathlib
 import re
 import stat
+from collections.abc import Iterator
 
 from . import cgroup
 
 RUN_DIRECTORY = "/run/cellblock"
 UIDS_PER_WARDEN = 65536
-WARDENS_PER_SLICE = 16
+WARDENS_PER_SLICE = 64  # 64 slices of 64 wardens of 65536 ids: all from 1879048192 to the last
 SLICES = 64
-LAST_UID = (1 << 31) - 2
+LAST_UID = (1 << 31) - 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
@@ -41,6 +43,7 @@ class Instance:
             raise Busy(f"a keeper of the instance {name!r} is already running")
         self._record = f"{self.directory}/groups.json"
         self._slice, self._slice_lock = self._take_slice(first_uid)
+        self._free_slots = list(range(WARDENS_PER_SLICE))
 
     def _take_slice(self, first_uid: int) -> tuple[int, int]:
         size = UIDS_PER_WARDEN * WARDENS_PER_SLICE
@@ -54,11 +57,25 @@ class Instance:
                 return base, lock
         raise Busy("every slice of host uids is taken by a running keeper")
 
-    def uid_base(self, warden: int) -> int:
+    @contextlib.contextmanager
+    def slot(self) -> Iterator[int]:
+        """For one warden: its slice of host uids, kept unless the body fails. Raises OSError when all are taken."""
+        if not self._free_slots:
+            raise OSError(f"at most {WARDENS_PER_SLICE} wardens per keeper: each has its own slice of host uids")
+        slot = self._free_slots.pop(0)
+        try:
+            yield slot
+        except BaseException:
+            self.give_slot(slot)
+            raise
+
+    def give_slot(self, slot: int) -> None:
+        """All of the warden is gone."""
+        self._free_slots.append(slot)
+
+    def uid_base(self, slot: int) -> int:
         """The host uid that is root inside the warden's user namespace."""
-        if warden >= WARDENS_PER_SLICE:
-            raise ValueError(f"at most {WARDENS_PER_SLICE} toolchains per keeper: each has its own slice of host uids")
-        return self._slice + UIDS_PER_WARDEN * warden
+        return self._slice + UIDS_PER_WARDEN * slot
 
     def leftovers(self) -> list[str]:
         """Groups recorded by the last keeper of this name."""

@@ -5,16 +5,19 @@ has to say goes to its listener: acquired, refused (before go) or outcome (after
 """
 
 import contextlib
+import dataclasses
 import enum
 import logging
 import os
+import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from daemon.sandbox import wire
-from daemon.sandbox.model import KilledBy, Limits, Outcome, StepPlan, Usage
+from daemon.sandbox.model import KilledBy, Limits, Outcome, StepPlan, Usage, Warm
 
 from . import artifact
 from .cgroup import Group, TooSmall, Tree
@@ -40,15 +43,13 @@ class State(enum.StrEnum):
 
 
 class Listener(Protocol):
-    """Whoever acquired the jail. Descriptors are lent: they are closed when the call returns."""
+    """Whoever has the jail: a pool until it is given away, then a run. The artefact is lent for the call."""
 
-    def acquired(self, jail: "Jail", descriptors: list[int]) -> None: ...
+    def parked(self, jail: "Jail") -> None: ...
 
     def refused(self, jail: "Jail", stage: str, reason: str) -> None: ...
 
     def outcome(self, jail: "Jail", outcome: Outcome, artifact: int | None) -> None: ...
-
-    def removed(self, jail: "Jail") -> None: ...
 
 
 class Refused(Exception):
@@ -58,7 +59,8 @@ class Refused(Exception):
 class Jail:
     """Made with its group, or OSError; `start` asks a warden to fork.
 
-    `uid` counts inside the warden's slice; `run` is the listener's own name for it.
+    `baseline_bytes` are counted as used by it. `limits` are those that it is parked with, `pipes` the far ends of the
+    program's stdin, stdout and stderr once it is parked, `parked_bytes` the memory that it then has.
     """
 
     def __init__(
@@ -68,22 +70,29 @@ class Jail:
         warden: Warden,
         step: StepPlan,
         number: int,
-        uid: int,
-        run: int,
+        limits: Limits,
         listener: Listener,
+        on_removed: Callable[["Jail"], None],
+        warm: Warm,
+        baseline_bytes: int,
     ) -> None:
-        self.number, self.uid, self.run, self.step, self.warden = number, uid, run, step, warden
+        self.number, self.uid, self.step, self.warden, self.listener = number, warden.next_uid(), step, warden, listener
         self.state = State.STARTING
-        self._loop, self._listener = loop, listener
-        self._pidfd: int | None = None
+        self.pipes: list[int] = []
+        self.parked_bytes = 0
+        self._loop, self._on_removed = loop, on_removed
+        self._pidfd: int | None = None  # of init
+        self._program_pidfd: int | None = None
         self._killed_by: KilledBy | None = None
         self._failure: tuple[str, str] | None = None
         self._wait_status: int | None = None
         self._artifact: int | None = None
-        self._went = self._too_small = False
+        self._went = self._told = self._too_small = False
         self._started_ns = self._ended_ns = 0
         self._cpu_before_ns: int | None = None
-        self._limits = step.default
+        self._limits = limits
+        self._warm, self._baseline_bytes = warm, baseline_bytes
+        self._is_fork = warm is Warm.FORK  # its program holds the channel, until go, and its init is in no group
         self._forking = True
         self._group: Group = tree.make(f"jail-{number}")
         self._timers: list[Timer] = []
@@ -101,7 +110,7 @@ class Jail:
         self._timers = [self._loop.after(PARK_S, self._on_park_timeout)]
         with self._inner:
             try:
-                self._group.set_limits(self.step.default)
+                self._set_limits(self._limits)
                 self._memory_event = self._group.watch_memory()
                 if self._memory_event is not None:
                     self._loop.watch(self._memory_event, self._on_memory)
@@ -111,9 +120,21 @@ class Jail:
                 self.fail("cgroup", str(error))
                 return
             try:
-                self.warden.fork(self.number, self.step.id, self.uid, self._inner.fileno(), joins, self._forked)
+                order = {
+                    "step": self.step.id, "warm": self._warm, "uid": self.uid,
+                    "placeholders": placeholders(self.step, self._limits),
+                }  # fmt: skip
+                self.warden.fork(self.number, order, self._inner.fileno(), joins, self._forked, self._program_ended)
             finally:
                 wire.close_all(joins)
+
+    def _set_limits(self, limits: Limits) -> None:
+        memory_bytes = limits.memory_bytes - self._baseline_bytes
+        if memory_bytes <= 0:
+            raise TooSmall(f"{limits.memory_bytes} bytes, the interpreter alone takes {self._baseline_bytes}")
+        inside = 0 if self._is_fork else 1  # init
+        changed = dataclasses.replace(limits, memory_bytes=memory_bytes, processes=limits.processes + inside)
+        self._group.set_limits(changed)
 
     def _on_park_timeout(self) -> None:
         """A warden that does not even fork hangs, and every jail after this one would too."""
@@ -132,9 +153,10 @@ class Jail:
 
     # -- from the warden and from init
 
-    def _forked(self, pidfd: int | None, reason: str) -> None:
+    def _forked(self, pidfds: list[int], reason: str) -> None:
         self._forking = False
-        self._pidfd = pidfd
+        self._pidfd = pidfd = pidfds[0] if pidfds else None
+        self._program_pidfd = pidfds[1] if len(pidfds) > 1 else None
         if self.state is State.ENDING:
             self._replace_timers()
         if pidfd is not None:
@@ -172,17 +194,37 @@ class Jail:
         match message["type"], self.state:
             case "ready", State.STARTING if len(descriptors) == 3:
                 self.state = State.PARKED
-                self._replace_timers(self._loop.after(PARK_S, lambda: self.fail("idle", f"not used in {PARK_S:.0f} s")))
-                self._listener.acquired(self, descriptors)
-            case "status", State.RUNNING if isinstance(status, int) and 0 <= status <= 0xFFFF:
-                self._wait_status = status
+                self.pipes, descriptors[:] = list(descriptors), []
+                self.parked_bytes = self._group.memory_bytes()
+                self._replace_timers()
+                self.listener.parked(self)
+            case "status", State.RUNNING if _is_wait_status(status) and not self._is_fork:
                 if status == 0 and self.step.leaves_artifact is not None and descriptors:
                     self._artifact = artifact.accept(descriptors[0])
-                self._end()
+                self._program_ended(status)
             case "failed", State.STARTING | State.PARKED | State.RUNNING:
-                self.fail(_told(message.get("stage")), _told(message.get("reason")))
+                self.fail(_short(message.get("stage")), _short(message.get("reason")))
             case _:
                 self.fail("init", "spoke out of turn")
+
+    def _program_ended(self, status: object) -> None:
+        """Its status from init, or from the warden whose fork it was."""
+        if self.state in (State.STARTING, State.PARKED):
+            self.fail("program", f"ended before go: wait status {status}")
+        if self.state is not State.RUNNING or not _is_wait_status(status):
+            return
+        assert isinstance(status, int)
+        self._wait_status = status
+        self._ended_ns = time.monotonic_ns()
+        if self._killed_by is None and self._is_empty():
+            self._tell()  # the rest is not waited for
+        self._end()
+
+    def _is_empty(self) -> bool:
+        try:
+            return self._group.processes() <= (0 if self._is_fork else 1)  # init
+        except OSError:
+            return False
 
     def _lost(self) -> None:
         """Init went without a word: our own kill, the jail's own OOM, else our failure; `_settle` tells which."""
@@ -190,10 +232,19 @@ class Jail:
         self._channel.close()
         if self.state in (State.STARTING, State.PARKED):
             self.fail("init", "ended before go")
-        elif self.state is State.RUNNING:
+        elif self.state is State.RUNNING and not self._is_fork:
             self._end()
 
-    # -- from the peer
+    # -- from the listener
+
+    def expect_go(self) -> None:
+        """Given away, and not used in time is destroyed."""
+        self._replace_timers(self._loop.after(PARK_S, lambda: self.fail("idle", f"not used in {PARK_S:.0f} s")))
+
+    def close_pipes(self) -> None:
+        """Our copies; called once they have been handed on."""
+        wire.close_all(self.pipes)
+        self.pipes = []
 
     def go(self, limits: Limits, payload: str, descriptors: list[int]) -> None:
         """Write the limits, start the clock, forward. Raises Refused with nothing done."""
@@ -209,7 +260,8 @@ class Jail:
             raise Refused("the artefact is not sealed")
         try:
             self._cpu_before_ns = self._group.cpu_ns()
-            self._group.set_limits(limits)
+            if limits != self._limits:
+                self._set_limits(limits)
         except TooSmall:
             self._too_small = True  # a memory limit below what the parked jail uses is met at once
         except OSError as error:
@@ -220,18 +272,21 @@ class Jail:
         if self._too_small:
             self.kill(KilledBy.MEMORY)
             return
-        self._replace_timers(self._loop.after(limits.wall_ns / 1e9, lambda: self.kill(KilledBy.WALL)))
+        self._replace_timers(self._loop.after(limits.wall_ns / 1e9, self._on_wall))
         if limits.cpu_ns is not None:
             self._watch_cpu()
-        placeholders = {
-            "memory_mb": limits.memory_bytes // MB, "processes": limits.processes,
-            "stack_mb": self.step.jail.stack_bytes // MB,
-        }  # fmt: skip
-        order = {"type": "go", "placeholders": placeholders, "payload": payload}
+        order = {"type": "go", "placeholders": placeholders(self.step, limits), "payload": payload}
         try:
             wire.send(self._channel, order, tuple(descriptors))
         except OSError:
             self._end()
+
+    def _on_wall(self) -> None:
+        """Too long, unless the program is dead and its warden has not told us: then that is what hangs."""
+        if self._program_pidfd is not None and _is_dead(self._program_pidfd):
+            self.fail("program", "its end was not told")
+            self.warden.close("did not tell of a program's end")
+        self.kill(KilledBy.WALL)
 
     def _watch_cpu(self) -> None:
         """CPU time is a counter, not an event: look again when the limit could be reached on all cores at once."""
@@ -276,7 +331,7 @@ class Jail:
     def _end(self) -> None:
         """The one way out: kill, wait until empty, read the figures, say so, remove."""
         self.state = State.ENDING
-        self._ended_ns = time.monotonic_ns()
+        self._ended_ns = self._ended_ns or time.monotonic_ns()
         self._replace_timers()
         if self._forking:  # nothing can be killed before the warden has answered
             self._timers = [self._loop.after(PARK_S, self._on_park_timeout)]
@@ -301,7 +356,9 @@ class Jail:
         os.close(self._pidfd)
         self._pidfd = None
         while self.state not in (State.ENDING, State.ENDED):
-            if not self._receive():
+            if self._is_fork and self.state is State.RUNNING:
+                self._end()  # the warden would have told of the program first
+            elif not self._receive():
                 self._lost()
         self._settle()
 
@@ -316,22 +373,36 @@ class Jail:
         if self._memory_event is not None:
             self._loop.unwatch(self._memory_event)
             os.close(self._memory_event)
+        self.warden.forget(self.number)
+        if self._program_pidfd is not None:
+            os.close(self._program_pidfd)
+            self._program_pidfd = None
+        self.close_pipes()
+        self._tell()
+        self._remove()
+
+    def _tell(self) -> None:
+        """The answer, once: an outcome after go, a refusal before it."""
+        if self._told:
+            return
+        self._told = True
         try:
             if self._went:
-                self._listener.outcome(self, self._outcome(), self._artifact)
+                self.listener.outcome(self, self._outcome(), self._artifact)
             else:
                 stage, reason = self._failure or ("kill", str(self._killed_by))
-                self._listener.refused(self, stage, reason)
+                self.listener.refused(self, stage, reason)
         finally:
             if self._artifact is not None:
                 os.close(self._artifact)
-        self._remove()
 
     def _outcome(self) -> Outcome:
         wall_ns = self._ended_ns - self._started_ns
         try:
             memory = self._group.out_of_memory(told=self._killed_by is KilledBy.MEMORY)
             cpu_ns, peak_bytes = self._cpu_used_ns(), self._group.peak_memory_bytes()
+            if peak_bytes is not None:
+                peak_bytes += self._baseline_bytes
         except OSError as error:  # somebody removed the group under us: no figures, so no verdict
             log.warning("jail %d: %s", self.number, error)
             return Outcome(None, KilledBy.LOST, Usage(wall_ns, None, None))
@@ -343,7 +414,7 @@ class Jail:
 
     def _remove(self) -> None:
         if self._group.remove():
-            self._listener.removed(self)
+            self._on_removed(self)
         else:
             self._loop.after(REMOVE_RETRY_S, self._remove)  # a dead process leaves its group a moment later
 
@@ -353,6 +424,23 @@ class Jail:
         self._timers = list(timers)
 
 
-def _told(value: object) -> str:
+def placeholders(step: StepPlan, limits: Limits) -> dict[str, int]:
+    """What a command may name of its limits (toolchain/schema.py, RUN_PLACEHOLDERS)."""
+    return {
+        "memory_mb": limits.memory_bytes // MB, "processes": limits.processes, "stack_mb": step.jail.stack_bytes // MB,
+    }  # fmt: skip
+
+
+def _is_dead(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _is_wait_status(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= 0xFFFF
+
+
+def _short(value: object) -> str:
     """What a jail's init says, short and on one line: after go it may be anything."""
     return ascii(str(value)[:200])[1:-1]

@@ -11,10 +11,10 @@ import socket
 from typing import TYPE_CHECKING
 
 from daemon.sandbox import wire
-from daemon.sandbox.model import MAX_PAYLOAD_BYTES, KilledBy, Limits, Outcome
+from daemon.sandbox.model import MAX_PAYLOAD_BYTES, KilledBy, Limits
 
-from .jail import Jail, Refused
 from .loop import Loop, Timer
+from .runs import Order, Run
 
 if TYPE_CHECKING:
     from .core import Keeper
@@ -28,14 +28,14 @@ CLIENT_REASONS = {KilledBy.OUTPUT, KilledBy.CLIENT}
 
 
 class Peer:
-    """A socket and the jails acquired through it.
+    """A socket and the runs ordered through it.
 
     Sends never block: a peer that does not read is closed and its runs are killed.
     """
 
     def __init__(self, loop: Loop, sock: socket.socket, keeper: "Keeper") -> None:
         self._loop, self._sock, self._keeper = loop, sock, keeper
-        self._runs: dict[int, Jail] = {}
+        self._runs: dict[int, Run] = {}
         self._unsent: collections.deque[tuple[wire.Message, tuple[int, ...]]] = collections.deque()
         self._unread_timer: Timer | None = None
         self.closed = False
@@ -60,8 +60,8 @@ class Peer:
         for _, descriptors in self._unsent:
             wire.close_all(descriptors)
         self._unsent.clear()
-        for jail in list(self._runs.values()):
-            jail.kill(KilledBy.CLIENT)
+        for run in list(self._runs.values()):
+            run.kill(KilledBy.CLIENT)
         self._keeper.peer_closed(self)
 
     # -- from the peer
@@ -93,9 +93,11 @@ class Peer:
             case "acquire":
                 if run in self._runs:
                     raise wire.BadMessage(f"run {run} exists")
-                self._acquire(run, _text(message, "toolchain"), _text(message, "step"))
+                self._acquire(run, message, descriptors)
             case "go":
-                self._go(run, message, descriptors)
+                order = _order(message, descriptors)
+                if run in self._runs:  # else it was refused or ended while this message travelled
+                    self._runs[run].go(order)
             case "kill":
                 why = _text(message, "why")
                 if why not in CLIENT_REASONS:
@@ -108,55 +110,24 @@ class Peer:
             case other:
                 raise wire.BadMessage(f"type {other!r}")
 
-    def _acquire(self, run: int, toolchain: str, step: str) -> None:
-        try:
-            jail = self._keeper.make_jail(toolchain, step, run, self)
-        except Refused as refusal:
-            self._refuse(run, "acquire", str(refusal))
+    def _acquire(self, run: int, message: wire.Message, descriptors: list[int]) -> None:
+        pool = self._keeper.pool(_text(message, "toolchain"), _text(message, "step"))
+        if pool is None:
+            self.refuse(run, "acquire", f"no step {message['toolchain']}/{message['step']}")
             return
-        self._runs[run] = jail
-        jail.start()
+        order = _order(message, descriptors) if "limits" in message else None
+        self._runs[run] = Run(self, run, pool)
+        self._runs[run].acquire(order)
 
-    def _go(self, run: int, message: wire.Message, descriptors: list[int]) -> None:
-        if run not in self._runs:
-            return  # it was refused or ended while this message travelled
-        payload = _text(message, "payload")
-        if len(payload.encode()) > MAX_PAYLOAD_BYTES:
-            raise wire.BadMessage("payload too long")
-        try:
-            limits = Limits.from_json(message["limits"])
-        except (KeyError, TypeError) as error:
-            raise wire.BadMessage(f"limits: {error}") from error
-        try:
-            self._runs[run].go(limits, payload, descriptors)
-        except Refused as refusal:
-            self._runs[run].fail("go", str(refusal))
+    # -- from the runs
 
-    # -- from the jails (the Listener of jail.py)
+    def close_later(self, descriptors: list[int]) -> None:
+        self._keeper.closer.close(descriptors)
 
-    def acquired(self, jail: Jail, descriptors: list[int]) -> None:
-        self.send({"type": "acquired", "run": jail.run}, tuple(descriptors))
+    def ended(self, run: int) -> None:
+        self._runs.pop(run, None)
 
-    def refused(self, jail: Jail, stage: str, reason: str) -> None:
-        self._refuse(jail.run, stage, reason)
-        self._forget(jail)
-
-    def outcome(self, jail: Jail, outcome: Outcome, artifact: int | None) -> None:
-        message = {
-            "type": "outcome", "run": jail.run, "wait_status": outcome.wait_status,
-            "killed_by": outcome.killed_by, "wall_ns": outcome.usage.wall_ns, "cpu_ns": outcome.usage.cpu_ns,
-            "memory_bytes": outcome.usage.memory_bytes,
-        }  # fmt: skip
-        self.send(message, () if artifact is None else (artifact,))
-        self._forget(jail)
-
-    def removed(self, jail: Jail) -> None:
-        self._keeper.jail_removed(jail)
-
-    def _forget(self, jail: Jail) -> None:
-        self._runs.pop(jail.run, None)
-
-    def _refuse(self, run: int, stage: str, reason: str) -> None:
+    def refuse(self, run: int, stage: str, reason: str) -> None:
         self.send({"type": "refused", "run": run, "stage": stage, "reason": reason[:REASON_CHARACTERS]})
 
     # -- to the peer
@@ -194,6 +165,17 @@ class Peer:
         self._loop.watch_write(self._sock.fileno(), None)
         if self._unread_timer is not None:
             self._unread_timer.cancel()
+
+
+def _order(message: wire.Message, descriptors: list[int]) -> Order:
+    payload = _text(message, "payload")
+    if len(payload.encode()) > MAX_PAYLOAD_BYTES:
+        raise wire.BadMessage("payload too long")
+    try:
+        limits = Limits.from_json(message["limits"])
+    except (KeyError, TypeError) as error:
+        raise wire.BadMessage(f"limits: {error}") from error
+    return Order(limits, payload, descriptors)
 
 
 def _copy(descriptor: int) -> int:

@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import logging
 import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 
 from daemon.sandbox import wire
@@ -20,14 +22,17 @@ from .privileges import die_with_parent, reap_orphans
 log = logging.getLogger("cellblock.keeper")
 
 START_S = 10.0
+FIRST_JAIL_ID = 1000  # inside a warden's slice; 0 is the warden itself
+LAST_JAIL_ID = 65000
 REASON_CHARACTERS = 200
 OOM_SCORE = 900  # of wardens and jails: the kernel ends them before the daemon
 PYTHON = "/usr/bin/python3"
 CODE_TARGET = "/cellblock/daemon/warden"
-START = "import runpy, sys; sys.path.insert(0, '/cellblock'); runpy.run_module('daemon.warden', run_name='__main__')"
+START = "import sys; sys.path.insert(0, '/cellblock'); from daemon.warden.__main__ import main; main(int(sys.argv[1]))"
 WARDEN_LIMITS = Limits(memory_bytes=4 << 30, wall_ns=0, processes=100_000)  # its own group only bounds a leak
 
-Forked = Callable[[int | None, str], None]  # pidfd of the jail's init, or None and the reason
+Ended = Callable[[object], None]  # the raw wait status, yet to be checked
+Forked = Callable[[list[int], str], None]  # pidfds of init and of a fork's program, or none and the reason
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +48,10 @@ class WardenSetup:
 
 
 class Warden:
-    """Alive from the start of nsjail until its control socket or nsjail ends; `on_state` hears ready and dead."""
+    """Alive from the start of nsjail until its control socket or nsjail ends; `on_state` hears ready and dead.
+
+    `made` jails so far and `live` ones of them are its fleet's to count; `retired`: no more are to be made.
+    """
 
     def __init__(
         self,
@@ -51,14 +59,20 @@ class Warden:
         tree: Tree,
         setup: WardenSetup,
         plan: ToolchainPlan,
+        slot: int,
         uid_base: int,
         on_state: Callable[["Warden"], None],
     ) -> None:
-        self.plan = plan
+        self.plan, self.slot = plan, slot
+        self.started_s = time.monotonic()
+        self.made = self.live = 0
+        self.retired = False
+        self._uids = itertools.cycle(range(FIRST_JAIL_ID, LAST_JAIL_ID))
         self.ready = False
         self.dead: str | None = None
         self._loop, self._on_state = loop, on_state
         self._waiting: dict[int, Forked] = {}
+        self._running: dict[int, Ended] = {}
         hello = [_memfd("plan", json.dumps(dataclasses.asdict(plan)).encode()), _memfd("filter", setup.filter)]
         try:
             self._start(tree, setup, uid_base)
@@ -73,7 +87,7 @@ class Warden:
         """nsjail in a group of its own, or OSError and nothing."""
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with inner:
-            self.group = tree.make(f"warden-{self.plan.id}")
+            self.group = tree.make(f"warden-{self.plan.id}-{self.slot}")
             try:
                 self.group.set_limits(WARDEN_LIMITS)
                 self._process = _start_nsjail(setup, self.plan, uid_base, inner.fileno(), self.group)
@@ -93,10 +107,21 @@ class Warden:
         """Of nsjail."""
         return self._process.pid
 
-    def fork(self, jail: int, step: str, uid: int, channel: int, joins: list[int], done: Forked) -> None:
-        """Ask for a jail; the warden has its own copies of the descriptors when this returns."""
+    def next_uid(self) -> int:
+        """For a jail, inside the warden's slice; used again when all others have been."""
+        return next(self._uids)
+
+    def fork(self, jail: int, order: wire.Message, channel: int, joins: list[int], done: Forked, ended: Ended) -> None:
+        """Ask for a jail; the warden has its own copies of the descriptors when this returns.
+
+        `ended` hears the raw wait status of a program that is the warden's own fork, until `forget`.
+        """
         self._waiting[jail] = done
-        self._send({"type": "fork", "jail": jail, "step": step, "uid": uid}, [channel, *joins])
+        self._running[jail] = ended
+        self._send({"type": "fork", "jail": jail, **order}, [channel, *joins])
+
+    def forget(self, jail: int) -> None:
+        self._running.pop(jail, None)
 
     def _send(self, message: wire.Message, descriptors: list[int]) -> None:
         try:
@@ -123,17 +148,21 @@ class Warden:
                 self._timer.cancel()
                 self.ready = True
                 self._on_state(self)
-            case "forked" if len(descriptors) == 1 and done is not None:
-                if not _is_pidfd(descriptors[0]):
+            case "forked" if descriptors and done is not None:
+                if not all(map(_is_pidfd, descriptors)):
                     wire.close_all(descriptors)
                     self._end("sent something that is no pidfd")
                     return
                 self._waiting.pop(message["jail"])
-                done(descriptors[0], "")
+                done(descriptors, "")
                 return
+            case "status":
+                ended = self._running.pop(jail, None) if isinstance(jail, int) else None
+                if ended is not None:
+                    ended(message.get("status"))
             case "unforked" if done is not None:
                 self._waiting.pop(message["jail"])
-                done(None, str(message.get("reason"))[:REASON_CHARACTERS])
+                done([], str(message.get("reason"))[:REASON_CHARACTERS])
             case "failed":
                 self._end(f"{message.get('stage')}: {message.get('reason')}")
             case other:
@@ -153,7 +182,7 @@ class Warden:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._on_state(self)  # first: whoever hears of a lost jail must not be told that we are ready
         for done in list(self._waiting.values()):
-            done(None, f"warden: {reason}")
+            done([], f"warden: {reason}")
         self._waiting.clear()
 
     def close(self, reason: str) -> None:
@@ -202,14 +231,25 @@ def _start_nsjail(
 ) -> subprocess.Popen[bytes]:
     ids = f"0:{uid_base}:65536"
     argv = [setup.nsjail, "--config", setup.config, "--user", ids, "--group", ids]
-    for mount in setup.mounts:
+    forked = plan.forked
+    for mount in setup.mounts if forked is None else plan.mounts:
         argv += ["--bindmount_ro", f"{mount.source}:{mount.target}"]
-    for target, text in setup.links.items():
+    for target, text in (setup.links if forked is None else plan.links).items():
         argv += ["--symlink", f"{text}:{target}"]
     argv += ["--bindmount_ro", f"{setup.code}:{CODE_TARGET}"]
     for number, mount in enumerate(plan.mounts):
         argv += ["--bindmount_ro", f"{mount.source}:/host/{number}"]
-    argv += ["--pass_fd", str(control), "--", PYTHON, "-I", "-S", "-c", START, str(control)]
+    argv += ["--pass_fd", str(control)]
+    if forked is None:
+        argv += ["--", PYTHON, "-I", "-S", "-c", START, str(control)]
+    else:
+        environment = {
+            **forked.environment, **forked.start_environment, "CELLBLOCK_CONTROL": str(control),
+            "CELLBLOCK_IMPORTS": " ".join(plan.imports),
+        }  # fmt: skip
+        for name, value in environment.items():
+            argv += ["--env", f"{name}={value}"]
+        argv += ["--cwd", "/work", "--", *forked.argv]
     joins = group.join_descriptors()
 
     def before_exec() -> None:

@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from . import wire
@@ -23,11 +23,14 @@ RECONNECT_S = 0.05
 ACQUIRE_S = 10.0
 READ_BYTES = 64 << 10
 
+OnOutput = Callable[[str, bytes], None]
+
 
 class SandboxUnavailable(Exception):
     """A run could not be had, or was lost, for a reason of ours. `stage` and `reason` are for the log.
 
-    `started`: the program may have begun to run. `streamed`: it had put out a byte, so it must not be repeated.
+    `started`: the program may have begun to run. `streamed`: somebody has heard of its output, so it must not be
+    repeated.
     """
 
     def __init__(self, stage: str, reason: str, started: bool = False, streamed: bool = False) -> None:
@@ -47,6 +50,7 @@ class Order:
     artifact: int | None = None
     stdin: bytes = b""
     payload: str = "{}"
+    on_output: OnOutput | None = None  # hears stdout and stderr as they come, besides
 
 
 @dataclasses.dataclass(slots=True)
@@ -69,7 +73,7 @@ class _Run:
         self.drained = asyncio.Event()
         self.output: tuple[list[bytes], list[bytes]] = ([], [])
         self.room = output_bytes
-        self.over = False
+        self.over = self.heard = False
         self.pipes_taken = self.claimed = False
         self.open: set[int] = set()
 
@@ -87,10 +91,6 @@ class _Run:
             artifact = self.ended.result()[1]
             if artifact is not None:
                 os.close(artifact)
-
-    @property
-    def has_output(self) -> bool:
-        return any(self.output[0]) or any(self.output[1])
 
 
 class Client:
@@ -235,13 +235,12 @@ class Client:
             pipes = await self._acquire(number, run, order)
             with contextlib.ExitStack() as stack:
                 run.pipes_taken = True
-                self._drain(number, run, pipes[1:], stack)
+                self._drain(number, run, pipes[1:], order.on_output, stack)
                 self._feed(pipes[0], order.stdin, stack)
-                self._go(number, order)
                 try:
                     await asyncio.shield(run.ended)
                 except SandboxUnavailable as error:
-                    raise SandboxUnavailable(error.stage, error.reason, True, run.has_output) from error
+                    raise SandboxUnavailable(error.stage, error.reason, True, run.heard) from error
                 await run.drained.wait()
             outcome, artifact = run.ended.result()
             run.claimed = True
@@ -249,15 +248,23 @@ class Client:
             if artifact is not None:
                 os.close(artifact)
             reason = f"{order.toolchain}/{order.step}: the jail went away"
-            raise SandboxUnavailable("lost", reason, True, run.has_output)
+            raise SandboxUnavailable("lost", reason, True, run.heard)
         stdout, stderr = (b"".join(chunks) for chunks in run.output)
         return Finished(outcome, stdout, stderr, run.over, artifact)
 
     async def _acquire(self, number: int, run: _Run, order: Order) -> list[int]:
-        """stdin, stdout and stderr of a parked jail. A keeper that has not said hello is not one."""
+        """stdin, stdout and stderr of the jail, which goes as soon as there is one.
+
+        A keeper that has not said hello is not one.
+        """
         if not self.facts:
             raise SandboxUnavailable("keeper", "not connected")
-        self._send({"type": "acquire", "run": number, "toolchain": order.toolchain, "step": order.step})
+        descriptors = tuple(descriptor for descriptor in (order.source, order.artifact) if descriptor is not None)
+        limits = dataclasses.asdict(order.limits)
+        self._send({
+            "type": "acquire", "run": number, "toolchain": order.toolchain, "step": order.step, "limits": limits,
+            "payload": order.payload,
+        }, descriptors)  # fmt: skip
         try:
             async with asyncio.timeout(ACQUIRE_S):
                 return await asyncio.shield(run.acquired)
@@ -277,12 +284,10 @@ class Client:
             del self._runs[number]
             run.close_unclaimed()
 
-    def _go(self, number: int, order: Order) -> None:
-        descriptors = tuple(descriptor for descriptor in (order.source, order.artifact) if descriptor is not None)
-        limits = dataclasses.asdict(order.limits)
-        self._send({"type": "go", "run": number, "limits": limits, "payload": order.payload}, descriptors)
+    def _drain(
+        self, number: int, run: _Run, pipes: list[int], on_output: OnOutput | None, stack: contextlib.ExitStack
 
-    def _drain(self, number: int, run: _Run, pipes: list[int], stack: contextlib.ExitStack) -> None:
+    ) -> None:  # fmt: skip
         """Read both pipes whenever they have something, for as long as the jail holds their other ends."""
         run.open = set(pipes)
 
@@ -294,7 +299,7 @@ class Client:
                 if not run.open:
                     run.drained.set()
 
-        def ready(descriptor: int, chunks: list[bytes]) -> None:
+        def ready(descriptor: int, name: str, chunks: list[bytes]) -> None:
             try:
                 data = os.read(descriptor, READ_BYTES)
             except BlockingIOError:
@@ -306,14 +311,17 @@ class Client:
             run.room -= len(kept)
             if kept:
                 chunks.append(kept)
+                if on_output is not None:
+                    run.heard = True
+                    on_output(name, kept)
             if len(kept) < len(data) and not run.over:
                 run.over = True
                 with contextlib.suppress(SandboxUnavailable):
                     self._send({"type": "kill", "run": number, "why": KilledBy.OUTPUT})
 
-        for descriptor, chunks in zip(pipes, run.output, strict=True):
+        for descriptor, name, chunks in zip(pipes, ("stdout", "stderr"), run.output, strict=True):
             os.set_blocking(descriptor, False)
-            self._loop.add_reader(descriptor, ready, descriptor, chunks)
+            self._loop.add_reader(descriptor, ready, descriptor, name, chunks)
             stack.callback(close, descriptor)
 
     def _feed(self, pipe: int, data: bytes, stack: contextlib.ExitStack) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import fcntl
 import json
+import string
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -63,7 +64,7 @@ class Limits:
 class JailSpec:
     """What a jail is made with and no request can change.
 
-    `scratch_*` bound each tmpfs of the jail (/work, /tmp, /dev/shm); the others are resource limits (getrlimit(2)).
+    `scratch_*` bound the tmpfs that holds /work, /tmp and /dev/shm; the others are resource limits (getrlimit(2)).
     """
 
     stack_bytes: int
@@ -103,13 +104,28 @@ class Mount:
     target: str
 
 
+class Warm(enum.StrEnum):
+    """How far a parked jail's program has come before go."""
+
+    EXEC = "exec"  # a process that waits just before execve
+    FORK = "fork"  # a fork of the warden, which is the interpreter itself, started with the step's own command
+    PRELOAD = "preload"  # the command, started, that waits by itself at a descriptor before it opens its source
+    STDIN = "stdin"  # the command, started, that reads its source from standard input
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One command of a toolchain. `argv` may hold placeholders that are filled at go."""
+    """One command of a toolchain. `argv` may hold placeholders that are filled when the command starts.
+
+    `parked`: how many jails wait for a go.
+    """
 
     id: str
     argv: tuple[str, ...]
+    warm: Warm
+    parked: int
     environment: Mapping[str, str]
+    start_environment: Mapping[str, str]  # besides, for a command that starts before go; its helper removes it
     source_name: str | None  # where the source is put, below /work
     takes_artifact: str | None  # the name under which an earlier step's artefact is put, below /work
     leaves_artifact: str | None  # the file below /work that the step leaves behind
@@ -118,10 +134,17 @@ class StepPlan:
     default: Limits
     maximum: Limits
 
+    @property
+    def names_limits(self) -> bool:
+        """True when the command line holds a placeholder that is a limit."""
+        parsed = (part for argument in self.argv for part in string.Formatter().parse(argument))
+        return any(name is not None for _, name, _, _ in parsed)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         fields = dict(data)
         fields["argv"] = tuple(fields["argv"])
+        fields["warm"] = Warm(fields["warm"])
         fields["jail"] = JailSpec(**fields["jail"])
         fields["default"] = Limits.from_json(fields["default"])
         fields["maximum"] = Limits.from_json(fields["maximum"])
@@ -136,6 +159,12 @@ class ToolchainPlan:
     mounts: tuple[Mount, ...]
     links: Mapping[str, str]  # path in the jail -> text of the symbolic link
     steps: tuple[StepPlan, ...]
+    imports: tuple[str, ...]  # modules that the warden of a step which is warm by fork imports once
+
+    @property
+    def forked(self) -> StepPlan | None:
+        """The step whose interpreter the warden itself is."""
+        return next((step for step in self.steps if step.warm is Warm.FORK), None)
 
     def step(self, step_id: str) -> StepPlan | None:
         return next((step for step in self.steps if step.id == step_id), None)
@@ -147,6 +176,7 @@ class ToolchainPlan:
             mounts=tuple(Mount(**mount) for mount in data["mounts"]),
             links=dict(data["links"]),
             steps=tuple(StepPlan.from_json(step) for step in data["steps"]),
+            imports=tuple(data["imports"]),
         )
 
 
@@ -159,6 +189,10 @@ class Plan:
     warden_links: Mapping[str, str]
     first_uid: int
     jails_max: int
+    parked_bytes_max: int  # memory of all parked jails together
+    wardens: int  # of each toolchain
+    warden_runs_max: int  # a warden is replaced after so many jails
+    warden_age_max_s: float
 
     def toolchain(self, toolchain_id: str) -> ToolchainPlan | None:
         return next((toolchain for toolchain in self.toolchains if toolchain.id == toolchain_id), None)
@@ -174,6 +208,15 @@ class Plan:
             toolchains=tuple(ToolchainPlan.from_json(toolchain) for toolchain in data["toolchains"]),
             warden_mounts=tuple(Mount(**mount) for mount in data["warden_mounts"]),
             warden_links=dict(data["warden_links"]),
-            first_uid=data["first_uid"],
-            jails_max=data["jails_max"],
+            **{
+                name: data[name]
+                for name in (
+                    "first_uid",
+                    "jails_max",
+                    "parked_bytes_max",
+                    "wardens",
+                    "warden_runs_max",
+                    "warden_age_max_s",
+                )
+            },
         )

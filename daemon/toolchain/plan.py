@@ -3,10 +3,10 @@
 import dataclasses
 import pathlib
 
-from daemon.sandbox.model import JailSpec, Limits, Mount, Plan, StepPlan, ToolchainPlan
+from daemon.sandbox.model import JailSpec, Limits, Mount, Plan, StepPlan, ToolchainPlan, Warm
 
 from .registry import BadToolchain, Registry
-from .schema import ROOT_PLACEHOLDER, VERSION_STEP, StepEntry, StepLimits, Toolchain, fill_static
+from .schema import HERE_PLACEHOLDER, ROOT_PLACEHOLDER, VERSION_STEP, StepEntry, StepLimits, Toolchain, fill_static
 
 MB = 1 << 20
 COMPILE_MEMORY_MB = 1024
@@ -35,6 +35,11 @@ class Deployment:
     toolchain_root: pathlib.Path
     first_uid: int
     jails_max: int
+    parked_bytes_max: int
+    pools: bool
+    wardens: int
+    warden_runs_max: int
+    warden_age_max_s: float
     run: RunLimits
 
 
@@ -46,6 +51,10 @@ def build(registry: Registry, deployment: Deployment) -> Plan:
         warden_links=dict(LINKS),
         first_uid=deployment.first_uid,
         jails_max=deployment.jails_max,
+        parked_bytes_max=deployment.parked_bytes_max,
+        wardens=deployment.wardens,
+        warden_runs_max=deployment.warden_runs_max,
+        warden_age_max_s=deployment.warden_age_max_s,
     )
 
 
@@ -53,6 +62,7 @@ def _toolchain(toolchain: Toolchain, deployment: Deployment) -> ToolchainPlan:
     mounts = []
     for entry in toolchain.mounts:
         source = entry.source.replace(ROOT_PLACEHOLDER, str(deployment.toolchain_root), 1)
+        source = source.replace(HERE_PLACEHOLDER, str(toolchain.folder), 1)
         if not pathlib.Path(source).exists():
             raise BadToolchain(f"{toolchain.id}.toml: mounts: {source} does not exist; run ./bootstrap or correct it")
         mounts.append(Mount(source, entry.target))
@@ -62,12 +72,14 @@ def _toolchain(toolchain: Toolchain, deployment: Deployment) -> ToolchainPlan:
     for number, step in enumerate(toolchain.steps):
         steps.append(_step(toolchain, step, deployment, before, source=number == 0))
         if step.argv_unchecked is not None:
-            unchecked = step.model_copy(update={"id": step.id + UNCHECKED, "argv": step.argv_unchecked})
+            unchecked = step.model_copy(
+                update={"id": step.id + UNCHECKED, "argv": step.argv_unchecked, "parked": 0, "warm": Warm.EXEC}
+            )
             steps.append(_step(toolchain, unchecked, deployment, before, source=number == 0))
         before = step.artifact
     targets = {mount.target for mount in mounts}
     links = {path: text for path, text in {**LINKS, **toolchain.links}.items() if path not in targets}
-    return ToolchainPlan(toolchain.id, tuple(mounts), links, tuple(steps))
+    return ToolchainPlan(toolchain.id, tuple(mounts), links, tuple(steps), toolchain.imports)
 
 
 def _step(
@@ -81,7 +93,10 @@ def _step(
         id=entry.id,
         argv=tuple(fill_static(argument, values) for argument in entry.argv),
         environment={**ENVIRONMENT, **toolchain.environment},
-        source_name=toolchain.source if source else None,
+        start_environment=entry.start_environment,
+        warm=entry.warm,
+        parked=entry.parked if deployment.pools else 0,
+        source_name=toolchain.source if source and entry.warm is not Warm.STDIN else None,
         takes_artifact=takes,
         leaves_artifact=entry.artifact,
         takes_args=is_run,

@@ -84,12 +84,15 @@ def read(path: pathlib.Path) -> Toolchain:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadToolchain(f"{path}: {error}") from error
+    if "folder" in data:
+        raise BadToolchain(f"{path}: folder: the file's place is the folder; remove the key")
     if "id" in data:
         raise BadToolchain(f"{path}: id: the file's name is the id; remove the key")
     try:
-        return Toolchain.model_validate({"id": path.stem, **data})
+        toolchain = Toolchain.model_validate({"id": path.stem, **data})
     except pydantic.ValidationError as error:
         raise BadToolchain("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
+    return toolchain.model_copy(update={"folder": path.parent.absolute()})
 
 
 def _explain(problem: Any) -> str:

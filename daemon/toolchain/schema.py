@@ -1,15 +1,19 @@
 """What a toolchain file may say. Unknown keys and misspelt placeholders are errors that name file, key and hint."""
 
 import difflib
+import pathlib
 import string
 from collections.abc import Iterable
 from typing import Annotated, Self
 
 import pydantic
 
+from daemon.sandbox.model import Warm
+
 RUN_PLACEHOLDERS = ("memory_mb", "stack_mb", "processes")  # known at go
 STATIC_PLACEHOLDERS = ("source", "artifact")  # known when the file is loaded
 ROOT_PLACEHOLDER = "{root}"  # in mounts: the toolchain root that ./bootstrap builds
+HERE_PLACEHOLDER = "{here}"  # in mounts: the folder of the toolchain file itself
 
 FileName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 Absolute = Annotated[str, pydantic.StringConstraints(pattern=r"^/[^\x00:]*$")]
@@ -20,7 +24,7 @@ class _Model(pydantic.BaseModel):
 
 
 class MountEntry(_Model):
-    """A read-only directory or file: `source` on the host (may begin with {root}), `target` in the jail."""
+    """A read-only directory or file: `source` on the host (may begin with {root} or {here}), `target` in the jail."""
 
     source: str
     target: Absolute
@@ -28,8 +32,8 @@ class MountEntry(_Model):
     @pydantic.field_validator("source")
     @classmethod
     def _absolute(cls, value: str) -> str:
-        if not value.startswith(("/", ROOT_PLACEHOLDER + "/")) or ":" in value:
-            raise ValueError("must be an absolute path or begin with {root}/, without ':'")
+        if not value.startswith(("/", ROOT_PLACEHOLDER + "/", HERE_PLACEHOLDER + "/")) or ":" in value:
+            raise ValueError("must be an absolute path or begin with {root}/ or {here}/, without ':'")
         return value
 
 
@@ -41,7 +45,7 @@ class StepLimits(_Model):
     processes: int | None = pydantic.Field(default=None, gt=0)
     cpu_share_ms: int | None = pydantic.Field(default=None, ge=0)
     output_bytes: int | None = pydantic.Field(default=None, gt=0)
-    scratch_mb: int = pydantic.Field(default=64, gt=0)
+    scratch_mb: int = pydantic.Field(default=192, gt=0)
     scratch_inodes: int = pydantic.Field(default=8192, gt=0)
     stack_mb: int = pydantic.Field(default=64, gt=0)
     file_mb: int = pydantic.Field(default=64, gt=0)
@@ -55,6 +59,9 @@ class StepEntry(_Model):
     argv: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
     artifact: FileName | None = None
     argv_unchecked: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
+    warm: Warm = pydantic.Field(default=Warm.EXEC, strict=False)
+    parked: int = pydantic.Field(default=0, ge=0)
+    start_environment: dict[str, str] = {}
     limits: StepLimits = StepLimits()
 
 
@@ -89,8 +96,10 @@ class Toolchain(_Model):
     links: dict[Absolute, str] = {}
     environment: dict[str, str] = {}
     steps: tuple[StepEntry, ...] = pydantic.Field(min_length=1, strict=False)
+    imports: tuple[str, ...] = pydantic.Field(default=(), strict=False)
     forbidden: tuple[Forbidden, ...] = pydantic.Field(default=(), strict=False)
     self_test: SelfTest
+    folder: pathlib.Path = pathlib.Path("/")  # of the file itself; the registry sets it, and a file may not
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -102,6 +111,10 @@ class Toolchain(_Model):
         for before in self.steps[:-1]:
             if before.artifact is None:
                 raise ValueError(f"steps: {before.id!r} is not the last step and must name the artifact it leaves")
+        if self.steps[-1].warm is Warm.STDIN:
+            raise ValueError("steps: the last step's standard input is the program's, it cannot be warm by stdin")
+        if sum(step.warm is Warm.FORK for step in self.steps) > 1:
+            raise ValueError('steps: the warden can be the interpreter of one step only (warm = "fork")')
         for step in self.steps:
             for argument in step.argv + (step.argv_unchecked or ()):
                 check_placeholders(argument, STATIC_PLACEHOLDERS + RUN_PLACEHOLDERS)

@@ -1,7 +1,8 @@
 """The warden's loop: one message on the control socket is one jail to fork; answers with init's pidfd.
 
-Started by the keeper as `python3 -I -S -m daemon.warden DESCRIPTOR` inside nsjail. The first message is the hello with
-the plan and the compiled filter; the end of the control socket is the end of the warden, and with it of every jail.
+Started by the keeper inside nsjail: by `python3 -I -S -c …`, or, where a step is warm by fork, by the step's own
+command with toolchains/<id>/usercustomize.py, which calls `main`. The first message is the hello with the plan and the
+compiled filter; the end of the control socket is the end of the warden, and with it of every jail.
 """
 
 import contextlib
@@ -11,32 +12,43 @@ import os
 import select
 import signal
 import socket
-import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-from . import image, jail, linux
+from . import image, init, interpreter, linux, nursery
 
-NAMESPACES = (
-    linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNET
-)  # the cgroup namespace follows once the jail is in its group, so that the group is its root
 MAX_MESSAGE_BYTES = 64 << 10
 
 
-def main() -> None:
+def main(control_fd: int, prepare: Callable[[], None] | None = None) -> list[str]:
+    """Serve until the keeper is gone. Returns only in the process of a program that is a fork of this interpreter.
+
+    What it returns is the program's arguments, at go. `prepare` is called in such a process before it is parked.
+    """
+    try:
+        return _main(control_fd, prepare)
+    except BaseException:
+        traceback.print_exc()  # a defect of ours: the keeper sees the end of a socket, the log sees this
+        os._exit(99)
+
+
+def _main(control_fd: int, prepare: Callable[[], None] | None) -> list[str]:
     # The kernel shields pid 1 only from signals at their default action; Python's handler would let a program end init.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = socket.socket(fileno=control_fd)
     plan, program = _hello(control)
     try:
         image.build(plan["mounts"], plan["links"])
     except OSError as error:
         _answer(control, {"type": "failed", "stage": "image", "reason": str(error)})
-        return
+        os._exit(1)
+    linux.drop_bounding_set()  # of every jail too; ours are in the permitted set
+    warden = _Warden(control, plan, program, prepare)
     gc.collect()
     gc.freeze()  # the collector's marks would copy pages in every fork
     _answer(control, {"type": "ready"})
-    _serve(control, plan, program)
+    return warden.serve()
 
 
 def _hello(control: socket.socket) -> tuple[dict[str, Any], bytes]:
@@ -50,71 +62,89 @@ def _hello(control: socket.socket) -> tuple[dict[str, Any], bytes]:
     return plan, texts[1]
 
 
-def _serve(control: socket.socket, plan: dict[str, Any], program: bytes) -> None:
-    steps = {step["id"]: step for step in plan["steps"]}
-    poll = select.poll()
-    poll.register(control, select.POLLIN)
-    children: dict[int, int] = {}  # pidfd -> pid
-    while True:
-        for descriptor, _ in poll.poll():
-            if descriptor in children:
-                poll.unregister(descriptor)
-                os.close(descriptor)
-                os.waitpid(children.pop(descriptor), 0)
-                continue
-            data, received, _, _ = socket.recv_fds(control, MAX_MESSAGE_BYTES, 8)
-            if not data:
-                os._exit(0)  # the keeper is gone; as pid 1 we take every jail with us
-            order = json.loads(data)
-            forked = _fork(control, order, steps[order["step"]], program, received)
-            if forked is not None:
-                pid, pidfd = forked
-                children[pidfd] = pid
-                poll.register(pidfd, select.POLLIN)
-        with contextlib.suppress(ChildProcessError):
-            while _reap_orphan(children):
-                pass
+class _Warden:
+    """Forks jails and tells of programs' ends until the keeper is gone."""
 
+    def __init__(
+        self, control: socket.socket, plan: dict[str, Any], filter_program: bytes, prepare: Callable[[], None] | None
+    ) -> None:
+        self._control, self._filter, self._prepare = control, filter_program, prepare
+        self._steps = {step["id"]: step for step in plan["steps"]}
+        self._children: dict[int, tuple[int, int | None]] = {}  # pidfd -> pid, and the jail whose program it is
+        self._nursery = nursery.Nursery() if prepare is not None else None
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
 
-def _reap_orphan(children: dict[int, int]) -> bool:
-    """Reap one zombie that is not a jail's init; True when there was one."""
-    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if ended is None or ended.si_pid in children.values():
-        return False
-    os.waitpid(ended.si_pid, 0)
-    return True
+    def serve(self) -> list[str]:
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor in self._children:
+                    self._child_ended(descriptor)
+                    continue
+                data, received, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 8)
+                if not data:
+                    os._exit(0)  # the keeper is gone; as pid 1 we take every jail with us
+                order = json.loads(data)
+                try:
+                    arguments = self._fork(order, self._steps[order["step"]], received)
+                    if arguments is not None:
+                        return arguments
+                except OSError as error:
+                    _answer(self._control, {"type": "unforked", "jail": order["jail"], "reason": str(error)})
+                for descriptor_ in received:
+                    os.close(descriptor_)
+            with contextlib.suppress(ChildProcessError):
+                while self._reap_orphan():
+                    pass
 
-
-def _fork(
-    control: socket.socket, order: dict[str, Any], step: dict[str, Any], program: bytes, received: list[int]
-) -> tuple[int, int] | None:
-    answer = {"type": "forked", "jail": order["jail"]}
-    try:
-        pid, pidfd = linux.fork_into(NAMESPACES)
-    except OSError as error:
-        _answer(control, {"type": "unforked", "jail": order["jail"], "reason": str(error)})
-        _close(received)
+    def _fork(self, order: dict[str, Any], step: dict[str, Any], received: list[int]) -> list[str] | None:
+        """None in the warden; a program's arguments in its process, at go. Raises OSError."""
+        if order["warm"] == "fork" and self._nursery is not None and self._prepare is not None:
+            init_pidfd = self._nursery.make_init()
+            linux.setns(init_pidfd, linux.CLONE_NEWPID)  # of those that we fork, not our own (setns(2))
+            try:
+                pid, pidfd = linux.fork_into(0)
+            finally:
+                if os.getpid() == 1:
+                    linux.setns(self._own_pids, linux.CLONE_NEWPID)
+            if pid == 0:
+                self._control.detach()  # `become` closes it; an object would close whatever has its number by then
+                self._nursery.detach()
+                return interpreter.become(
+                    received[0], received[1:], init_pidfd, step, order, self._filter, self._prepare
+                )
+            _answer(self._control, {"type": "forked", "jail": order["jail"]}, [init_pidfd, pidfd])
+            os.close(init_pidfd)
+            self._watch(pid, pidfd, order["jail"])
+        else:
+            pid, pidfd = linux.fork_into(linux.NAMESPACES)
+            if pid == 0:
+                init.become(received[0], received[1:], step, order, self._filter)
+            _answer(self._control, {"type": "forked", "jail": order["jail"]}, [pidfd])
+            self._watch(pid, pidfd, None)
         return None
-    if pid == 0:
-        try:
-            jail.become_init(received[0], received[1:], step, order["uid"], program)
-        except BaseException:
-            traceback.print_exc()  # a defect of ours: the keeper sees the end of the channel, the log sees this
-        finally:
-            os._exit(99)  # never back into the warden's loop
-    _close(received)
-    _answer(control, answer, [pidfd])
-    return pid, pidfd
+
+    def _watch(self, pid: int, pidfd: int, jail: int | None) -> None:
+        self._children[pidfd] = pid, jail
+        self._poll.register(pidfd, select.POLLIN)
+
+    def _child_ended(self, pidfd: int) -> None:
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        pid, jail = self._children.pop(pidfd)
+        status = os.waitpid(pid, 0)[1]
+        if jail is not None:
+            _answer(self._control, {"type": "status", "jail": jail, "status": status})
+
+    def _reap_orphan(self) -> bool:
+        """Reap one zombie that is not one of ours; True when there was one."""
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None or any(ended.si_pid == pid for pid, _ in self._children.values()):
+            return False
+        os.waitpid(ended.si_pid, 0)
+        return True
 
 
 def _answer(control: socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
     socket.send_fds(control, [json.dumps(message).encode()], descriptors or [])
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,6 +4,7 @@ import os
 
 from . import linux
 
+SCRATCH = "/scratch"  # an empty directory (jail_configs/warden.cfg): a jail's tmpfs, before its parts are bound
 IMAGE = "/image"  # an empty tmpfs that nsjail mounted (jail_configs/warden.cfg)
 DEVICES = ("null", "zero", "full", "random", "urandom")  # what libc and the runtimes open; none of them keeps state
 DEVICE_LINKS = {

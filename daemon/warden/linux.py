@@ -14,7 +14,9 @@ MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MNT_DETACH = 0x2
 
-# clone(2), unshare(2)
+# clone(2), setns(2), unshare(2)
+CLONE_VM = 0x100
+CLONE_FILES = 0x400
 CLONE_PIDFD = 0x1000
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
@@ -22,6 +24,9 @@ CLONE_NEWUTS = 0x4000000
 CLONE_NEWIPC = 0x8000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+
+NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET
+"""Those of a jail; the cgroup namespace follows once it is in its group, so that the group is its root."""
 
 # prctl(2)
 PR_SET_DUMPABLE = 4
@@ -81,6 +86,26 @@ def fork_into(namespaces: int) -> tuple[int, int]:
     return pid, pidfd.value
 
 
+def clone_paused(namespaces: int, stack: ctypes.Array[ctypes.c_char]) -> int:
+    """A pidfd of a new process that shares our memory and descriptors and is inside pause(2) until it is killed.
+
+    It never comes back from there (no handler runs: all its signals are at their default, which for pid 1 of a
+    namespace means ignored), so `stack` can serve any number of them, one after the other.
+    """
+    pidfd = ctypes.c_int(-1)
+    top = (ctypes.addressof(stack) + ctypes.sizeof(stack) - 64) & ~15
+    flags = namespaces | CLONE_VM | CLONE_FILES | CLONE_PIDFD | _SIGCHLD
+    pause = ctypes.cast(_libc.pause, ctypes.c_void_p)
+    if _libc.clone(pause, ctypes.c_void_p(top), flags, None, ctypes.byref(pidfd)) < 0:
+        raise _failed("clone")
+    return pidfd.value
+
+
+def setns(descriptor: int, kind: int) -> None:
+    if _libc.setns(descriptor, kind):
+        raise _failed("setns")
+
+
 def unshare(flags: int) -> None:
     if _libc.unshare(flags):
         raise _failed("unshare")
@@ -92,6 +117,11 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
 
     if _libc.mount(encoded(source), encoded(target), encoded(kind), ctypes.c_ulong(flags), encoded(options)):
         raise _failed(f"mount {target}")
+
+
+def unmount(target: str) -> None:
+    if _libc.umount2(os.fsencode(target), MNT_DETACH):
+        raise _failed(f"umount2 {target}")
 
 
 def pivot_into(root: str) -> None:

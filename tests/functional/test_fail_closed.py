@@ -45,7 +45,7 @@ def test_without_a_seccomp_policy_nothing_runs(tmp_path: pathlib.Path) -> None:
 @pytest.mark.vm
 def test_a_jail_whose_group_cannot_be_made_is_refused_and_the_next_one_is_not() -> None:
     """The names of the next jails' groups are taken by somebody else."""
-    with Server(languages=["python"]) as server, contextlib.ExitStack() as stack:
+    with Server(languages=["python"], pools=False) as server, contextlib.ExitStack() as stack:
         for number in range(1, 300):
             with contextlib.suppress(FileExistsError):
                 taken = server.groups()[-1] / f"jail-{number}"

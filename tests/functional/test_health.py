@@ -23,6 +23,7 @@ def health(server: Server) -> dict[str, object]:
 def test_a_self_test_that_prints_something_else_is_ill_health(tmp_path: pathlib.Path) -> None:
     readable(tmp_path)
     text = (SHIPPED / "python.toml").read_text()
+    shutil.copytree(SHIPPED / "python", tmp_path / "python")
     (tmp_path / "python.toml").write_text(text.replace('"sum": 45', '"sum": 46'))
     with Server(healthy=False, toolchain_folders=[str(tmp_path)]) as server:
         until(lambda: "printed" in str(health(server)["problems"]), START_S)
@@ -43,6 +44,7 @@ def test_self_tests_go_on_in_the_background() -> None:
 
 def test_health_starts_nothing(tmp_path: pathlib.Path) -> None:
     shutil.copy(SHIPPED / "python.toml", readable(tmp_path))
+    shutil.copytree(SHIPPED / "python", tmp_path / "python")
     with Server(toolchain_folders=[str(tmp_path)]) as server:
         before = health(server)["sandbox"]
         for _ in range(50):

@@ -11,7 +11,6 @@ import urllib.request
 
 import pytest
 
-from tests import posture
 from tests.server import START_S, until
 
 UNITS = ("cellblock-keeper.service", "cellblock.service")
@@ -52,7 +51,6 @@ def units() -> collections.abc.Iterator[None]:
     yield
     systemctl("stop", *UNITS)
     assert not list(pathlib.Path("/sys/fs/cgroup").rglob("cellblock-serve"))
-    assert not posture.jail_processes()
 
 
 def test_programs_run_under_the_units(units: None) -> None:

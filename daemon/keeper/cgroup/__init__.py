@@ -16,7 +16,10 @@ class Group(typing.Protocol):
         """Descriptors, opened by root, through which a process joins by writing "0". The caller closes them."""
 
     def set_limits(self, limits: Limits) -> None:
-        """Raises OSError: a run must not go on without its limits; TooSmall where memory is used beyond them."""
+        """`processes` is all that is in the group.
+
+        Raises OSError: a run must not go on without its limits; TooSmall where memory is used beyond them.
+        """
 
     def watch_memory(self) -> int | None:
         """A descriptor that becomes readable when the group runs out of memory, where the kernel does not itself
@@ -29,6 +32,12 @@ class Group(typing.Protocol):
         """Kill all in the group at once; False where the kernel has no such call."""
 
     def cpu_ns(self) -> int | None: ...
+
+    def processes(self) -> int:
+        """Alive in the group, threads counted."""
+
+    def memory_bytes(self) -> int:
+        """In use at this moment."""
 
     def peak_memory_bytes(self) -> int | None: ...
 

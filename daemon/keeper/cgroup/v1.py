@@ -20,6 +20,7 @@ class Group:
         self.name = name
         self._directories = directories
         self._made: list[str] = []
+        self._memory_bytes: int | None = None  # the limit that we wrote last
         try:
             for directory in dict.fromkeys(directories.values()):
                 os.mkdir(directory, 0o755)
@@ -27,6 +28,7 @@ class Group:
         except OSError:
             self.remove()
             raise
+        self._has_period = False
         self._has_swap_accounting = os.path.exists(self._path("memory", "memory.memsw.limit_in_bytes"))
 
     def __repr__(self) -> str:
@@ -41,22 +43,25 @@ class Group:
 
     def set_limits(self, limits: Limits) -> None:
         self._set_memory(limits.memory_bytes)
-        mounts.write_text(self._path("pids", "pids.max"), limits.processes + 1)  # init is not counted
+        mounts.write_text(self._path("pids", "pids.max"), limits.processes)
         if limits.cpu_share_ms is not None:
-            mounts.write_text(self._path("cpu", "cpu.cfs_period_us"), PERIOD_US)
+            if not self._has_period:
+                mounts.write_text(self._path("cpu", "cpu.cfs_period_us"), PERIOD_US)
+                self._has_period = True
             mounts.write_text(self._path("cpu", "cpu.cfs_quota_us"), limits.cpu_share_ms * PERIOD_US // 1000)
 
     def _set_memory(self, memory_bytes: int) -> None:
         """memory+swap may never be below memory, so a rise begins with it and a cut with memory.
 
         It gets a margin because only memory's own counter counts its refusals (memory.failcnt tells whose shortage an
-        OOM was; that of memory+swap stays 0 on Linux 6.18); swappiness 0 keeps anonymous memory out of swap.
+        OOM was; that of memory+swap stays 0 on Linux 6.18); swappiness 0, which a group takes from the one above it,
+        keeps anonymous memory out of swap.
         """
         limits = {"memory.limit_in_bytes": memory_bytes}
         if self._has_swap_accounting:
-            mounts.write_text(self._path("memory", "memory.swappiness"), 0)
             limits["memory.memsw.limit_in_bytes"] = memory_bytes + SWAP_MARGIN_BYTES
-        rises = memory_bytes > int(mounts.read_text(self._path("memory", "memory.limit_in_bytes")))
+        rises = self._memory_bytes is not None and memory_bytes > self._memory_bytes  # a new group has no limit
+        self._memory_bytes = memory_bytes
         for name in reversed(limits) if rises else limits:
             try:
                 mounts.write_text(self._path("memory", name), limits[name])
@@ -64,6 +69,11 @@ class Group:
                 if error.errno == errno.EBUSY:
                     raise mounts.TooSmall(str(error)) from error
                 raise
+
+    def lessen_swapping(self) -> None:
+        """For the tree's top: groups made below take it over."""
+        if self._has_swap_accounting:
+            mounts.write_text(self._path("memory", "memory.swappiness"), 0)
 
     def watch_memory(self) -> int | None:
         event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -86,6 +96,12 @@ class Group:
 
     def cpu_ns(self) -> int | None:
         return int(mounts.read_text(self._path("cpuacct", "cpuacct.usage")))
+
+    def processes(self) -> int:
+        return int(mounts.read_text(self._path("pids", "pids.current")))
+
+    def memory_bytes(self) -> int:
+        return int(mounts.read_text(self._path("memory", "memory.usage_in_bytes")))
 
     def peak_memory_bytes(self) -> int | None:
         return int(mounts.read_text(self._path("memory", "memory.max_usage_in_bytes")))
@@ -117,7 +133,7 @@ class Tree:
         self._directories = {name: f"{table.v1[name]}/cellblock-{instance}" for name in CONTROLLERS}
         for path in self.paths():
             mounts.destroy(path, mounts.PATIENCE_S)
-        Group("", self._directories)
+        Group("", self._directories).lessen_swapping()
 
     def __repr__(self) -> str:
         return f"<cgroup v1 tree {self._directories['memory']}>"

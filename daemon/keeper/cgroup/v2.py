@@ -35,7 +35,7 @@ class Group:
         if os.path.exists(self._path("memory.swap.max")):
             mounts.write_text(self._path("memory.swap.max"), 0)
         mounts.write_text(self._path("memory.oom.group"), 1)
-        mounts.write_text(self._path("pids.max"), limits.processes + 1)  # init is not counted
+        mounts.write_text(self._path("pids.max"), limits.processes)
         quota = "max" if limits.cpu_share_ms is None else str(limits.cpu_share_ms * PERIOD_US // 1000)
         mounts.write_text(self._path("cpu.max"), f"{quota} {PERIOD_US}")
 
@@ -57,6 +57,12 @@ class Group:
 
     def cpu_ns(self) -> int | None:
         return mounts.read_keyed(self._path("cpu.stat"))["usage_usec"] * 1000
+
+    def processes(self) -> int:
+        return int(mounts.read_text(self._path("pids.current")))
+
+    def memory_bytes(self) -> int:
+        return int(mounts.read_text(self._path("memory.current")))
 
     def peak_memory_bytes(self) -> int | None:
         try:

@@ -1,0 +1,5 @@
+import atexit, sys
+atexit.register(print, "first registered")
+@atexit.register
+def last(): print("last registered"); print("to stderr", file=sys.stderr)
+print("main")

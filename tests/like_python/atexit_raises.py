@@ -1,0 +1,4 @@
+import atexit
+@atexit.register
+def bad(): raise ValueError("in atexit")
+print("main")

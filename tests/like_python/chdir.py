@@ -1,0 +1,4 @@
+import os
+os.chdir('/tmp')
+print(os.getcwd())
+1/0

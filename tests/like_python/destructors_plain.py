@@ -1,0 +1,4 @@
+class Loud:
+    def __del__(self): print("del")
+a = Loud()
+print("end")

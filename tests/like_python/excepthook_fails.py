@@ -1,0 +1,4 @@
+import sys
+def hook(*_): raise ValueError("hook")
+sys.excepthook = hook
+raise KeyError("k")

@@ -1,0 +1,2 @@
+import faulthandler, sys
+faulthandler.enable(); faulthandler.dump_traceback(file=sys.stderr)

@@ -1,0 +1,3 @@
+print(sorted(globals()), __annotations__, __builtins__)
+x: int = 3
+print(__annotations__)

@@ -1,0 +1,165 @@
+"""Makes a started interpreter wait for go just before it opens main.py, so that everything after that is CPython's own.
+
+CPython imports this at the end of its start (the documentation of `site`), here by way of PYTHONPATH. It is then either
+the warden, whose forks are the programs (CELLBLOCK_CONTROL), or one parked program (CELLBLOCK_GATE). What it leaves
+for the program to see is a longer sys.modules and one callback of atexit, which takes the short way out where that
+makes no difference.
+"""
+
+import sys
+
+natural = set(sys.modules)  # what any program would find
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import io
+import json
+import os
+import types
+import weakref
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REHEARSAL = f"{HERE}/rehearsal.py".encode()
+MAIN = os.path.abspath(sys.argv[0])
+streams = {}  # those that we made
+OBJECTS_MAX = 200_000  # looking at more would take as long as the interpreter's own end
+LAST_WORDS = {
+    types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, io.FileIO, io.TextIOWrapper, io.BufferedReader,
+    io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair,
+}  # fmt: skip
+open_file = ctypes.CDLL(None).fopen
+open_file.restype = ctypes.c_void_p
+run_file = ctypes.pythonapi.PyRun_SimpleFileExFlags
+
+
+def hide():
+    """Take our own traces out of what the program sees."""
+    del os.environ["PYTHONPATH"]
+    for variable in ("CELLBLOCK_CONTROL", "CELLBLOCK_GATE", "CELLBLOCK_IMPORTS"):
+        os.environ.pop(variable, None)
+    sys.path[:] = [path for path in sys.path if path not in (HERE, "/cellblock")]
+    for path in [path for path in sys.path_importer_cache if path.startswith("/cellblock")]:
+        del sys.path_importer_cache[path]
+    sys.path_importer_cache[MAIN] = None  # "no package of that name": what CPython would find out by opening it
+    for name in [name for name in sys.modules if name.partition(".")[0] == "daemon"]:
+        del sys.modules[name]
+
+
+def rehearse():
+    """Compile and run a small program of ours, so that the pages which any program changes are this process's own."""
+    main = vars(sys.modules["__main__"])
+    before = dict(main)
+    stream, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO(), "utf-8")
+    run_file(ctypes.c_void_p(open_file(REHEARSAL, b"r")), REHEARSAL, 1, None)
+    sys.stdout.close()
+    sys.stdout = stream
+    main.clear()
+    main.update(before)
+    gc.collect()
+
+
+def open_streams():
+    """Standard streams as CPython makes them (its create_stdio), now that the descriptors are the program's."""
+    for name, descriptor, mode, errors in (
+        ("stdin", 0, "rb", sys.stdin.errors),
+        ("stdout", 1, "wb", sys.stdout.errors),
+        ("stderr", 2, "wb", "backslashreplace"),
+    ):
+        buffer = open(descriptor, mode, -1, closefd=False)  # noqa: SIM115
+        buffer.raw.name = f"<{name}>"
+        is_error = name == "stderr"
+        newline = None if name == "stdin" else "\n"
+        stream = io.TextIOWrapper(buffer, sys.stdout.encoding, errors, newline, line_buffering=is_error)
+        stream.mode = mode[0]
+        streams[name] = stream
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def unshadow():
+    """A module beside main.py goes before one of the library that nothing has imported yet but ourselves."""
+    for entry in os.listdir(os.path.dirname(MAIN)):
+        stem = entry.partition(".")[0]
+        if stem in sys.modules and stem not in natural:
+            for name in [name for name in sys.modules if name == stem or name.startswith(stem + ".")]:
+                del sys.modules[name]
+
+
+def go_on(arguments):
+    """The last of ours before CPython opens main.py."""
+    sys.argv += arguments
+    sys.orig_argv += arguments
+    unshadow()
+
+
+def take_the_short_way_out():
+    """End a program that has nothing more to say without the interpreter's own end, which takes a third of its start.
+
+    After a main script that ended by itself or by an exception CPython removes its __file__ and __cached__, which is
+    how those two are told from SystemExit, whose code nobody can see here.
+    """
+    main = vars(sys.modules.get("__main__", io))
+    error = getattr(sys, "last_type", None)
+    ended = "__loader__" in main and "__file__" not in main and "__cached__" not in main
+    if (
+        ended
+        and error is not KeyboardInterrupt
+        and sys.stdout is streams["stdout"]
+        and sys.stderr is streams["stderr"]
+        and not has_last_words()
+    ):
+        with contextlib.suppress(Exception):  # CPython will meet and tell it again
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1 if error else 0)
+    gc.unfreeze()  # else the namespace of __main__ would not be collected
+
+
+def has_last_words():
+    """True where an object's end could be seen: finalizers, suspended generators, open files, callbacks of weakrefs."""
+    objects = gc.get_objects()  # since go: what was there before is frozen
+    if len(objects) > OBJECTS_MAX:
+        return True
+    kinds = set(map(type, objects))
+    if any(kind in LAST_WORDS or hasattr(kind, "__del__") for kind in kinds):
+        return True
+    if any(hasattr(kind, "__del__") for kind in objects if isinstance(kind, type)):
+        return True
+    return any(type(o) is weakref.ref and o.__callback__ is not None for o in objects)
+
+
+def wait_at_the_gate(gate):
+    hide()
+    prepare()
+    os.write(gate, b"ready")
+    message = os.read(gate, 64 << 10)
+    if not message:
+        os._exit(0)
+    os.close(gate)
+    return json.loads(message)
+
+
+def be_the_warden(control):
+    sys.path.append("/cellblock")
+    from daemon.warden.__main__ import main
+
+    for name in os.environ.get("CELLBLOCK_IMPORTS", "").split():
+        __import__(name)
+    hide()
+    return main(control, prepare)
+
+
+def prepare():
+    rehearse()
+    open_streams()
+    gc.freeze()
+
+
+atexit.register(take_the_short_way_out)  # the first to be registered is the last to be called
+if "CELLBLOCK_CONTROL" in os.environ:
+    go_on(be_the_warden(int(os.environ["CELLBLOCK_CONTROL"])))
+elif "CELLBLOCK_GATE" in os.environ:
+    go_on(wait_at_the_gate(int(os.environ["CELLBLOCK_GATE"])))
+raise ImportError("there is no usercustomize, as far as the program can see", name="usercustomize")
