@@ -21,6 +21,7 @@ from daemon.api.queue import Queue
 from daemon.judge.constructs import Constructs
 from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
+from daemon.judge.service import keep_services
 from daemon.keeper import instance, privileges
 from daemon.sandbox.client import Client
 from daemon.settings import Settings
@@ -52,11 +53,15 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     toolchains = launch.load_registry(settings)
-    async with Client(str(instance.socket_path(settings.instance))) as client, Constructs() as constructs:
-        executor = Executor(client)
+    async with (
+        Client(str(instance.socket_path(settings.instance))) as client,
+        Constructs() as constructs,
+        keep_services(client, toolchains) as services,
+    ):
+        executor = Executor(client, services)
         self_tests = SelfTests(executor, toolchains, settings.deployment().run, settings.self_test_s)
         parts = api.Parts(
-            settings, toolchains, client, executor, constructs, self_tests,
+            settings, toolchains, client, executor, constructs, self_tests, services,
             Queue(settings.runs_at_once, settings.queue), facts(),
         )  # fmt: skip
         runner = web.AppRunner(
@@ -116,7 +121,7 @@ async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Regist
     try:
         async with Client(str(path)) as client:
             await _until_ready(client, keeper, toolchains.ids())
-            yield Executor(client), toolchains
+            yield Executor(client, {}), toolchains
     finally:
         keeper.send_signal(signal.SIGTERM)
         await asyncio.to_thread(keeper.wait, KEEPER_STOP_S)

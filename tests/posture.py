@@ -51,9 +51,12 @@ def is_at_rest(server: Server) -> bool:
     sandbox = server.request("GET", "/health").json["sandbox"]
     pools = sandbox["parked"].values()
     wanted = sum(pool["wanted"] for pool in pools)
+    alive = wanted + len(sandbox["services"])
     return (
-        sum(pool["parked"] for pool in pools) == wanted == sandbox["jails"]
-        and len(jail_groups(server)) == len(server.groups()) * wanted
+        sum(pool["parked"] for pool in pools) == wanted
+        and set(sandbox["services"].values()) <= {"ready"}
+        and sandbox["jails"] == alive
+        and len(jail_groups(server)) == len(server.groups()) * alive
     )
 
 

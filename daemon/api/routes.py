@@ -10,6 +10,7 @@ from aiohttp import web
 from daemon.judge.constructs import Constructs, Finding
 from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
+from daemon.judge.service import Service
 from daemon.judge.submission import Submission
 from daemon.sandbox.client import Client
 from daemon.sandbox.model import MAX_PAYLOAD_BYTES, Limits
@@ -38,6 +39,7 @@ class Parts:
     executor: Executor
     constructs: Constructs
     self_tests: SelfTests
+    services: dict[str, Service]
     queue: Queue
     facts: dict[str, str]
 
@@ -141,6 +143,7 @@ class Routes:
                 "cgroup": parts.client.facts.get("cgroup"),
                 "wardens": wardens,
                 "jails": parts.client.state.get("jails"),
+                "services": {name: "ready" if service.ready else "away" for name, service in parts.services.items()},
                 "parked": parts.client.state.get("parked", {}),
                 "parked_bytes": parts.client.state.get("parked_bytes"),
             },

@@ -6,14 +6,16 @@ import fcntl
 import json
 import os
 import signal
-from collections.abc import Iterator
-from typing import assert_never
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, assert_never
 
 from daemon.sandbox.client import Client, Finished, Order, SandboxUnavailable
 from daemon.sandbox.model import ARTIFACT_SEALS, KilledBy, Limits
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
+from .service import Service
 from .submission import Reason, Report, Submission
 
 MB = 1 << 20
@@ -23,10 +25,10 @@ COPY_BYTES = 1 << 20
 
 
 class Executor:
-    """Runs submissions through one keeper."""
+    """Runs submissions through one keeper. `services` by toolchain id do compile steps where they can."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, services: Mapping[str, Service]) -> None:
+        self._client, self._services = client, services
 
     async def execute(self, submission: Submission) -> Report:
         """Raises SandboxUnavailable when the sandbox could not hold its promises; that is never the program's fault."""
@@ -35,12 +37,21 @@ class Executor:
             artifact: int | None = None
             compile_ns = 0
             for entry in submission.toolchain.steps[:-1]:
-                finished = await self._run(self._compile_order(submission, entry, source, artifact))
+                started_ns = time.monotonic_ns()
+                answer = await self._ask_service(submission, entry)
+                if answer is not None:
+                    compile_ns += time.monotonic_ns() - started_ns
+                    if answer["code"] is None:
+                        return _diagnosed(answer["diagnostics"], compile_ns)
+                    artifact = sealed_memfd(answer["code"].encode())
+                    stack.callback(os.close, artifact)
+                else:
+                    finished = await self._run(self._compile_order(submission, entry, source, artifact))
+                    compile_ns += finished.outcome.usage.wall_ns
+                    artifact = await _keep_artifact(finished, stack)
+                    if artifact is None:
+                        return _compile_error(entry, finished, compile_ns)
                 source = None
-                compile_ns += finished.outcome.usage.wall_ns
-                artifact = await _keep_artifact(finished, stack)
-                if artifact is None:
-                    return _compile_error(entry, finished, compile_ns)
             finished = await self._run(self._run_order(submission, source, artifact))
             return _report(submission, finished, compile_ns)
 
@@ -52,6 +63,21 @@ class Executor:
         if finished.outcome.wait_status != 0 or not text:
             raise SandboxUnavailable("version", f"{toolchain.id}: {' '.join(toolchain.version)} failed: {text}")
         return text.splitlines()[0]
+
+    async def _ask_service(self, submission: Submission, entry: StepEntry) -> dict[str, Any] | None:
+        """What the toolchain's service says of a step; None where the step itself is to be run."""
+        service = self._services.get(submission.toolchain.id)
+        declared = submission.toolchain.service
+        if service is None or declared is None or declared.step != entry.id:
+            return None
+        answer = await service.ask({"code": submission.code.decode(), "check": submission.check})
+        match answer:
+            case {"code": str(), "diagnostics": str()}:
+                return answer
+            case {"code": None, "diagnostics": str(text)} if text:
+                return answer
+            case _:
+                return None
 
     def _compile_order(
         self, submission: Submission, entry: StepEntry, source: int | None, artifact: int | None
@@ -142,6 +168,23 @@ def _sealed_copy(descriptor: int) -> int:
         os.close(copy)
         raise
     return copy
+
+
+def sealed_memfd(content: bytes) -> int:
+    """A copy that nobody can change any more."""
+    descriptor = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, ARTIFACT_SEALS)
+    return descriptor
+
+
+def _diagnosed(diagnostics: str, compile_ns: int) -> Report:
+    return Report(
+        reason=Reason.COMPILE_ERROR, error=diagnostics, stdout=b"", stderr=diagnostics.encode(), exit_code=None,
+        signal=None, wall_ns=0, cpu_ns=None, compile_ns=compile_ns, memory_bytes=None, truncated=False,
+    )  # fmt: skip
 
 
 def _compile_error(entry: StepEntry, finished: Finished, compile_ns: int) -> Report:

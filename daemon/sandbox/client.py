@@ -252,6 +252,31 @@ class Client:
         stdout, stderr = (b"".join(chunks) for chunks in run.output)
         return Finished(outcome, stdout, stderr, run.over, artifact)
 
+    @contextlib.asynccontextmanager
+    async def opened(self, order: Order, on_end: Callable[[], None]) -> AsyncIterator[tuple[int, int]]:
+        """A step that goes on: its stdin and stdout, the caller's to close, until the body ends and it is killed.
+
+        What it says on stderr goes to `order.on_output`. Raises SandboxUnavailable when no jail was to be had.
+        """
+        async with self._registered(order.output_bytes) as (number, run):
+            stdin, stdout, stderr = await self._acquire(number, run, order)
+            run.pipes_taken = True
+            run.ended.add_done_callback(lambda _: on_end())
+
+            def hear() -> None:
+                data = os.read(stderr, READ_BYTES)
+                if not data:
+                    self._loop.remove_reader(stderr)
+                elif order.on_output is not None:
+                    order.on_output("stderr", data)
+
+            self._loop.add_reader(stderr, hear)
+            try:
+                yield stdin, stdout
+            finally:
+                self._loop.remove_reader(stderr)
+                os.close(stderr)
+
     async def _acquire(self, number: int, run: _Run, order: Order) -> list[int]:
         """stdin, stdout and stderr of the jail, which goes as soon as there is one.
 
@@ -286,8 +311,7 @@ class Client:
 
     def _drain(
         self, number: int, run: _Run, pipes: list[int], on_output: OnOutput | None, stack: contextlib.ExitStack
-
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Read both pipes whenever they have something, for as long as the jail holds their other ends."""
         run.open = set(pipes)
 

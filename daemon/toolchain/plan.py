@@ -6,7 +6,16 @@ import pathlib
 from daemon.sandbox.model import JailSpec, Limits, Mount, Plan, StepPlan, ToolchainPlan, Warm
 
 from .registry import BadToolchain, Registry
-from .schema import HERE_PLACEHOLDER, ROOT_PLACEHOLDER, VERSION_STEP, StepEntry, StepLimits, Toolchain, fill_static
+from .schema import (
+    HERE_PLACEHOLDER,
+    ROOT_PLACEHOLDER,
+    SERVICE_STEP,
+    VERSION_STEP,
+    StepEntry,
+    StepLimits,
+    Toolchain,
+    fill_static,
+)
 
 MB = 1 << 20
 COMPILE_MEMORY_MB = 1024
@@ -68,6 +77,9 @@ def _toolchain(toolchain: Toolchain, deployment: Deployment) -> ToolchainPlan:
         mounts.append(Mount(source, entry.target))
     version = StepEntry(id=VERSION_STEP, argv=toolchain.version, limits=VERSION_LIMITS)
     steps = [_step(toolchain, version, deployment, None, source=False)]
+    if toolchain.service is not None:
+        service = StepEntry(id=SERVICE_STEP, argv=toolchain.service.argv, limits=toolchain.service.limits)
+        steps.append(_step(toolchain, service, deployment, None, source=False))
     before: str | None = None
     for number, step in enumerate(toolchain.steps):
         steps.append(_step(toolchain, step, deployment, before, source=number == 0))

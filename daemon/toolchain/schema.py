@@ -65,6 +65,18 @@ class StepEntry(_Model):
     limits: StepLimits = StepLimits()
 
 
+class ServiceEntry(_Model):
+    """A long-lived command that does the work of `step` for one submission after the other and runs none of them.
+
+    It is asked over its standard streams (judge/service.py); past `deadline_s` it is replaced and the step run instead.
+    """
+
+    step: str
+    argv: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
+    deadline_s: float = pydantic.Field(gt=0)
+    limits: StepLimits = StepLimits()
+
+
 class Forbidden(_Model):
     """A construct that is refused before the program runs: token sequences, and the reason a person is told.
 
@@ -97,6 +109,7 @@ class Toolchain(_Model):
     environment: dict[str, str] = {}
     steps: tuple[StepEntry, ...] = pydantic.Field(min_length=1, strict=False)
     imports: tuple[str, ...] = pydantic.Field(default=(), strict=False)
+    service: ServiceEntry | None = None
     forbidden: tuple[Forbidden, ...] = pydantic.Field(default=(), strict=False)
     self_test: SelfTest
     folder: pathlib.Path = pathlib.Path("/")  # of the file itself; the registry sets it, and a file may not
@@ -104,8 +117,10 @@ class Toolchain(_Model):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [step.id for step in self.steps]
-        if len(set(names)) != len(names) or VERSION_STEP in names:
-            raise ValueError(f"steps: ids must differ from each other and from {VERSION_STEP!r}")
+        if len(set(names)) != len(names) or {VERSION_STEP, SERVICE_STEP} & set(names):
+            raise ValueError(f"steps: ids must differ from each other and from {VERSION_STEP!r}, {SERVICE_STEP!r}")
+        if self.service is not None and self.service.step not in names[:-1]:
+            raise ValueError(f"service: step {self.service.step!r} is not one that leaves an artifact")
         if self.steps[-1].artifact is not None:
             raise ValueError(f"steps: the last step, {names[-1]!r}, runs the program and leaves no artifact")
         for before in self.steps[:-1]:
@@ -129,7 +144,7 @@ class Toolchain(_Model):
         return (self.id, *self.aliases)
 
 
-VERSION_STEP = "version"
+VERSION_STEP, SERVICE_STEP = "version", "service"
 
 
 def check_placeholders(text: str, known: Iterable[str]) -> None:

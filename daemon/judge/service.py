@@ -1,0 +1,160 @@
+"""A living compiler in a jail of its own that reads submissions and never runs one, such as the TypeScript checker.
+
+It only makes things faster: who gets no answer from it (it starts, is busy, missed its deadline, has died) compiles in
+a jail of his own. Frames are a length (4 bytes, big endian) and JSON; it says {"ready": true} when it has started.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import struct
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+
+from daemon.sandbox.client import Client, Order, SandboxUnavailable
+from daemon.toolchain import plan
+from daemon.toolchain.registry import Registry
+from daemon.toolchain.schema import SERVICE_STEP, ServiceEntry, Toolchain
+
+log = structlog.get_logger("cellblock.service")
+
+START_S = 30.0
+AGAIN_S, AGAIN_S_MAX = 0.1, 10.0
+REPLY_BYTES_MAX = 64 << 20
+REQUESTS_MAX = 5000  # then it is replaced: compilers grow
+COMPLAINT_BYTES = 2000
+LENGTH = struct.Struct(">I")
+
+
+class Service:
+    """`run` keeps one alive until cancelled; `ask` is for anybody at any time."""
+
+    def __init__(self, client: Client, toolchain: Toolchain, entry: ServiceEntry) -> None:
+        self._client, self._toolchain, self._entry = client, toolchain, entry
+        self._turn = asyncio.Lock()
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._broken = asyncio.Event()
+        self._asked = 0
+
+    def __repr__(self) -> str:
+        return f"<Service {self._toolchain.id}: {'ready' if self.ready else 'away'}, {self._asked} asked>"
+
+    @property
+    def ready(self) -> bool:
+        return self._streams is not None
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer, or None when there is none in time. Whoever is cancelled leaves the service in step."""
+        if self._streams is None:
+            return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._entry.deadline_s):
+                return await asyncio.shield(asyncio.create_task(self._exchange(request)))
+        return None
+
+    async def _exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        async with self._turn:
+            if self._streams is None:
+                return None
+            try:
+                async with asyncio.timeout(self._entry.deadline_s):
+                    answer = await _exchange(*self._streams, request)
+            except (TimeoutError, OSError, EOFError, ValueError) as error:
+                log.warning("service replaced", language=self._toolchain.id, reason=repr(error))
+                self._break()
+                return None
+            self._asked += 1
+            if self._asked >= REQUESTS_MAX:
+                self._break()
+            return answer
+
+    def _complain(self, _: str, data: bytes) -> None:
+        log.warning("service says", language=self._toolchain.id, text=data[:COMPLAINT_BYTES].decode("utf-8", "replace"))
+
+    def _break(self) -> None:
+        self._streams = None
+        self._broken.set()
+
+    async def run(self) -> None:
+        delay_s = AGAIN_S
+        while True:
+            try:
+                await self._client.wait_ready(self._toolchain.id)
+                async with self._started():
+                    delay_s = AGAIN_S
+                    await self._broken.wait()
+            except (SandboxUnavailable, TimeoutError, OSError, EOFError, ValueError) as error:
+                log.warning("service did not start", language=self._toolchain.id, reason=repr(error))
+                delay_s = min(2 * delay_s, AGAIN_S_MAX)
+            await asyncio.sleep(delay_s)
+
+    @contextlib.asynccontextmanager
+    async def _started(self) -> AsyncIterator[None]:
+        limits = plan.own_limits(self._entry.limits)
+        order = Order(
+            self._toolchain.id, SERVICE_STEP, limits, output_bytes=0, payload='{"args": []}', on_output=self._complain
+        )
+        async with self._client.opened(order, self._break) as (stdin, stdout), _streams(stdin, stdout) as streams:
+            async with asyncio.timeout(START_S):
+                if await _read(streams[0]) != {"ready": True}:
+                    raise ValueError("its first frame is not ready")
+            self._broken.clear()
+            self._asked, self._streams = 0, streams
+            try:
+                yield
+            finally:
+                self._streams = None
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict[str, Any]
+) -> dict[str, Any]:
+    body = json.dumps(request).encode()
+    writer.write(LENGTH.pack(len(body)) + body)
+    await writer.drain()
+    return await _read(reader)
+
+
+async def _read(reader: asyncio.StreamReader) -> dict[str, Any]:
+    (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+    if size > REPLY_BYTES_MAX:
+        raise ValueError(f"a frame of {size} bytes")
+    answer = json.loads(await reader.readexactly(size))
+    if not isinstance(answer, dict):
+        raise ValueError("a frame that is not an object")
+    return answer
+
+
+@contextlib.asynccontextmanager
+async def _streams(stdin: int, stdout: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Streams on the two pipes, which are closed with them."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=1 << 20)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    incoming, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(stdout, "rb", 0))
+    outgoing, flow = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(stdin, "wb", 0))
+    try:
+        yield reader, asyncio.StreamWriter(outgoing, flow, reader, loop)
+    finally:
+        incoming.close()
+        outgoing.close()
+
+
+@contextlib.asynccontextmanager
+async def keep_services(client: Client, toolchains: Registry) -> AsyncIterator[dict[str, Service]]:
+    """The services of all toolchains that have one, by toolchain id, running in the background."""
+    services = {
+        toolchain.id: Service(client, toolchain, toolchain.service)
+        for toolchain in toolchains
+        if toolchain.service is not None
+    }
+    tasks = [asyncio.create_task(service.run()) for service in services.values()]
+    try:
+        yield services
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
