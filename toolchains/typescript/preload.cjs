@@ -8,8 +8,11 @@ delete require.cache[__filename];
 process.execArgv = process.execArgv.filter((argument, index, all) => argument !== "--require" && all[index - 1] !== "--require");
 
 if (gate >= 0) {
-  void process.stdout; // made now rather than at the program's first word
-  void process.stderr;
+  // Load what the program's first word needs. Its streams themselves are left alone: making them would make the
+  // descriptors non-blocking, and fs.writeSync(1, ...) fail where a command waits.
+  require("node:net");
+  require("node:tty");
+  require("node:util").format("%s %o", "warm", { up: [1, "two"] });
   // Where nobody else waits for the end, skip the taking down of a virtual machine that is about to vanish (4 ms).
   // Not after a failure: Node prints an uncaught error only after this event.
   process.on("exit", function end(code) {
