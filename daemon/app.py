@@ -18,6 +18,7 @@ from aiohttp import web
 from daemon import launch
 from daemon.api import routes as api
 from daemon.api.queue import Queue
+from daemon.judge.artifacts import Artifacts
 from daemon.judge.constructs import Constructs
 from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
@@ -57,8 +58,9 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         Client(str(instance.socket_path(settings.instance))) as client,
         Constructs() as constructs,
         keep_services(client, toolchains) as services,
+        Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
-        executor = Executor(client, services)
+        executor = Executor(client, services, kept)
         self_tests = SelfTests(executor, toolchains, settings.deployment().run, settings.self_test_s)
         parts = api.Parts(
             settings, toolchains, client, executor, constructs, self_tests, services,
@@ -121,7 +123,7 @@ async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Regist
     try:
         async with Client(str(path)) as client:
             await _until_ready(client, keeper, toolchains.ids())
-            yield Executor(client, {}), toolchains
+            yield Executor(client, {}, Artifacts(0, 0, None)), toolchains
     finally:
         keeper.send_signal(signal.SIGTERM)
         await asyncio.to_thread(keeper.wait, KEEPER_STOP_S)

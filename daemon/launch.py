@@ -94,6 +94,7 @@ def supervise(settings: Settings) -> NoReturn:
     """Become the supervisor of a keeper and an HTTP process. Raises CannotStart, registry.BadToolchain."""
     user = http_user(settings)
     http_socket = listen_tcp(settings)
+    _state_directory(settings, user)
     plan_fd, keeper_socket = _keeper_descriptors(settings, user)
     host, port = http_socket.getsockname()[:2]
     parent = ["--parent", str(os.getpid())]
@@ -127,6 +128,15 @@ def _keeper_descriptors(settings: Settings, user: pwd.struct_passwd) -> tuple[in
     plan_fd = plan_descriptor(settings, load_registry(settings))
     instance.clean_up(settings.instance)
     return plan_fd, listen_unix(instance.socket_path(settings.instance), user.pw_uid)
+
+
+def _state_directory(settings: Settings, user: pwd.struct_passwd) -> None:
+    """The HTTP process's own; under systemd the unit makes it (StateDirectory=)."""
+    try:
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chown(settings.state, user.pw_uid, user.pw_gid)
+    except OSError as error:
+        raise CannotStart(f"state: {settings.state}: {error.strerror}") from error
 
 
 def http_user(settings: Settings) -> pwd.struct_passwd:

@@ -43,6 +43,7 @@ class Settings(pydantic_settings.BaseSettings):
     code_bytes_max: int = pydantic.Field(64 * 1024, gt=0, description="size of a source")
     output_bytes: int = pydantic.Field(MB, gt=0, description="stdout and stderr together")
     stdin_bytes_max: int = pydantic.Field(16 * MB, gt=0, description="size of stdin")
+    files_bytes_max: int = pydantic.Field(16 * MB, gt=0, description="size of all files of a request")
     body_bytes_max: int = pydantic.Field(24 * MB, gt=0, description="size of a request body")
 
     runs_at_once: int = pydantic.Field(
@@ -53,6 +54,9 @@ class Settings(pydantic_settings.BaseSettings):
     wardens: int = pydantic.Field(max(1, (os.cpu_count() or 1) // 4), ge=1, le=8, description="of each toolchain")
     warden_runs_max: int = pydantic.Field(20_000, gt=0, description="a warden is replaced after so many jails")
     warden_age_max_s: float = pydantic.Field(3600.0, gt=0, description="and at this age")
+    artifact_memory_mb: int = pydantic.Field(64, ge=0, description="compiled programs in memory; 0 keeps none at all")
+    artifact_disk_mb: int = pydantic.Field(256, ge=0, description="compiled programs below the state directory")
+    state: pathlib.Path = pydantic.Field(pathlib.Path("/var/lib/cellblock/state"), description="the HTTP user's own")
     queue: int = pydantic.Field(64, ge=0, description="requests that may wait; more get 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
     validation: Literal["block", "report", "off"] = pydantic.Field("block", description="forbidden constructs")

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,9 +62,11 @@ class Server:
     def __init__(self, healthy: bool = True, **settings: Any) -> None:
         self.healthy = healthy
         self.instance = f"test-{os.getpid()}-{next(_numbers)}"
+        self.state = f"/tmp/cellblock-{self.instance}"
         self.environment = {
             **os.environ,
             "CELLBLOCK_INSTANCE": self.instance,
+            "CELLBLOCK_STATE": self.state,
             "CELLBLOCK_SELF_TEST_S": "3600",  # beyond the first: posture counts processes of jails
             **{f"CELLBLOCK_{name.upper()}": _as_text(value) for name, value in settings.items()},
         }
@@ -108,6 +111,7 @@ class Server:
         self.process.wait(20)
         self.log = self.error_text()
         self.errors.close()
+        shutil.rmtree(self.state, ignore_errors=True)
         assert self.process.returncode != 0 or not self.run_directory().exists()
 
     def error_text(self) -> str:

@@ -1,5 +1,6 @@
 """From a Report to the wire: the one place that knows both."""
 
+import base64
 import dataclasses
 import uuid
 
@@ -10,8 +11,12 @@ from daemon.toolchain.schema import Toolchain
 
 from .models import ExecuteResponse, ForbiddenConstruct
 
+OPTIONAL = ("output_base64", "stderr_base64", "warnings")
 
-def of_report(toolchain: Toolchain, report: Report, version: str | None, finding: Finding | None) -> ExecuteResponse:
+
+def of_report(
+    toolchain: Toolchain, report: Report, version: str | None, finding: Finding | None, binary: bool = False
+) -> ExecuteResponse:
     """Bytes that are not UTF-8 are shown with U+FFFD; times become seconds."""
     stdout = report.stdout.decode("utf-8", "replace")
     return ExecuteResponse(
@@ -29,14 +34,16 @@ def of_report(toolchain: Toolchain, report: Report, version: str | None, finding
         compile_time=report.compile_ns / 1e9,
         memory_bytes=report.memory_bytes,
         truncated=report.truncated,
-        cached=False,
+        cached=report.cached,
         language=toolchain.id,
         version=version,
         request_id=uuid.uuid4().hex,
+        output_base64=base64.b64encode(report.stdout).decode() if binary else None,
+        stderr_base64=base64.b64encode(report.stderr).decode() if binary else None,
         warnings=None if finding is None else [ForbiddenConstruct(**dataclasses.asdict(finding))],
     )
 
 
 def to_json(answer: ExecuteResponse) -> str:
-    """`warnings` only where there are some."""
-    return answer.model_dump_json(exclude={"warnings"} if answer.warnings is None else None)
+    """What was not asked for is left out, and `warnings` where there are none."""
+    return answer.model_dump_json(exclude={name for name in OPTIONAL if getattr(answer, name) is None})

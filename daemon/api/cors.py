@@ -11,8 +11,8 @@ HEADERS = "Content-Type, Accept"
 MAX_AGE_S = "600"
 
 
-def middleware(origins: tuple[str, ...]) -> Middleware:
-    """Adds the headers to every answer, errors too, and answers preflights. Never with credentials."""
+def middleware(app: web.Application, origins: tuple[str, ...]) -> Middleware:
+    """Adds the headers to every answer of `app`, errors and streams too, and answers preflights. Never credentials."""
 
     def allowed(origin: str) -> bool:
         return "*" in origins or origin in origins or LOCALHOST.fullmatch(origin) is not None
@@ -24,14 +24,16 @@ def middleware(origins: tuple[str, ...]) -> Middleware:
         return {"Access-Control-Allow-Origin": origin, **vary} if origin and allowed(origin) else vary
 
     @web.middleware
-    async def add(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin", "")
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             preflight = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": HEADERS}
             allowance = {**preflight, "Access-Control-Max-Age": MAX_AGE_S} if allowed(origin) else {}
-            return web.Response(status=204, headers={**headers(origin), **allowance})
-        response = await handler(request)
-        response.headers.update(headers(origin))
-        return response
+            return web.Response(status=204, headers=allowance)
+        return await handler(request)
 
-    return add
+    async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(headers(request.headers.get("Origin", "")))
+
+    app.on_response_prepare.append(on_prepare)
+    return answer

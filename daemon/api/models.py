@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from daemon.judge.files import check_name
+
 
 def _is_unicode(text: str) -> str:
     try:
@@ -21,6 +23,14 @@ class _Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class FileEntry(_Strict):
+    """A file beside the source. `name` is relative to /work."""
+
+    name: Annotated[Text, pydantic.AfterValidator(check_name)]
+    content: Text
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+
+
 class ExecuteRequest(_Strict):
     """POST /execute. A caller may lower a limit, never raise it above the configured maximum."""
 
@@ -32,6 +42,8 @@ class ExecuteRequest(_Strict):
     memory_limit_mb: int | None = None
     cpu_time_limit: Seconds | None = pydantic.Field(None, description="seconds of CPU time, children included")
     check: bool = True
+    files: list[FileEntry] = pydantic.Field([], max_length=100)
+    binary: bool = pydantic.Field(False, description="also answer output_base64 and stderr_base64")
 
 
 class ForbiddenConstruct(pydantic.BaseModel):
@@ -63,6 +75,8 @@ class ExecuteResponse(pydantic.BaseModel):
     language: str
     version: str | None
     request_id: str
+    output_base64: str | None = None
+    stderr_base64: str | None = None
     warnings: list[ForbiddenConstruct] | None = None
 
 

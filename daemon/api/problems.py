@@ -54,8 +54,9 @@ TITLES = {
 }
 
 
-def response(problem: ApiProblem) -> web.Response:
-    body: dict[str, object] = {
+def body(problem: ApiProblem) -> str:
+    """The problem as JSON."""
+    fields: dict[str, object] = {
         "type": f"urn:cellblock:problem:{problem.code}",
         "title": TITLES.get(problem.status, "Error"),
         "status": problem.status,
@@ -63,9 +64,28 @@ def response(problem: ApiProblem) -> web.Response:
         "code": problem.code,
     }
     if problem.errors:
-        body["errors"] = [dataclasses.asdict(error) for error in problem.errors]
+        fields["errors"] = [dataclasses.asdict(error) for error in problem.errors]
+    return json.dumps(fields)
+
+
+def of_failure(error: Exception) -> ApiProblem:
+    """Our failures as problems; anything else is raised again."""
+    match error:
+        case ApiProblem():
+            return error
+        case UnknownLanguage():
+            return ApiProblem(400, "unsupported_language", str(error), (FieldError("language", str(error)),))
+        case SandboxUnavailable():
+            log.error("sandbox unavailable", stage=error.stage, reason=error.reason)
+            detail = f"The sandbox cannot run programs right now ({error.stage})"
+            return ApiProblem(503, "sandbox_unavailable", detail, retry_after_s=RETRY_AFTER_S)
+        case _:
+            raise error
+
+
+def response(problem: ApiProblem) -> web.Response:
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
-    return web.Response(status=problem.status, text=json.dumps(body), content_type=CONTENT_TYPE, headers=headers)
+    return web.Response(status=problem.status, text=body(problem), content_type=CONTENT_TYPE, headers=headers)
 
 
 @web.middleware
@@ -73,14 +93,8 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     """Maps our failures to answers; a defect becomes a 500 that shows an id and a log line that has everything."""
     try:
         return await handler(request)
-    except ApiProblem as problem:
-        return response(problem)
-    except UnknownLanguage as error:
-        return response(ApiProblem(400, "unsupported_language", str(error), (FieldError("language", str(error)),)))
-    except SandboxUnavailable as error:
-        log.error("sandbox unavailable", stage=error.stage, reason=error.reason)
-        detail = f"The sandbox cannot run programs right now ({error.stage})"
-        return response(ApiProblem(503, "sandbox_unavailable", detail, retry_after_s=RETRY_AFTER_S))
+    except (ApiProblem, UnknownLanguage, SandboxUnavailable) as error:
+        return response(of_failure(error))
     except web.HTTPRequestEntityTooLarge:
         limit = request.client_max_size
         return response(ApiProblem(413, "body_too_large", f"Request body too large (max {limit} bytes)"))

@@ -1,25 +1,28 @@
 """The routes of the base contract: POST /execute, GET /health, GET /languages, GET /."""
 
+import base64
 import dataclasses
 import importlib.metadata
 import json
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
 from daemon.judge.constructs import Constructs, Finding
-from daemon.judge.executor import Executor
+from daemon.judge.executor import Executor, OnStage
+from daemon.judge.files import BadName, File, check_together
 from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import Service
 from daemon.judge.submission import Submission
-from daemon.sandbox.client import Client
+from daemon.sandbox.client import Client, OnOutput, SandboxUnavailable
 from daemon.sandbox.model import MAX_PAYLOAD_BYTES, Limits
 from daemon.settings import Settings
 from daemon.toolchain.plan import run_limits
 from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain
 
-from . import answers, body, cors, problems
+from . import answers, body, cors, problems, stream
 from .models import ExecuteRequest, Language
 from .problems import ApiProblem, FieldError
 from .queue import Queue
@@ -47,10 +50,8 @@ class Parts:
 def application(parts: Parts) -> web.Application:
     """The aiohttp application; nothing runs until it is served."""
     routes = Routes(parts)
-    app = web.Application(
-        client_max_size=parts.settings.body_bytes_max,
-        middlewares=[cors.middleware(parts.settings.cors_origins), problems.middleware],
-    )
+    app = web.Application(client_max_size=parts.settings.body_bytes_max)
+    app.middlewares.extend([cors.middleware(app, parts.settings.cors_origins), problems.middleware])
     app.router.add_post("/execute", routes.execute)
     app.router.add_get("/health", routes.health)
     app.router.add_get("/languages", routes.languages)
@@ -65,7 +66,7 @@ class Routes:
         self._parts = parts
         self._run_limits = parts.settings.deployment().run
 
-    async def execute(self, request: web.Request) -> web.Response:
+    async def execute(self, request: web.Request) -> web.StreamResponse:
         parts = self._parts
         parts.queue.check()
         length = parts.settings.body_bytes_max if request.content_length is None else request.content_length
@@ -74,18 +75,32 @@ class Routes:
         with parts.queue.body(length):
             return await self._execute(request)
 
-    async def _execute(self, request: web.Request) -> web.Response:
+    async def _execute(self, request: web.Request) -> web.StreamResponse:
         parts = self._parts
         wanted = await body.read(request, ExecuteRequest)
         toolchain = parts.toolchains.find(wanted.language)
         submission = self._submission(toolchain, wanted)
         finding = await self._validate(toolchain, wanted.code)
-        async with parts.queue.slot():
-            report = await parts.executor.execute(submission)
-        if report.success:
-            parts.self_tests.succeeded(toolchain)
-        answer = answers.of_report(toolchain, report, parts.self_tests.proofs[toolchain.id].version, finding)
-        return web.Response(text=answers.to_json(answer), content_type="application/json")
+
+        async def run(submission: Submission, on_stage: OnStage) -> str:
+            version = parts.self_tests.proofs[toolchain.id].version
+            async with parts.queue.slot():
+                report = await parts.executor.execute(submission, version, on_stage)
+            if report.success:
+                parts.self_tests.succeeded(toolchain)
+            return answers.to_json(answers.of_report(toolchain, report, version, finding, wanted.binary))
+
+        if not stream.is_wanted(request):
+            return web.Response(text=await run(submission, None), content_type="application/json")
+
+        async def run_aloud(on_stage: Callable[[str], None], on_output: OnOutput) -> stream.Event:
+            try:
+                return "result", await run(dataclasses.replace(submission, on_output=on_output), on_stage)
+            except (ApiProblem, SandboxUnavailable) as error:
+                return "error", problems.body(problems.of_failure(error))
+
+        parts.queue.check()
+        return await stream.stream(request, run_aloud)
 
     def _submission(self, toolchain: Toolchain, wanted: ExecuteRequest) -> Submission:
         """Raises ApiProblem on anything that is out of range."""
@@ -101,7 +116,30 @@ class Routes:
         if len(payload) > MAX_PAYLOAD_BYTES or len(json.dumps(payload)) > MAX_ESCAPED_BYTES:
             raise _out_of_range("args", f"at most {MAX_PAYLOAD_BYTES} bytes together")
         limits = self._limits(toolchain, wanted)
-        return Submission(toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check)
+        return Submission(
+            toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check,
+            self._files(toolchain, wanted),
+        )  # fmt: skip
+
+    def _files(self, toolchain: Toolchain, wanted: ExecuteRequest) -> tuple[File, ...]:
+        """Raises ApiProblem."""
+        found = []
+        for number, entry in enumerate(wanted.files):
+            try:
+                is_base64 = entry.encoding == "base64"
+                content = base64.b64decode(entry.content, validate=True) if is_base64 else entry.content.encode()
+            except ValueError as error:
+                raise _out_of_range(f"files.{number}.content", f"not base64: {error}") from None
+            found.append(File(entry.name, content))
+        size_max = self._parts.settings.files_bytes_max
+        if sum(len(file.content) for file in found) > size_max:
+            raise ApiProblem(413, "files_too_long", f"Files too long (max {size_max} bytes)")
+        taken = {toolchain.source, *(step.artifact for step in toolchain.steps if step.artifact is not None)}
+        try:
+            check_together(tuple(found), taken)
+        except BadName as error:
+            raise _out_of_range("files", str(error)) from None
+        return tuple(found)
 
     def _limits(self, toolchain: Toolchain, wanted: ExecuteRequest) -> Limits:
         default, maximum = run_limits(toolchain, self._run_limits)

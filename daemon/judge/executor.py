@@ -2,58 +2,114 @@
 
 import asyncio
 import contextlib
-import fcntl
+import dataclasses
 import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, assert_never
 
+from daemon.sandbox.artifact import sealed_copy, sealed_memfd
 from daemon.sandbox.client import Client, Finished, Order, SandboxUnavailable
-from daemon.sandbox.model import ARTIFACT_SEALS, KilledBy, Limits
+from daemon.sandbox.model import KilledBy, Limits, Warm
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
+from . import artifacts
+from .artifacts import Artifacts
+from .files import pack
 from .service import Service
 from .submission import Reason, Report, Submission
 
 MB = 1 << 20
 HEAL_STEP_S = 0.02
 HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
-COPY_BYTES = 1 << 20
+
+
+OnStage = Callable[[str], None] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Built:
+    """What the next step takes: the source, or what the step before left. Borrowed descriptors."""
+
+    source: int | None
+    artifact: int | None
+    compile_ns: int
+    cached: bool = False
+    files: int | None = None
 
 
 class Executor:
     """Runs submissions through one keeper. `services` by toolchain id do compile steps where they can."""
 
-    def __init__(self, client: Client, services: Mapping[str, Service]) -> None:
-        self._client, self._services = client, services
+    def __init__(self, client: Client, services: Mapping[str, Service], kept: Artifacts) -> None:
+        self._client, self._services, self._artifacts = client, services, kept
 
-    async def execute(self, submission: Submission) -> Report:
-        """Raises SandboxUnavailable when the sandbox could not hold its promises; that is never the program's fault."""
+    async def execute(self, submission: Submission, version: str | None = None, on_stage: OnStage = None) -> Report:
+        """Raises SandboxUnavailable when the sandbox could not hold its promises; that is never the program's fault.
+
+        `version` is the toolchain's; without it no artefact is looked for or kept. `on_stage` hears the id of each step
+        that begins.
+        """
         with contextlib.ExitStack() as stack:
-            source: int | None = stack.enter_context(_memfd("source", submission.code))
-            artifact: int | None = None
-            compile_ns = 0
-            for entry in submission.toolchain.steps[:-1]:
-                started_ns = time.monotonic_ns()
-                answer = await self._ask_service(submission, entry)
-                if answer is not None:
-                    compile_ns += time.monotonic_ns() - started_ns
-                    if answer["code"] is None:
-                        return _diagnosed(answer["diagnostics"], compile_ns)
-                    artifact = sealed_memfd(answer["code"].encode())
-                    stack.callback(os.close, artifact)
-                else:
-                    finished = await self._run(self._compile_order(submission, entry, source, artifact))
-                    compile_ns += finished.outcome.usage.wall_ns
-                    artifact = await _keep_artifact(finished, stack)
-                    if artifact is None:
-                        return _compile_error(entry, finished, compile_ns)
-                source = None
-            finished = await self._run(self._run_order(submission, source, artifact))
-            return _report(submission, finished, compile_ns)
+            built = await self._build(submission, version, on_stage, stack)
+            if isinstance(built, Report):
+                return built
+            if on_stage is not None:
+                on_stage(submission.toolchain.steps[-1].id)
+            finished = await self._run(self._run_order(submission, built))
+            return _report(submission, finished, built)
+
+    async def _build(
+        self, submission: Submission, version: str | None, on_stage: OnStage, stack: contextlib.ExitStack
+    ) -> "_Built | Report":
+        """Do all steps but the last, or find what they once left; descriptors live as long as the stack."""
+        key = None
+        if version is not None and submission.toolchain.compiles and not submission.files:
+            key = artifacts.key_of(submission.toolchain, version, submission.code, submission.check)
+            found = stack.enter_context(self._artifacts.in_memory(key))
+            if found is None:
+                found = await self._artifacts.find(key)
+                if found is not None:
+                    stack.callback(os.close, found)
+            if found is not None:
+                return _Built(None, found, 0, cached=True)
+        files = None
+        if submission.files:
+            files = pack(submission.files)
+            stack.callback(os.close, files)
+        built = _Built(stack.enter_context(_memfd("source", submission.code)), None, 0, files=files)
+        for entry in submission.toolchain.steps[:-1]:
+            if on_stage is not None:
+                on_stage(entry.id)
+            result = await self._build_step(submission, entry, built, stack)
+            if isinstance(result, Report):
+                return result
+            built = result
+        if key is not None and built.artifact is not None:
+            self._artifacts.keep(key, built.artifact)
+        return built
+
+    async def _build_step(
+        self, submission: Submission, entry: StepEntry, built: "_Built", stack: contextlib.ExitStack
+    ) -> "_Built | Report":
+        started_ns = time.monotonic_ns()
+        answer = await self._ask_service(submission, entry)
+        if answer is not None:
+            compile_ns = built.compile_ns + time.monotonic_ns() - started_ns
+            if answer["code"] is None:
+                return _diagnosed(answer["diagnostics"], compile_ns)
+            emitted = sealed_memfd(answer["code"].encode())
+            stack.callback(os.close, emitted)
+            return _Built(None, emitted, compile_ns, files=built.files)
+        finished = await self._run(self._compile_order(submission, entry, built))
+        compile_ns = built.compile_ns + finished.outcome.usage.wall_ns
+        artifact = await _keep_artifact(finished, stack)
+        if artifact is None:
+            return _compile_error(entry, finished, compile_ns)
+        return _Built(None, artifact, compile_ns, files=built.files)
 
     async def version(self, toolchain: Toolchain) -> str:
         """What the toolchain's version command prints in a jail. Raises SandboxUnavailable when it fails."""
@@ -68,7 +124,7 @@ class Executor:
         """What the toolchain's service says of a step; None where the step itself is to be run."""
         service = self._services.get(submission.toolchain.id)
         declared = submission.toolchain.service
-        if service is None or declared is None or declared.step != entry.id:
+        if service is None or declared is None or declared.step != entry.id or submission.files:
             return None
         answer = await service.ask({"code": submission.code.decode(), "check": submission.check})
         match answer:
@@ -79,28 +135,33 @@ class Executor:
             case _:
                 return None
 
-    def _compile_order(
-        self, submission: Submission, entry: StepEntry, source: int | None, artifact: int | None
-    ) -> Order:
+    def _compile_order(self, submission: Submission, entry: StepEntry, built: "_Built") -> Order:
         unchecked = entry.argv_unchecked is not None and not submission.check
+        with_files = entry.argv_with_files is not None and built.files is not None and not unchecked
+        by_stdin = entry.warm is Warm.STDIN and not unchecked and not with_files
+        suffix = plan.UNCHECKED if unchecked else plan.WITH_FILES if with_files else ""
         return Order(
             toolchain=submission.toolchain.id,
-            step=entry.id + plan.UNCHECKED if unchecked else entry.id,
+            step=entry.id + suffix,
             limits=plan.own_limits(entry.limits),
             output_bytes=plan.compile_output_bytes(entry),
-            source=source,
-            artifact=artifact,
+            source=None if by_stdin else built.source,
+            artifact=built.artifact,
+            files=built.files,
+            stdin=submission.code if by_stdin else b"",
         )
 
-    def _run_order(self, submission: Submission, source: int | None, artifact: int | None) -> Order:
+    def _run_order(self, submission: Submission, built: "_Built") -> Order:
         return Order(
             toolchain=submission.toolchain.id,
             step=submission.toolchain.steps[-1].id,
             limits=submission.limits,
             output_bytes=submission.output_bytes,
-            source=source,
-            artifact=artifact,
+            source=built.source,
+            artifact=built.artifact,
+            files=built.files,
             stdin=submission.stdin,
+            on_output=submission.on_output,
             payload=json.dumps({"args": submission.args}),
         )
 
@@ -145,7 +206,7 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
     try:
         if finished.outcome.wait_status != 0 or finished.outcome.killed_by is not None or finished.truncated:
             return None
-        copying = asyncio.create_task(asyncio.to_thread(_sealed_copy, finished.artifact))
+        copying = asyncio.create_task(asyncio.to_thread(sealed_copy, finished.artifact))
         try:
             copy = await asyncio.shield(copying)
         except asyncio.CancelledError:
@@ -155,29 +216,6 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
         os.close(finished.artifact)
     stack.callback(os.close, copy)
     return copy
-
-
-def _sealed_copy(descriptor: int) -> int:
-    copy = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    offset = 0
-    try:
-        while sent := os.sendfile(copy, descriptor, offset, COPY_BYTES):
-            offset += sent
-        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, ARTIFACT_SEALS)
-    except OSError:
-        os.close(copy)
-        raise
-    return copy
-
-
-def sealed_memfd(content: bytes) -> int:
-    """A copy that nobody can change any more."""
-    descriptor = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, ARTIFACT_SEALS)
-    return descriptor
 
 
 def _diagnosed(diagnostics: str, compile_ns: int) -> Report:
@@ -206,7 +244,7 @@ def _compile_error(entry: StepEntry, finished: Finished, compile_ns: int) -> Rep
     )  # fmt: skip
 
 
-def _report(submission: Submission, finished: Finished, compile_ns: int) -> Report:
+def _report(submission: Submission, finished: Finished, built: _Built) -> Report:
     status = finished.outcome.wait_status
     limit = _limit_reached(finished)
     signaled = limit is None and status is not None and os.WIFSIGNALED(status)
@@ -221,7 +259,8 @@ def _report(submission: Submission, finished: Finished, compile_ns: int) -> Repo
         signal=os.WTERMSIG(status) if signaled and status is not None else None,
         wall_ns=finished.outcome.usage.wall_ns,
         cpu_ns=finished.outcome.usage.cpu_ns,
-        compile_ns=compile_ns,
+        compile_ns=built.compile_ns,
+        cached=built.cached,
         memory_bytes=finished.outcome.usage.memory_bytes,
         truncated=finished.truncated,
     )

@@ -3,8 +3,11 @@
 import dataclasses
 import enum
 
+from daemon.sandbox.client import OnOutput
 from daemon.sandbox.model import Limits
 from daemon.toolchain.schema import Toolchain
+
+from .files import File
 
 
 class Reason(enum.StrEnum):
@@ -21,7 +24,10 @@ class Reason(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Submission:
-    """One program with its input. `check` False skips a toolchain's type check where it has one."""
+    """One program with its input. `check` False skips a toolchain's type check where it has one.
+
+    `on_output` hears stdout and stderr of the run while they come.
+    """
 
     toolchain: Toolchain
     code: bytes
@@ -30,12 +36,15 @@ class Submission:
     stdin: bytes = b""
     args: tuple[str, ...] = ()
     check: bool = True
+    files: tuple[File, ...] = ()
+    on_output: OnOutput | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
     """The facts of one submission. Times are ns; `cpu_ns`, `wall_ns`, `memory_bytes` are the run's, not the compiler's.
 
+    `cached`: what it compiles to was there already.
     `exit_code` and `signal` are None unless the program ended that way by itself. `error` is None on success.
     """
 
@@ -50,6 +59,7 @@ class Report:
     compile_ns: int
     memory_bytes: int | None
     truncated: bool
+    cached: bool = False
 
     @property
     def success(self) -> bool:

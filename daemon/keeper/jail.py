@@ -246,17 +246,20 @@ class Jail:
         wire.close_all(self.pipes)
         self.pipes = []
 
-    def go(self, limits: Limits, payload: str, descriptors: list[int]) -> None:
-        """Write the limits, start the clock, forward. Raises Refused with nothing done."""
+    def go(self, limits: Limits, payload: str, descriptors: list[int], files: bool = False) -> None:
+        """Write the limits, start the clock, forward. Raises Refused with nothing done.
+
+        The descriptors are source and artefact where the step takes them, then `files`, packed.
+        """
         if self.state is not State.PARKED:
             raise Refused(f"the jail is {self.state}, not parked")
         beyond = limits.within(self.step.maximum)
         if beyond is not None:
             raise Refused(f"limit {beyond} is out of range")
-        expected = (self.step.source_name is not None) + (self.step.takes_artifact is not None)
+        expected = (self.step.source_name is not None) + (self.step.takes_artifact is not None) + files
         if len(descriptors) != expected:
             raise Refused(f"{len(descriptors)} descriptors, the step takes {expected}")
-        if self.step.takes_artifact is not None and not artifact.is_sealed(descriptors[-1]):
+        if self.step.takes_artifact is not None and not artifact.is_sealed(descriptors[-2 if files else -1]):
             raise Refused("the artefact is not sealed")
         try:
             self._cpu_before_ns = self._group.cpu_ns()
@@ -275,7 +278,7 @@ class Jail:
         self._replace_timers(self._loop.after(limits.wall_ns / 1e9, self._on_wall))
         if limits.cpu_ns is not None:
             self._watch_cpu()
-        order = {"type": "go", "placeholders": placeholders(self.step, limits), "payload": payload}
+        order = {"type": "go", "placeholders": placeholders(self.step, limits), "payload": payload, "files": files}
         try:
             wire.send(self._channel, order, tuple(descriptors))
         except OSError:

@@ -175,7 +175,7 @@ def _order(message: wire.Message, descriptors: list[int]) -> Order:
         limits = Limits.from_json(message["limits"])
     except (KeyError, TypeError) as error:
         raise wire.BadMessage(f"limits: {error}") from error
-    return Order(limits, payload, descriptors)
+    return Order(limits, payload, _flag(message, "files"), descriptors)
 
 
 def _copy(descriptor: int) -> int:
@@ -186,6 +186,13 @@ def _integer(message: wire.Message, key: str) -> int:
     value = message.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
         raise wire.BadMessage(f"{key} is not a number")
+    return value
+
+
+def _flag(message: wire.Message, key: str) -> bool:
+    value = message.get(key, False)
+    if not isinstance(value, bool):
+        raise wire.BadMessage(f"{key} is neither true nor false")
     return value
 
 

@@ -20,6 +20,7 @@ class Order:
 
     limits: Limits
     payload: str
+    files: bool
     descriptors: list[int]
 
 
@@ -46,7 +47,7 @@ class Run:
         if self._jail is None:
             raise wire.BadMessage("go before acquired")
         try:
-            self._jail.go(order.limits, order.payload, order.descriptors)
+            self._jail.go(order.limits, order.payload, order.descriptors, order.files)
         except Refused as refusal:
             self._jail.fail("go", str(refusal))
 

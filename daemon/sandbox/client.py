@@ -48,6 +48,7 @@ class Order:
     output_bytes: int
     source: int | None = None
     artifact: int | None = None
+    files: int | None = None  # packed (judge/files.py)
     stdin: bytes = b""
     payload: str = "{}"
     on_output: OnOutput | None = None  # hears stdout and stderr as they come, besides
@@ -284,11 +285,12 @@ class Client:
         """
         if not self.facts:
             raise SandboxUnavailable("keeper", "not connected")
-        descriptors = tuple(descriptor for descriptor in (order.source, order.artifact) if descriptor is not None)
+        given = (order.source, order.artifact, order.files)
+        descriptors = tuple(descriptor for descriptor in given if descriptor is not None)
         limits = dataclasses.asdict(order.limits)
         self._send({
             "type": "acquire", "run": number, "toolchain": order.toolchain, "step": order.step, "limits": limits,
-            "payload": order.payload,
+            "payload": order.payload, "files": order.files is not None,
         }, descriptors)  # fmt: skip
         try:
             async with asyncio.timeout(ACQUIRE_S):

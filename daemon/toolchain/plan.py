@@ -23,6 +23,7 @@ COMPILE_WALL_S = 20.0
 COMPILE_OUTPUT_BYTES = MB
 VERSION_LIMITS = StepLimits(memory_mb=256, wall_s=10.0, processes=64, cpu_share_ms=0)
 UNCHECKED = "-unchecked"  # the same step without the type check, where the toolchain has one
+WITH_FILES = "-with-files"
 PYTHON_ROOT = "python"  # below the toolchain root: the warden's own Python
 LINKS = {"/bin": "usr/bin", "/sbin": "usr/sbin", "/lib": "usr/lib", "/lib64": "usr/lib64"}
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8", "TZ": "UTC"}
@@ -83,11 +84,10 @@ def _toolchain(toolchain: Toolchain, deployment: Deployment) -> ToolchainPlan:
     before: str | None = None
     for number, step in enumerate(toolchain.steps):
         steps.append(_step(toolchain, step, deployment, before, source=number == 0))
-        if step.argv_unchecked is not None:
-            unchecked = step.model_copy(
-                update={"id": step.id + UNCHECKED, "argv": step.argv_unchecked, "parked": 0, "warm": Warm.EXEC}
-            )
-            steps.append(_step(toolchain, unchecked, deployment, before, source=number == 0))
+        for suffix, argv in ((UNCHECKED, step.argv_unchecked), (WITH_FILES, step.argv_with_files)):
+            if argv is not None:
+                changes = {"id": step.id + suffix, "argv": argv, "parked": 0, "warm": Warm.EXEC}
+                steps.append(_step(toolchain, step.model_copy(update=changes), deployment, before, source=number == 0))
         before = step.artifact
     targets = {mount.target for mount in mounts}
     links = {path: text for path, text in {**LINKS, **toolchain.links}.items() if path not in targets}

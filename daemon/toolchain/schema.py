@@ -53,12 +53,16 @@ class StepLimits(_Model):
 
 
 class StepEntry(_Model):
-    """One command. The first step takes the source; a step after one that leaves an artefact takes that artefact."""
+    """One command. The first step takes the source; a step after one that leaves an artefact takes that artefact.
+
+    `argv_unchecked` is for who turns checking off, `argv_with_files` where other files lie beside the source.
+    """
 
     id: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
     argv: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
     artifact: FileName | None = None
     argv_unchecked: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
+    argv_with_files: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
     warm: Warm = pydantic.Field(default=Warm.EXEC, strict=False)
     parked: int = pydantic.Field(default=0, ge=0)
     start_environment: dict[str, str] = {}
@@ -128,10 +132,14 @@ class Toolchain(_Model):
                 raise ValueError(f"steps: {before.id!r} is not the last step and must name the artifact it leaves")
         if self.steps[-1].warm is Warm.STDIN:
             raise ValueError("steps: the last step's standard input is the program's, it cannot be warm by stdin")
+        if any(step.warm is Warm.STDIN and step.argv_with_files is None for step in self.steps):
+            raise ValueError(
+                "steps: one that is warm by stdin needs argv_with_files, for a source that has files beside it"
+            )
         if sum(step.warm is Warm.FORK for step in self.steps) > 1:
             raise ValueError('steps: the warden can be the interpreter of one step only (warm = "fork")')
         for step in self.steps:
-            for argument in step.argv + (step.argv_unchecked or ()):
+            for argument in (*step.argv, *(step.argv_unchecked or ()), *(step.argv_with_files or ())):
                 check_placeholders(argument, STATIC_PLACEHOLDERS + RUN_PLACEHOLDERS)
         return self
 

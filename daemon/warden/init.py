@@ -77,6 +77,8 @@ def _run(channel: socket.socket, gate: socket.socket, pid: int, step: dict[str, 
         return  # never wanted
     order = json.loads(data)
     try:
+        if order["files"]:
+            wall.put_files(descriptors.pop())
         if step["source_name"] is not None:
             wall.put(descriptors.pop(0), step["source_name"], 0o644)
         if step["takes_artifact"] is not None:

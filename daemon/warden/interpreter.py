@@ -63,8 +63,11 @@ def _go(channel: socket.socket, step: dict[str, Any]) -> list[str]:
     data, descriptors, _, _ = socket.recv_fds(channel, GO_BYTES, 4)
     if not data:
         os._exit(0)  # never wanted
-    arguments = [str(argument) for argument in json.loads(json.loads(data)["payload"])["args"]]
+    order = json.loads(data)
+    arguments = [str(argument) for argument in json.loads(order["payload"])["args"]]
     try:
+        if order["files"]:
+            wall.put_files(descriptors.pop())
         wall.put(descriptors[0], step["source_name"], 0o644)
     except OSError as error:
         raise Failed("source", error) from error

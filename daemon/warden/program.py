@@ -35,7 +35,8 @@ def become(gate: int, inner_ends: list[int], step: dict[str, Any], order: dict[s
                 environment = {**step["environment"], **step["start_environment"], "CELLBLOCK_GATE": str(GATE)}
                 _execute(fill(step["argv"], placeholders), environment)
             case "stdin":
-                _execute(fill(step["argv"], placeholders), step["environment"])
+                environment = {**step["environment"], **step["start_environment"]}
+                _execute(fill(step["argv"], placeholders), environment)
     finally:
         os._exit(99)
 

@@ -5,6 +5,7 @@ install the filter. Whoever calls this has been forked into new namespaces and i
 """
 
 import errno
+import json
 import os
 import resource
 import socket
@@ -50,6 +51,22 @@ def put(descriptor: int, name: str, mode: int) -> None:
         offset += os.write(target, chunk)
     os.close(target)
     os.close(descriptor)
+
+
+def put_files(descriptor: int) -> None:
+    """Unpack what judge/files.py packed, below /work. Raises OSError."""
+    with os.fdopen(descriptor, "rb") as packed:
+        packed.seek(0)
+        for name, size in json.loads(packed.read(int.from_bytes(packed.read(4), "big"))):
+            path = f"{WORK}/{name}"
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as target:
+                while size > 0:
+                    chunk = packed.read(min(size, COPY_BYTES))
+                    if not chunk:
+                        raise OSError(errno.EINVAL, f"{name} is cut")
+                    target.write(chunk)
+                    size -= len(chunk)
 
 
 def close_all_but(kept: set[int]) -> None:

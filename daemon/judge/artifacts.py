@@ -1,0 +1,148 @@
+"""What compiling left, kept: sealed memfds in memory, the least recently used dropped first, and files behind them.
+
+The key is a hash of all that an artefact follows from. A file is a checksum and the bytes, so one that was torn by a
+crash is as good as none; several HTTP processes may share the directory (diskcache's documentation).
+"""
+
+import asyncio
+import collections
+import contextlib
+import hashlib
+import os
+import pathlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+
+import cachetools
+import diskcache
+import structlog
+
+from daemon.sandbox.artifact import sealed_memfd
+from daemon.toolchain.schema import Toolchain
+
+log = structlog.get_logger("cellblock.artifacts")
+
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+LEAST_BYTES = 64 << 10
+SETTINGS = {"disk_min_file_size": 0}  # every artefact is a file
+WRITES_MAX = 8  # that wait for the disk; what is more than that is not worth a wait
+
+
+def key_of(toolchain: Toolchain, version: str, code: bytes, check: bool) -> str:
+    """Equal only where source, steps, flags, environment, mounts and the compiler's version are."""
+    steps = toolchain.model_dump_json(include={"id", "source", "mounts", "links", "environment", "steps", "service"})
+    parts = (steps.encode(), version.encode(), b"checked" if check else b"unchecked", code)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+class Artifacts:
+    """At most `memory_bytes` in memory and `disk_bytes` below `directory`; 0 turns either off."""
+
+    def __init__(self, memory_bytes: int, disk_bytes: int, directory: pathlib.Path | None) -> None:
+        self._memory: cachetools.LRUCache[str, _Held] = cachetools.LRUCache(max(memory_bytes, 1), _size)
+        self._keeps = memory_bytes > 0
+        self._disk = _open(directory, disk_bytes) if self._keeps and disk_bytes and directory is not None else None
+        self._writes: set[asyncio.Task[None]] = set()
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def __repr__(self) -> str:
+        return f"<Artifacts: {len(self._memory)} in memory, {self._memory.currsize} bytes, {dict(self.counts)}>"
+
+    @contextlib.contextmanager
+    def in_memory(self, key: str) -> Iterator[int | None]:
+        """A sealed memfd that stays open for the body, or None."""
+        held = self._memory.get(key)
+        if held is None:
+            yield None
+            return
+        self.counts["memory"] += 1
+        with held.lent() as descriptor:
+            yield descriptor
+
+    async def find(self, key: str) -> int | None:
+        """A sealed memfd from the disk, the caller's to close, or None. It is in memory then, too."""
+        content = None if self._disk is None else await asyncio.to_thread(_read, self._disk, key)
+        self.counts["disk" if content is not None else "missed"] += 1
+        if content is None:
+            return None
+        descriptor = sealed_memfd(content)
+        self._hold(key, descriptor, len(content))
+        return descriptor
+
+    def keep(self, key: str, descriptor: int) -> None:
+        """Remember a sealed memfd; the caller's stays open. The disk is written behind the answer."""
+        if not self._keeps:
+            return
+        size = os.fstat(descriptor).st_size
+        self._hold(key, descriptor, size)
+        if self._disk is not None and len(self._writes) < WRITES_MAX:
+            task = asyncio.create_task(asyncio.to_thread(_write, self._disk, key, os.dup(descriptor), size))
+            self._writes.add(task)
+            task.add_done_callback(self._writes.discard)
+
+    def _hold(self, key: str, descriptor: int, size: int) -> None:
+        with contextlib.suppress(ValueError):  # larger than all that may be kept
+            self._memory[key] = _Held(os.dup(descriptor), size)
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator["Artifacts"]:
+        try:
+            yield self
+        finally:
+            await asyncio.gather(*self._writes, return_exceptions=True)
+            if self._disk is not None:
+                self._disk.close()
+
+
+def _size(held: "_Held") -> int:
+    """Each holds a descriptor too, and of those there are not as many as bytes."""
+    return max(held.size, LEAST_BYTES)
+
+
+class _Held:
+    """A memfd that is closed when nobody has it any more: neither the cache nor a run."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self.size = descriptor, size
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[int]:
+        yield self._descriptor  # the frame holds us
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+
+def _open(directory: pathlib.Path, size: int) -> diskcache.Cache | None:
+    try:
+        return diskcache.Cache(
+            str(directory / "artifacts"), size_limit=size, eviction_policy="least-recently-used", **SETTINGS
+        )
+    except (OSError, sqlite3.Error) as error:
+        log.warning("artefacts are kept in memory only", directory=str(directory), reason=str(error))
+        return None
+
+
+def _read(disk: diskcache.Cache, key: str) -> bytes | None:
+    try:
+        data = disk.get(key)
+    except (OSError, sqlite3.Error, diskcache.Timeout) as error:
+        log.warning("cannot read an artefact", reason=str(error))
+        return None
+    if not isinstance(data, bytes):
+        return None
+    checksum, content = data[:CHECKSUM_BYTES], data[CHECKSUM_BYTES:]
+    return content if hashlib.sha256(content).digest() == checksum else None
+
+
+def _write(disk: diskcache.Cache, key: str, descriptor: int, size: int) -> None:
+    try:
+        content = os.pread(descriptor, size, 0)
+        disk.set(key, hashlib.sha256(content).digest() + content)
+    except (OSError, sqlite3.Error, diskcache.Timeout) as error:
+        log.warning("cannot keep an artefact on disk", reason=str(error))
+    finally:
+        os.close(descriptor)

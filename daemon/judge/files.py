@@ -1,0 +1,64 @@
+"""Files beside a source: which names are allowed, and how they travel to a jail in one descriptor."""
+
+import dataclasses
+import json
+import os
+import re
+
+COMPONENT_BYTES = 255  # NAME_MAX, limits.h
+NAME_BYTES = 1024
+DEPTH_MAX = 16
+
+
+class BadName(ValueError):
+    """A name that is not a plain relative path; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class File:
+    """`name` is relative to /work."""
+
+    name: str
+    content: bytes
+
+
+def check_name(name: str) -> str:
+    """Raises BadName."""
+    parts = name.split("/")
+    if not name or len(name.encode()) > NAME_BYTES or len(parts) > DEPTH_MAX:
+        raise BadName(f"a name has 1 to {NAME_BYTES} bytes and at most {DEPTH_MAX} parts")
+    if any(part in ("", ".", "..") for part in parts):
+        raise BadName("a name is relative, without empty parts, '.' and '..'")
+    if any(len(part.encode()) > COMPONENT_BYTES for part in parts) or re.search(r"[\x00-\x1f\x7f\\]", name):
+        raise BadName(f"parts have at most {COMPONENT_BYTES} bytes, without backslashes and control characters")
+    return name
+
+
+def check_together(files: tuple[File, ...], taken: set[str]) -> None:
+    """Raises BadName when two are the same, when one is a directory of another, or when a name is `taken`."""
+    names = set(taken)
+    directories: set[str] = set()
+    for file in files:
+        if file.name in names or file.name in directories:
+            raise BadName(f"{file.name} is there already")
+        names.add(file.name)
+        parents = file.name.split("/")[:-1]
+        for depth in range(len(parts := parents)):
+            directory = "/".join(parts[: depth + 1])
+            if directory in names:
+                raise BadName(f"{directory} is a file")
+            directories.add(directory)
+
+
+def pack(files: tuple[File, ...]) -> int:
+    """A memfd: the length of a JSON header (4 bytes, big endian), [[name, size], …], the contents one after the other.
+
+    warden/wall.py unpacks it at the jail's uid. The caller closes it.
+    """
+    header = json.dumps([[file.name, len(file.content)] for file in files]).encode()
+    descriptor = os.memfd_create("files", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(descriptor), "wb") as out:
+        out.write(len(header).to_bytes(4, "big") + header)
+        for file in files:
+            out.write(file.content)
+    return descriptor
