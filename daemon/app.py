@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 
 import structlog
+import uvloop
 from aiohttp import web
 
 from daemon import launch
@@ -45,7 +46,7 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None) -> No
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     configure_logging(settings)
     listener = launch.listen_tcp(settings) if listen is None else socket.socket(fileno=listen)
-    asyncio.run(_serve_http(settings, listener))
+    uvloop.run(_serve_http(settings, listener))
 
 
 async def _serve_http(settings: Settings, listener: socket.socket) -> None:
@@ -57,7 +58,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     async with (
         Client(str(instance.socket_path(settings.instance))) as client,
         Constructs() as constructs,
-        keep_services(client, toolchains) as services,
+        keep_services(client, toolchains if settings.services else ()) as services,
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
         executor = Executor(client, services, kept)

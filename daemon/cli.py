@@ -1,4 +1,4 @@
-"""The command line: cellblock serve | run | doctor."""
+"""The command line: cellblock serve | run | bench | doctor."""
 
 import asyncio
 import contextlib
@@ -9,15 +9,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+from rich.console import Console
 
 from daemon import app, doctor, launch, settings
 from daemon.api import answers
+from daemon.bench import report
+from daemon.bench import runner as bench_runner
+from daemon.bench.dialects import DIALECTS, WrongAnswer
+from daemon.bench.servers import CannotBench
 from daemon.judge.submission import Reason, Report, Submission
 from daemon.keeper.instance import Busy
 from daemon.sandbox.client import SandboxUnavailable
 from daemon.toolchain import plan
 from daemon.toolchain.registry import BadToolchain, UnknownLanguage
 
+OUR_ERRORS = (
+    launch.CannotStart, Busy, settings.BadSettings, BadToolchain, UnknownLanguage, SandboxUnavailable, CannotBench,
+    WrongAnswer,
+)  # fmt: skip
 EXIT_TIME, EXIT_LIMIT, EXIT_COMPILE_ERROR, EXIT_OURS = 124, 137, 65, 125
 
 
@@ -137,11 +146,46 @@ def examine_host() -> None:
     sys.exit(1 if failed else 0)
 
 
+@main.command()
+@click.option(
+    "--url", help="Measure this server. Default: two of our own, one as shipped and one without anything warm."
+)
+@click.option(
+    "--dialect", type=click.Choice(sorted(DIALECTS)), default="cellblock", show_default=True, help="Its words."
+)
+@click.option("--language", "languages", multiple=True, help="Toolchain id; may be repeated. [default: all]")
+@click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Runs of each variant.")
+@click.option("--concurrency", default="1,2,8,32", show_default=True, help="Requests at once, for the throughput.")
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of each throughput measurement.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write all samples.")
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write an SVG.")
+def bench(
+    url: str | None, dialect: str, languages: tuple[str, ...], runs: int, concurrency: str, seconds: float,
+    json_file: pathlib.Path | None, plot_file: pathlib.Path | None,
+) -> None:  # fmt: skip
+    """Measure latency and throughput against the bare commands, interleaved in one run.
+
+    Run it on an otherwise idle machine and compare the multiples, not the milliseconds.
+    """
+    with _our_errors():
+        configured = settings.load(languages=languages or None)
+        if url is None:
+            launch.into_delegated_group()
+        concurrencies = tuple(int(part) for part in concurrency.split(","))
+        measured = bench_runner.run(configured, url, dialect, runs, concurrencies, seconds)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    report.table(console, *measured)
+    if json_file is not None:
+        report.write_json(json_file, *measured)
+    if plot_file is not None:
+        report.plot(plot_file, measured[0])
+
+
 @contextlib.contextmanager
 def _our_errors() -> Iterator[None]:
     """Failures that are not the program's: one line, exit status 125."""
     try:
         yield
-    except (launch.CannotStart, Busy, settings.BadSettings, BadToolchain, UnknownLanguage, SandboxUnavailable) as error:
+    except OUR_ERRORS as error:
         click.secho(f"cellblock: {error}", fg="red", err=True)
         sys.exit(EXIT_OURS)

@@ -50,7 +50,9 @@ class Settings(pydantic_settings.BaseSettings):
         2 * (os.cpu_count() or 1), gt=0, description="requests that run at the same time"
     )
     pools: bool = pydantic.Field(True, description="keep jails parked; without them every run waits for its jail")
+    parked_max: int = pydantic.Field(64, ge=0, description="jails of one step that are kept parked, at most")
     parked_mb_max: int = pydantic.Field(256, ge=0, description="memory of all parked jails together")
+    services: bool = pydantic.Field(True, description="keep long-lived compilers where a toolchain has one")
     wardens: int = pydantic.Field(max(1, (os.cpu_count() or 1) // 4), ge=1, le=8, description="of each toolchain")
     warden_runs_max: int = pydantic.Field(20_000, gt=0, description="a warden is replaced after so many jails")
     warden_age_max_s: float = pydantic.Field(3600.0, gt=0, description="and at this age")
@@ -97,7 +99,7 @@ class Settings(pydantic_settings.BaseSettings):
             first_uid=self.first_uid,
             jails_max=2 * self.runs_at_once + 8,  # a jail being removed overlaps its successor; self-tests and versions
             parked_bytes_max=self.parked_mb_max * MB,
-            pools=self.pools,
+            parked_max=self.parked_max if self.pools else 0,
             wardens=self.wardens,
             warden_runs_max=self.warden_runs_max,
             warden_age_max_s=self.warden_age_max_s,

@@ -9,14 +9,13 @@ import contextlib
 import json
 import os
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import structlog
 
 from daemon.sandbox.client import Client, Order, SandboxUnavailable
 from daemon.toolchain import plan
-from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import SERVICE_STEP, ServiceEntry, Toolchain
 
 log = structlog.get_logger("cellblock.service")
@@ -144,7 +143,7 @@ async def _streams(stdin: int, stdout: int) -> AsyncIterator[tuple[asyncio.Strea
 
 
 @contextlib.asynccontextmanager
-async def keep_services(client: Client, toolchains: Registry) -> AsyncIterator[dict[str, Service]]:
+async def keep_services(client: Client, toolchains: Iterable[Toolchain]) -> AsyncIterator[dict[str, Service]]:
     """The services of all toolchains that have one, by toolchain id, running in the background."""
     services = {
         toolchain.id: Service(client, toolchain, toolchain.service)

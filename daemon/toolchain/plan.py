@@ -46,7 +46,7 @@ class Deployment:
     first_uid: int
     jails_max: int
     parked_bytes_max: int
-    pools: bool
+    parked_max: int
     wardens: int
     warden_runs_max: int
     warden_age_max_s: float
@@ -107,7 +107,7 @@ def _step(
         environment={**ENVIRONMENT, **toolchain.environment},
         start_environment=entry.start_environment,
         warm=entry.warm,
-        parked=entry.parked if deployment.pools else 0,
+        parked=min(entry.parked, deployment.parked_max),
         source_name=toolchain.source if source and entry.warm is not Warm.STDIN else None,
         takes_artifact=takes,
         leaves_artifact=entry.artifact,

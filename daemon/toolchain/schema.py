@@ -81,6 +81,22 @@ class ServiceEntry(_Model):
     limits: StepLimits = StepLimits()
 
 
+class BenchProgram(_Model):
+    """A program that `cellblock bench` times. NONCE in its code is replaced, so that nobody has seen it."""
+
+    name: str
+    code: str
+    output: str
+
+
+class Bench(_Model):
+    """`bare`: the commands that do on the host what a run does, in a directory with the source and `links`."""
+
+    bare: list[list[str]] = pydantic.Field(min_length=1)
+    links: dict[FileName, str] = {}
+    programs: tuple[BenchProgram, ...] = pydantic.Field(min_length=1, strict=False)
+
+
 class Forbidden(_Model):
     """A construct that is refused before the program runs: token sequences, and the reason a person is told.
 
@@ -116,6 +132,7 @@ class Toolchain(_Model):
     service: ServiceEntry | None = None
     forbidden: tuple[Forbidden, ...] = pydantic.Field(default=(), strict=False)
     self_test: SelfTest
+    bench: Bench | None = None
     folder: pathlib.Path = pathlib.Path("/")  # of the file itself; the registry sets it, and a file may not
 
     @pydantic.model_validator(mode="after")

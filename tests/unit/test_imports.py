@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "judge": {"judge", "toolchain", "sandbox"},
     "api": {"api", "judge", "toolchain", "sandbox", "settings"},
     "settings": {"toolchain", "sandbox"},
+    "bench": {"bench", "launch", "settings", "toolchain"},
     "supervisor": {"keeper"},
 }
 ONLY_IN = {

@@ -1,0 +1,113 @@
+"""How to ask a server for one run, in the words of several servers, and what it printed."""
+
+import abc
+import http.client
+import json
+import urllib.parse
+from typing import Any
+
+from daemon.toolchain.schema import Toolchain
+
+TIMEOUT_S = 120.0
+GO_JUDGE_LIMIT_NS = 60 * 10**9
+GO_JUDGE_MEMORY_BYTES = 2 << 30
+GO_JUDGE_ENVIRONMENT = ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/w"]
+
+
+class WrongAnswer(Exception):
+    """The server did not run the program as it should; the text is its answer."""
+
+
+class Dialect(abc.ABC):
+    """One keep-alive connection; not for two threads."""
+
+    def __init__(self, url: str) -> None:
+        parsed = urllib.parse.urlsplit(url)
+        self._base = parsed.path.rstrip("/")
+        kind = http.client.HTTPSConnection if parsed.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parsed.netloc, timeout=TIMEOUT_S)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def request(self, method: str, path: str, fields: Any = None) -> Any:
+        """The decoded body of a 2xx. Raises WrongAnswer, OSError."""
+        body = None if fields is None else json.dumps(fields)
+        self._connection.request(method, self._base + path, body, {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        data = response.read()
+        if response.status >= 300:
+            raise WrongAnswer(f"{response.status}: {data[:500].decode('utf-8', 'replace')}")
+        return json.loads(data)
+
+    @abc.abstractmethod
+    def run(self, toolchain: Toolchain, code: str) -> str:
+        """What the program printed. Raises WrongAnswer."""
+
+
+class Cellblock(Dialect):
+    def run(self, toolchain: Toolchain, code: str) -> str:
+        answer = self.request("POST", "/execute", {"language": toolchain.id, "code": code})
+        if not answer["success"]:
+            raise WrongAnswer(str(answer))
+        return str(answer["output"])
+
+
+class Piston(Dialect):
+    """API v2; https://github.com/engineer-man/piston."""
+
+    def run(self, toolchain: Toolchain, code: str) -> str:
+        files = [{"name": toolchain.source, "content": code}]
+        answer = self.request(
+            "POST", "/api/v2/execute", {"language": toolchain.id, "version": "*", "files": files, "stdin": ""}
+        )
+        if answer.get("run", {}).get("code") != 0:
+            raise WrongAnswer(str(answer))
+        return str(answer["run"]["stdout"])
+
+
+class Judge0(Dialect):
+    """With wait=true; language ids differ between deployments and are looked up by title."""
+
+    _ids: dict[str, int]
+
+    def run(self, toolchain: Toolchain, code: str) -> str:
+        if not hasattr(self, "_ids"):
+            self._ids = {
+                entry["name"].split(" ")[0].lower(): entry["id"] for entry in self.request("GET", "/languages")
+            }
+        answer = self.request(
+            "POST",
+            "/submissions?base64_encoded=false&wait=true",
+            {"source_code": code, "language_id": self._ids[toolchain.title.lower()]},
+        )
+        if answer.get("status", {}).get("id") != 3:  # Accepted
+            raise WrongAnswer(str(answer))
+        return str(answer["stdout"])
+
+
+class GoJudge(Dialect):
+    """POST /run; the commands are those of the toolchain file's steps, as the server's own root has them."""
+
+    def run(self, toolchain: Toolchain, code: str) -> str:
+        files: dict[str, Any] = {toolchain.source: {"content": code}}
+        values = {"source": toolchain.source, "memory_mb": "128", "processes": "64", "stack_mb": "64"}
+        for step in toolchain.steps:
+            values["artifact"] = step.artifact or values.get("artifact", "")
+            argv = [
+                argument.format_map(values).replace("/work/", "./") for argument in step.argv_with_files or step.argv
+            ]
+            command = {
+                "args": argv, "env": GO_JUDGE_ENVIRONMENT, "cpuLimit": GO_JUDGE_LIMIT_NS, "procLimit": 64,
+                "memoryLimit": GO_JUDGE_MEMORY_BYTES, "copyIn": files,
+                "files": [{"content": ""}, {"name": "stdout", "max": 1 << 20}, {"name": "stderr", "max": 1 << 20}],
+                "copyOutCached": [step.artifact] if step.artifact else [],
+            }  # fmt: skip
+            (answer,) = self.request("POST", "/run", {"cmd": [command]})
+            if answer["status"] != "Accepted":
+                raise WrongAnswer(str(answer))
+            files = {name: {"fileId": number} for name, number in answer.get("fileIds", {}).items()}
+        return str(answer["files"]["stdout"])
+
+
+DIALECTS: dict[str, type[Dialect]] = {"cellblock": Cellblock, "piston": Piston, "judge0": Judge0, "go-judge": GoJudge}

@@ -1,0 +1,172 @@
+"""Measures: latencies of all variants in turn, so that a noisy host is noisy for each, and right answers a second."""
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import os
+import pathlib
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from daemon.toolchain.registry import Registry
+from daemon.toolchain.schema import BenchProgram, Toolchain
+
+from .bare import bare
+from .dialects import Dialect, WrongAnswer
+
+NONCE = "NONCE"  # in a program's code: replaced, so that no server has seen it
+WARM_UP = 3
+
+Run = Callable[[str], str]
+Progress = Callable[[str], None]
+Open = Callable[[], Dialect]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of one variant of one program, from the request to the whole answer."""
+
+    language: str
+    program: str
+    variant: str
+    samples_ms: tuple[float, ...]
+
+    def quantile_ms(self, share: float) -> float:
+        """Nearest rank."""
+        ordered = sorted(self.samples_ms)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self.samples_ms)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Throughput:
+    """Right answers a second of one program at one concurrency."""
+
+    language: str
+    program: str
+    variant: str
+    concurrency: int
+    per_s: float
+
+
+def latencies(
+    servers: dict[str, Open], toolchains: Registry, root: pathlib.Path, runs: int, progress: Progress
+) -> Iterator[Latency]:
+    """Servers by variant's name; where a language compiles, the first is also asked for what it has seen before."""
+    for toolchain, program in _programs(toolchains):
+        with contextlib.ExitStack() as stack:
+            variants: dict[str, tuple[Run, bool]] = {}  # how to run, and whether each run is new
+            for number, (name, open_dialect) in enumerate(servers.items()):
+                dialect = stack.enter_context(contextlib.closing(open_dialect()))
+                run = _run_of(dialect, toolchain)
+                variants[name] = run, True
+                if toolchain.compiles and number == 0:
+                    variants[f"{name}, seen"] = run, False
+            variants["bare"] = stack.enter_context(bare(toolchain, root)).run, True
+            samples: dict[str, list[float]] = collections.defaultdict(list)
+            for number in range(-WARM_UP, runs):
+                for name, (run, is_new) in variants.items():
+                    code = program.code.replace(NONCE, f"{os.getpid()}-{number}-{name}" if is_new else "seen")
+                    started_s = time.perf_counter()
+                    _demand(run(code), program)
+                    if number >= 0:
+                        samples[name].append((time.perf_counter() - started_s) * 1e3)
+                progress(f"{toolchain.id} {program.name}")
+            for name, found in samples.items():
+                yield Latency(toolchain.id, program.name, name, tuple(found))
+
+
+def throughputs(
+    servers: dict[str, Open], toolchains: Registry, root: pathlib.Path, concurrencies: tuple[int, ...],
+    seconds: float, progress: Progress,
+) -> Iterator[Throughput]:  # fmt: skip
+    """Of each language's first program; the bare command as often at once as there are cores, as `xargs -P` would."""
+    for toolchain in toolchains:
+        if toolchain.bench is None:
+            continue
+        program = toolchain.bench.programs[0]
+        for concurrency in concurrencies:
+            for name, open_dialect in servers.items():
+
+                @contextlib.contextmanager
+                def worker(open_dialect: Open = open_dialect, toolchain: Toolchain = toolchain) -> Iterator[Run]:
+                    with contextlib.closing(open_dialect()) as dialect:
+                        yield _run_of(dialect, toolchain)
+
+                yield Throughput(
+                    toolchain.id, program.name, name, concurrency, _rate(worker, program, concurrency, seconds)
+                )
+                progress(f"{toolchain.id} x {concurrency}")
+
+        @contextlib.contextmanager
+        def bare_worker(toolchain: Toolchain = toolchain) -> Iterator[Run]:
+            with bare(toolchain, root) as command:
+                yield command.run
+
+        cores = os.cpu_count() or 1
+        yield Throughput(toolchain.id, program.name, "bare", cores, _rate(bare_worker, program, cores, seconds))
+        progress(f"{toolchain.id} bare")
+
+
+def _rate(
+    worker: Callable[[], contextlib.AbstractContextManager[Run]],
+    program: BenchProgram,
+    concurrency: int,
+    seconds: float,
+) -> float:
+    """Raises what a worker raised."""
+    numbers, done, failures = itertools.count(), itertools.count(), []
+    start = threading.Barrier(concurrency + 1)
+    ends_s = [0.0]
+
+    def work() -> None:
+        try:
+            with worker() as run:
+                start.wait()
+                while time.perf_counter() < ends_s[0]:
+                    _demand(run(program.code.replace(NONCE, f"{os.getpid()}-t{next(numbers)}")), program)
+                    next(done)
+        except (WrongAnswer, OSError, ValueError) as error:
+            failures.append(error)
+            start.abort()
+
+    threads = [threading.Thread(target=work) for _ in range(concurrency)]
+    for thread in threads:
+        thread.start()
+    started_s = time.perf_counter()
+    ends_s[0] = started_s + seconds
+    with contextlib.suppress(threading.BrokenBarrierError):
+        start.wait()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return next(done) / (time.perf_counter() - started_s)
+
+
+def _programs(toolchains: Registry) -> Iterator[tuple[Toolchain, BenchProgram]]:
+    for toolchain in toolchains:
+        for program in toolchain.bench.programs if toolchain.bench is not None else ():
+            yield toolchain, program
+
+
+def steps(servers: int, toolchains: Registry, runs: int, concurrencies: tuple[int, ...]) -> int:
+    """How often `progress` is called."""
+    programs = len(list(_programs(toolchains)))
+    languages = sum(toolchain.bench is not None for toolchain in toolchains)
+    return programs * (runs + WARM_UP) + languages * (len(concurrencies) * servers + 1)
+
+
+def _run_of(dialect: Dialect, toolchain: Toolchain) -> Run:
+    return lambda code: dialect.run(toolchain, code)
+
+
+def _demand(output: str, program: BenchProgram) -> None:
+    if output != program.output:
+        raise WrongAnswer(f"{program.name} printed {output[:200]!r} instead of {program.output!r}")

@@ -1,0 +1,71 @@
+"""What was measured, as a table, as JSON and as a picture."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import platform
+import time
+
+import pygal
+from rich.console import Console
+from rich.table import Table
+
+from .measure import Latency, Throughput
+
+POINTS = 100  # of a curve
+
+
+def table(console: Console, latencies: list[Latency], throughputs: list[Throughput]) -> None:
+    """Medians as multiples of the bare command's median of the same run."""
+    bare = {(found.language, found.program): found.median_ms for found in latencies if found.variant == "bare"}
+    shown = Table(title="Milliseconds, one request after the other", title_justify="left")
+    for name in ("language", "program", "variant", "p50", "p95", "p99", "p50 x bare", "p99 x bare", "runs"):
+        shown.add_column(name, justify="left" if name in ("language", "program", "variant") else "right")
+    for found in latencies:
+        base = bare[found.language, found.program]
+        shown.add_row(
+            found.language, found.program, found.variant, f"{found.median_ms:.2f}", f"{found.quantile_ms(0.95):.2f}",
+            f"{found.quantile_ms(0.99):.2f}", f"{found.median_ms / base:.3f}", f"{found.quantile_ms(0.99) / base:.3f}",
+            str(len(found.samples_ms)),
+        )  # fmt: skip
+    console.print(shown)
+    rates = {(found.language): found.per_s for found in throughputs if found.variant == "bare"}
+    shown = Table(title="Right answers a second", title_justify="left")
+    for name in ("language", "program", "variant", "at once", "per second", "x bare"):
+        shown.add_column(name, justify="left" if name in ("language", "program", "variant") else "right")
+    for rate in throughputs:
+        shown.add_row(
+            rate.language, rate.program, rate.variant, str(rate.concurrency), f"{rate.per_s:.1f}",
+            f"{rate.per_s / rates[rate.language]:.2f}",
+        )  # fmt: skip
+    console.print(shown)
+
+
+def write_json(path: pathlib.Path, latencies: list[Latency], throughputs: list[Throughput]) -> None:
+    """Everything, samples included, and what it was measured on."""
+    facts = {
+        "kernel": platform.release(),
+        "cores": os.cpu_count(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    found = {
+        "host": facts,
+        "latencies": [dataclasses.asdict(latency) for latency in latencies],
+        "throughputs": [dataclasses.asdict(throughput) for throughput in throughputs],
+    }
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def plot(path: pathlib.Path, latencies: list[Latency]) -> None:
+    """Cumulative distributions: the share of runs (%) that were answered within so many milliseconds."""
+    chart = pygal.XY(
+        title="Share of runs answered within …", x_title="ms, logarithmic", y_title="%", logarithmic=False,
+        xrange=None, dots_size=1, width=1000, height=600, truncate_legend=-1, js=[],
+        x_value_formatter=lambda x: f"{10**x:.3g}",
+    )  # fmt: skip
+    for found in latencies:
+        points = [(math.log10(found.quantile_ms(share / POINTS)), share * 100 / POINTS) for share in range(POINTS)]
+        chart.add(f"{found.language} {found.program}, {found.variant}", points)
+    path.write_bytes(chart.render())

@@ -1,0 +1,77 @@
+"""`cellblock bench` measures a real server, its own and any other that is named."""
+
+import json
+import pathlib
+import subprocess
+import xml.etree.ElementTree
+
+import pytest
+
+from daemon.bench import dialects
+from daemon.toolchain import registry
+from tests.server import COMMAND, Server
+
+SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
+
+
+def test_it_measures_a_server_that_is_named(cellblock: Server, tmp_path: pathlib.Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "bench", "--url", f"http://127.0.0.1:{cellblock.port}", "--runs", "2", "--seconds", "0.2",
+         "--concurrency", "1,2", "--json", tmp_path / "b.json", "--plot", tmp_path / "b.svg"],
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for word in ("hello", "bare", "p99", "per second"):
+        assert word in done.stdout
+    found = json.loads((tmp_path / "b.json").read_text())
+    measured = {(latency["language"], latency["variant"]) for latency in found["latencies"]}
+    assert {("python", "cellblock"), ("python", "bare"), ("rust", "cellblock, seen")} <= measured
+    assert all(len(latency["samples_ms"]) == 2 and min(latency["samples_ms"]) > 0 for latency in found["latencies"])
+    assert {rate["concurrency"] for rate in found["throughputs"] if rate["variant"] == "cellblock"} == {1, 2}
+    assert xml.etree.ElementTree.parse(tmp_path / "b.svg").getroot().tag.endswith("svg")
+
+
+def test_it_starts_servers_of_its_own_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "bench", "--language", "python", "--runs", "2", "--seconds", "0.2", "--concurrency", "1"],
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warm" in done.stdout and "cold" in done.stdout
+    assert not list(pathlib.Path("/sys/fs/cgroup").rglob("cellblock-bench-*"))
+    assert not list(pathlib.Path("/run/cellblock").glob("bench-*"))
+
+
+def test_a_server_that_is_not_there_is_one_line() -> None:
+    done = subprocess.run(
+        [COMMAND, "bench", "--url", "http://127.0.0.1:9", "--runs", "1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 125
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+class Recorded(dialects.GoJudge):
+    """Keeps what would be sent: there is no such server here."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, object]] = []
+
+    def request(self, method: str, path: str, fields: object = None) -> object:
+        assert isinstance(fields, dict)
+        self.sent.append(fields["cmd"][0])
+        return [{"status": "Accepted", "files": {"stdout": "out"}, "fileIds": {"main": "ID"}}]
+
+
+@pytest.mark.parametrize("language", ["rust"])
+def test_go_judge_is_asked_to_compile_and_then_to_run(language: str) -> None:
+    dialect = Recorded()
+    assert dialect.run(registry.read(SHIPPED / f"{language}.toml"), "fn main() {}") == "out"
+    compiling, running = dialect.sent
+    assert compiling["copyIn"] == {"main.rs": {"content": "fn main() {}"}}
+    assert compiling["copyOutCached"] == ["main"]
+    assert running["args"] == ["./main"]
+    assert running["copyIn"] == {"main": {"fileId": "ID"}}
