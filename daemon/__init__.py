@@ -9,15 +9,17 @@ HTTP process  aiohttp and pydantic: JSON, validation, queue, responses. Own uid,
 keeper        standard library and seccomp only. Owns the cgroup subtree, starts nsjail, enforces deadlines, kills,
               reads the figures. From its socket it takes toolchain and step ids, numbers, descriptors that it never
               reads, and one opaque payload; commands, paths and environments come from the toolchain files alone.
-warden        pid 1 inside a long-lived nsjail (the OUTER wall, one per toolchain). Forks a jail per request and
-              never sees a byte of a submission.
+warden        pid 1 inside a long-lived nsjail (the OUTER wall). Forks jails and never sees a byte of a submission.
+              For a step that is warm by fork it is the interpreter itself, stopped at the end of its own start.
 
 A jail (the INNER wall) serves one run and is destroyed: own pid, mount, ipc, uts, net and cgroup namespaces, own
-cgroup, own host uid, no capability, a seccomp allowlist. `init` is its pid 1 and reports the raw wait status on a
-private socket; `program`, pid 2, is the untrusted code.
+cgroup, own host uid, no capability, a seccomp allowlist. `program`, pid 2, is the untrusted code. Of a command `init`,
+pid 1, puts the source in place and reports the raw wait status on a private socket; of a fork it only is there, and
+the warden, whose child the program is, reports. The keeper's pools hold jails parked: all is ready but the source.
 
-One run, seen from the HTTP process: acquire -> acquired [stdin, stdout, stderr] -> go [source] -> outcome. A
-compiled language takes two such runs; the artefact travels between them as a descriptor.
+One run, seen from the HTTP process: acquire with limits and source -> acquired [stdin, stdout, stderr] -> outcome. A
+compiled language takes two such runs; the artefact travels between them as a sealed memfd and is kept. A service (the
+TypeScript checker) is a jail that goes on: it reads submissions, runs none, and only makes things faster.
 
 Imports run one way, and tests/unit/test_imports.py enforces it:
 

@@ -1,6 +1,8 @@
 """Puts one benchmark together: which servers, which programs, a progress bar while it runs."""
 
 import contextlib
+import http.client
+import subprocess
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -15,7 +17,7 @@ from .measure import Latency, Open, Throughput
 def run(
     settings: Settings, url: str | None, dialect: str, runs: int, concurrencies: tuple[int, ...], seconds: float
 ) -> tuple[list[Latency], list[Throughput]]:
-    """Raises CannotBench, WrongAnswer, OSError."""
+    """Raises CannotBench, WrongAnswer."""
     toolchains = launch.load_registry(settings)
     with contextlib.ExitStack() as stack:
         urls = {dialect: url} if url is not None else {
@@ -31,10 +33,15 @@ def run(
             bar.update(task, advance=1, description=what)
 
         root = settings.toolchain_root
-        return (
-            list(measure.latencies(opens, toolchains, root, runs, progress)),
-            list(measure.throughputs(opens, toolchains, root, concurrencies, seconds, progress)),
-        )
+        try:
+            return (
+                list(measure.latencies(opens, toolchains, root, runs, progress)),
+                list(measure.throughputs(opens, toolchains, root, concurrencies, seconds, progress)),
+            )
+        except subprocess.CalledProcessError as error:
+            raise servers.CannotBench(f"{error}: {(error.stderr or error.stdout)[:500]}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise servers.CannotBench(f"{', '.join(urls.values())}: {error!r}") from error
 
 
 def _opener(dialect: str, url: str) -> Open:
