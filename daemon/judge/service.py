@@ -20,7 +20,7 @@ from daemon.toolchain.schema import SERVICE_STEP, ServiceEntry, Toolchain
 
 log = structlog.get_logger("cellblock.service")
 
-START_S = 30.0
+STARTS = 3  # it may take so many times as long as a jail to be ready
 AGAIN_S, AGAIN_S_MAX = 0.1, 10.0
 REPLY_BYTES_MAX = 64 << 20
 REQUESTS_MAX = 5000  # then it is replaced: compilers grow
@@ -31,8 +31,8 @@ LENGTH = struct.Struct(">I")
 class Service:
     """`run` keeps one alive until cancelled; `ask` is for anybody at any time."""
 
-    def __init__(self, client: Client, toolchain: Toolchain, entry: ServiceEntry) -> None:
-        self._client, self._toolchain, self._entry = client, toolchain, entry
+    def __init__(self, client: Client, toolchain: Toolchain, entry: ServiceEntry, start_s: float) -> None:
+        self._client, self._toolchain, self._entry, self._start_s = client, toolchain, entry, start_s
         self._turn = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._broken = asyncio.Event()
@@ -97,7 +97,7 @@ class Service:
             self._toolchain.id, SERVICE_STEP, limits, output_bytes=0, payload='{"args": []}', on_output=self._complain
         )
         async with self._client.opened(order, self._break) as (stdin, stdout), _streams(stdin, stdout) as streams:
-            async with asyncio.timeout(START_S):
+            async with asyncio.timeout(STARTS * self._start_s):
                 if await _read(streams[0]) != {"ready": True}:
                     raise ValueError("its first frame is not ready")
             self._broken.clear()
@@ -143,10 +143,12 @@ async def _streams(stdin: int, stdout: int) -> AsyncIterator[tuple[asyncio.Strea
 
 
 @contextlib.asynccontextmanager
-async def keep_services(client: Client, toolchains: Iterable[Toolchain]) -> AsyncIterator[dict[str, Service]]:
+async def keep_services(
+    client: Client, toolchains: Iterable[Toolchain], start_s: float
+) -> AsyncIterator[dict[str, Service]]:
     """The services of all toolchains that have one, by toolchain id, running in the background."""
     services = {
-        toolchain.id: Service(client, toolchain, toolchain.service)
+        toolchain.id: Service(client, toolchain, toolchain.service, start_s)
         for toolchain in toolchains
         if toolchain.service is not None
     }

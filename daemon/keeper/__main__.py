@@ -71,6 +71,7 @@ def _serve(options: argparse.Namespace) -> int:
         mounts=plan.warden_mounts,
         links=dict(plan.warden_links),
         filter=compile_policy(f"{options.configs}/inner.toml"),
+        start_s=plan.start_s,
     )
     versions = {"cgroup": f"v{tree.version}"}
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)

@@ -27,7 +27,6 @@ from .wardens import Warden
 
 log = logging.getLogger("cellblock.keeper")
 
-PARK_S = 5.0  # to become ready, and to be used once acquired
 REMOVE_RETRY_S = 0.002
 LEAST_CPU_TIMER_S = 0.001
 EVENTFD_BYTES = 8
@@ -107,7 +106,7 @@ class Jail:
 
     def start(self) -> None:
         """Limit the group and have the warden fork; what goes wrong is heard by the listener, perhaps at once."""
-        self._timers = [self._loop.after(PARK_S, self._on_park_timeout)]
+        self._timers = [self._loop.after(self.warden.patience_s, self._on_park_timeout)]
         with self._inner:
             try:
                 self._set_limits(self._limits)
@@ -139,9 +138,9 @@ class Jail:
     def _on_park_timeout(self) -> None:
         """A warden that does not even fork hangs, and every jail after this one would too."""
         if self._forking:
-            self.warden.close(f"did not fork within {PARK_S:.0f} s")
+            self.warden.close(f"did not fork within {self.warden.patience_s:.0f} s")
         else:
-            self.fail("park", f"not ready after {PARK_S:.0f} s")
+            self.fail("park", f"not ready after {self.warden.patience_s:.0f} s")
 
     def _on_memory(self) -> None:
         assert self._memory_event is not None
@@ -239,7 +238,8 @@ class Jail:
 
     def expect_go(self) -> None:
         """Given away, and not used in time is destroyed."""
-        self._replace_timers(self._loop.after(PARK_S, lambda: self.fail("idle", f"not used in {PARK_S:.0f} s")))
+        seconds = self.warden.patience_s
+        self._replace_timers(self._loop.after(seconds, lambda: self.fail("idle", f"not used in {seconds:.0f} s")))
 
     def close_pipes(self) -> None:
         """Our copies; called once they have been handed on."""
@@ -337,7 +337,7 @@ class Jail:
         self._ended_ns = self._ended_ns or time.monotonic_ns()
         self._replace_timers()
         if self._forking:  # nothing can be killed before the warden has answered
-            self._timers = [self._loop.after(PARK_S, self._on_park_timeout)]
+            self._timers = [self._loop.after(self.warden.patience_s, self._on_park_timeout)]
         try:
             self._group.lift_cpu_quota()
         except OSError as error:

@@ -21,7 +21,6 @@ from .privileges import die_with_parent, reap_orphans
 
 log = logging.getLogger("cellblock.keeper")
 
-START_S = 10.0
 FIRST_JAIL_ID = 1000  # inside a warden's slice; 0 is the warden itself
 LAST_JAIL_ID = 65000
 REASON_CHARACTERS = 200
@@ -45,6 +44,7 @@ class WardenSetup:
     mounts: tuple[Mount, ...]
     links: dict[str, str]
     filter: bytes
+    start_s: float  # for it, and for each of its jails, to be ready
 
 
 class Warden:
@@ -64,7 +64,7 @@ class Warden:
         on_state: Callable[["Warden"], None],
     ) -> None:
         self.plan, self.slot = plan, slot
-        self.started_s = time.monotonic()
+        self.started_s, self.patience_s = time.monotonic(), setup.start_s
         self.made = self.live = 0
         self.retired = False
         self._uids = itertools.cycle(range(FIRST_JAIL_ID, LAST_JAIL_ID))
@@ -78,7 +78,7 @@ class Warden:
             self._start(tree, setup, uid_base)
             loop.watch(self._pidfd, lambda: self._end("nsjail ended"))
             loop.watch(self._control.fileno(), self._receive)
-            self._timer: Timer = loop.after(START_S, lambda: self._end(f"not ready after {START_S:.0f} s"))
+            self._timer: Timer = loop.after(setup.start_s, lambda: self._end(f"not ready after {setup.start_s:.0f} s"))
             self._send({"type": "hello"}, hello)
         finally:
             wire.close_all(hello)

@@ -20,7 +20,6 @@ from .model import KilledBy, Limits, Outcome, Usage
 log = logging.getLogger("cellblock.sandbox")
 
 RECONNECT_S = 0.05
-ACQUIRE_S = 10.0
 READ_BYTES = 64 << 10
 
 OnOutput = Callable[[str, bytes], None]
@@ -95,13 +94,13 @@ class _Run:
 
 
 class Client:
-    """`async with Client(path) as client`.
+    """`async with Client(path, acquire_s) as client`; a run waits so long for its jail.
 
     `facts` is the keeper's hello, `state` its last stats; both are {} while it is away.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, acquire_s: float) -> None:
+        self._path, self._acquire_s = path, acquire_s
         self._socket: socket.socket | None = None
         self._runs: dict[int, _Run] = {}
         self._ids = itertools.count(1)
@@ -293,10 +292,10 @@ class Client:
             "payload": order.payload, "files": order.files is not None,
         }, descriptors)  # fmt: skip
         try:
-            async with asyncio.timeout(ACQUIRE_S):
+            async with asyncio.timeout(self._acquire_s):
                 return await asyncio.shield(run.acquired)
         except TimeoutError:
-            raise SandboxUnavailable("keeper", f"no jail within {ACQUIRE_S:.0f} s") from None
+            raise SandboxUnavailable("keeper", f"no jail within {self._acquire_s:.0f} s") from None
 
     @contextlib.asynccontextmanager
     async def _registered(self, output_bytes: int) -> AsyncIterator[tuple[int, _Run]]:

@@ -191,6 +191,7 @@ class Plan:
     jails_max: int
     parked_bytes_max: int  # memory of all parked jails together
     wardens: int  # of each toolchain
+    start_s: float  # for a warden or a jail to be ready
     warden_runs_max: int  # a warden is replaced after so many jails
     warden_age_max_s: float
 
@@ -215,6 +216,7 @@ class Plan:
                     "jails_max",
                     "parked_bytes_max",
                     "wardens",
+                    "start_s",
                     "warden_runs_max",
                     "warden_age_max_s",
                 )

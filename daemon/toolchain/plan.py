@@ -48,6 +48,7 @@ class Deployment:
     parked_bytes_max: int
     parked_max: int
     wardens: int
+    start_s: float
     warden_runs_max: int
     warden_age_max_s: float
     run: RunLimits
@@ -63,6 +64,7 @@ def build(registry: Registry, deployment: Deployment) -> Plan:
         jails_max=deployment.jails_max,
         parked_bytes_max=deployment.parked_bytes_max,
         wardens=deployment.wardens,
+        start_s=deployment.start_s,
         warden_runs_max=deployment.warden_runs_max,
         warden_age_max_s=deployment.warden_age_max_s,
     )

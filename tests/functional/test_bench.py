@@ -7,11 +7,16 @@ import xml.etree.ElementTree
 
 import pytest
 
+from daemon import cli
 from daemon.bench import dialects
 from daemon.toolchain import registry
 from tests.server import COMMAND, Server
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
+
+
+def test_the_command_line_knows_every_dialect() -> None:
+    assert set(cli.DIALECTS) == set(dialects.DIALECTS)
 
 
 def test_it_measures_a_server_that_is_named(cellblock: Server, tmp_path: pathlib.Path) -> None:

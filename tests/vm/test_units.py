@@ -43,7 +43,7 @@ def units() -> collections.abc.Iterator[None]:
         shutil.copy(SOURCE / unit, TARGET / unit)
     pathlib.Path("/etc/cellblock").mkdir(exist_ok=True)
     pathlib.Path("/etc/cellblock/environment").write_text(
-        'CELLBLOCK_LANGUAGES=["python", "typescript"]\nCELLBLOCK_SELF_TEST_S=3600\n'
+        'CELLBLOCK_LANGUAGES=["python", "typescript"]\nCELLBLOCK_SELF_TEST_S=3600\nCELLBLOCK_PARKED_MAX=1\nCELLBLOCK_START_S=120\n'
     )
     systemctl("daemon-reload")
     systemctl("start", *UNITS)
