@@ -64,7 +64,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         self_tests = SelfTests(executor, toolchains, settings.deployment().run, settings.self_test_s)
         parts = api.Parts(
             settings, toolchains, client, executor, constructs, self_tests, services,
-            Queue(settings.runs_at_once, settings.queue), facts(),
+            Queue(settings.runs_at_once_of_one, settings.queue), facts(),
         )  # fmt: skip
         runner = web.AppRunner(
             api.application(parts), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S

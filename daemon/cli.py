@@ -51,9 +51,12 @@ def serve(host: str | None, port: int | None) -> None:
 def http(listen: int | None, parent: int | None) -> None:
     """The HTTP process, started by the supervisor or by systemd/cellblock.service."""
     with _our_errors():
-        from daemon import app, settings
+        from daemon import app, launch, settings
 
-        app.serve_http(settings.load(), listen, parent)
+        configured = settings.load()
+        if listen is None and configured.http_processes > 1:
+            launch.supervise_http(configured)
+        app.serve_http(configured, listen, parent)
 
 
 @main.command(hidden=True)

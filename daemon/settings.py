@@ -49,6 +49,9 @@ class Settings(pydantic_settings.BaseSettings):
     runs_at_once: int = pydantic.Field(
         2 * (os.cpu_count() or 1), gt=0, description="requests that run at the same time"
     )
+    http_processes: int = pydantic.Field(
+        max(1, (os.cpu_count() or 1) // 8), ge=1, le=12, description="they share port, keeper and the slots of runs"
+    )
     start_s: float = pydantic.Field(10.0, gt=0, description="for a warden or a parked jail to be ready")
     pools: bool = pydantic.Field(True, description="keep jails parked; without them every run waits for its jail")
     parked_max: int = pydantic.Field(64, ge=0, description="jails of one step that are kept parked, at most")
@@ -60,7 +63,7 @@ class Settings(pydantic_settings.BaseSettings):
     artifact_memory_mb: int = pydantic.Field(64, ge=0, description="compiled programs in memory; 0 keeps none at all")
     artifact_disk_mb: int = pydantic.Field(256, ge=0, description="compiled programs below the state directory")
     state: pathlib.Path = pydantic.Field(pathlib.Path("/var/lib/cellblock/state"), description="the HTTP user's own")
-    queue: int = pydantic.Field(64, ge=0, description="requests that may wait; more get 503")
+    queue: int = pydantic.Field(64, ge=0, description="requests that may wait in each HTTP process; more get 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
     validation: Literal["block", "report", "off"] = pydantic.Field("block", description="forbidden constructs")
     self_test_s: float = pydantic.Field(30.0, gt=0, description="how often an idle toolchain proves that it works")
@@ -90,6 +93,11 @@ class Settings(pydantic_settings.BaseSettings):
     def toolchain_root(self) -> pathlib.Path:
         return self.prefix / "toolchains"
 
+    @property
+    def runs_at_once_of_one(self) -> int:
+        """Of each HTTP process."""
+        return max(1, self.runs_at_once // self.http_processes)
+
     def deployment(self) -> Deployment:
         """The part that keeper and warden are told."""
         share_ms = self.cpu_share_ms or None
@@ -98,7 +106,8 @@ class Settings(pydantic_settings.BaseSettings):
         return Deployment(
             toolchain_root=self.toolchain_root,
             first_uid=self.first_uid,
-            jails_max=2 * self.runs_at_once + 8,  # a jail being removed overlaps its successor; self-tests and versions
+            jails_max=2 * self.runs_at_once
+            + 8 * self.http_processes,  # removal overlaps; services, self-tests, versions
             parked_bytes_max=self.parked_mb_max * MB,
             parked_max=self.parked_max if self.pools else 0,
             wardens=self.wardens,

@@ -1,7 +1,7 @@
-"""The small root parent of `cellblock serve`: starts the keeper and the HTTP process and starts either again.
+"""The small parent of `cellblock serve`: starts the keeper and the HTTP processes and starts each again.
 
-Standard library only. It reads one specification from a memfd and nothing from anyone after that; under systemd two
-units do its work.
+Standard library only. It reads one specification from a memfd and nothing from anyone after that. Under systemd the
+keeper's unit has none; the HTTP unit has one, without a keeper and without root, where there are several processes.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
 @dataclasses.dataclass(slots=True)
 class Child:
-    """One of the two processes."""
+    """One of the processes."""
 
     name: str
     argv: list[str]
     descriptors: list[int]
-    ids: tuple[int, int] | None  # uid and gid to become; None stays root
+    ids: list[int] | None  # uid and gid to become; None stays root
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     due_s: float = 0.0
@@ -62,26 +62,28 @@ class Child:
             )
             self.process = None
 
-    def stop(self) -> None:
-        """SIGTERM, and SIGKILL for one that does not end."""
-        if self.process is None:
-            return
-        self.process.terminate()
+
+def stop(children: list[Child]) -> None:
+    """SIGTERM to all, and SIGKILL for those that do not end."""
+    processes = [child.process for child in children if child.process is not None]
+    for process in processes:
+        process.terminate()
+    deadline_s = time.monotonic() + STOP_S
+    for process in processes:
         try:
-            self.process.wait(STOP_S)
+            process.wait(max(0.0, deadline_s - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            process.kill()
+            process.wait()
 
 
 def main(specification: dict[str, Any]) -> int:
-    """Until SIGTERM or SIGINT: then the HTTP process ends first, the keeper next, and nothing is left."""
+    """Until SIGTERM or SIGINT: then the HTTP processes end, the keeper after them, and nothing is left."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     privileges.adopt_orphans()
-    name = specification["instance"]
-    http = Child("HTTP process", specification["http"], specification["http_fds"], tuple(specification["ids"]))
-    keeper = Child("keeper", specification["keeper"], specification["keeper_fds"], None)
-    children = (keeper, http)
+    keeper = [Child(**child) for child in specification["keeper"]]  # one or none
+    http = [Child(**child) for child in specification["http"]]
+    children = keeper + http
     while True:
         for child in children:
             child.check()
@@ -91,9 +93,10 @@ def main(specification: dict[str, Any]) -> int:
         received = signal.sigtimedwait(SIGNALS, wait_s)
         if received is not None and received.si_signo != signal.SIGCHLD:
             break
-    http.stop()
-    keeper.stop()
-    stuck = instance.clean_up(name)
+    stop(http)
+    stop(keeper)
+    name = specification["instance"]
+    stuck = [] if name is None else instance.clean_up(name)
     for path in stuck:
         print(f"supervisor: cannot remove {path}", file=sys.stderr)
     return 1 if stuck else 0

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 from aiohttp import web
 
 from daemon.judge.constructs import Constructs, Finding
@@ -185,6 +186,7 @@ class Routes:
                 "parked": parts.client.state.get("parked", {}),
                 "parked_bytes": parts.client.state.get("parked_bytes"),
             },
+            "memory_bytes": {**parts.client.state.get("memory_bytes", {}), "http": psutil.Process().memory_info().rss},
             "toolchains": {name: proof.version for name, proof in parts.self_tests.proofs.items()},
             "queue": {"running": parts.queue.running, "waiting": parts.queue.waiting},
         }

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import resource
 import socket
 import struct
 
@@ -52,6 +53,7 @@ class Keeper:
         self._stopping = False
         self._measuring: set[Pool] = set()
         self._telling: Timer | None = None
+        self._memory: dict[str, int] = {}
         self.closer = Closer()
         listener.setblocking(False)
         loop.watch(listener.fileno(), self._accept)
@@ -150,6 +152,7 @@ class Keeper:
             return
         for fleet in self._fleets.values():
             fleet.look()
+        self._memory = {"jails": self._tree.memory_bytes(), "keeper": _resident_bytes()}
         self._tell_state()
         reap_orphans()
         self._loop.after(STATS_S, self._stats)
@@ -177,7 +180,7 @@ class Keeper:
         parked_bytes = sum(pool.parked_bytes for pool in self._pools.values())
         return {
             "type": "stats", "jails": len(self._jails), "wardens": wardens, "parked": parked,
-            "parked_bytes": parked_bytes,
+            "parked_bytes": parked_bytes, "memory_bytes": self._memory,
         }  # fmt: skip
 
     # -- the end
@@ -207,3 +210,9 @@ class Keeper:
     def _give_up(self) -> None:
         log.error("did not end within %.0f s: %r", SHUTDOWN_S, [*self._jails.values(), *self._fleets.values()])
         os._exit(1)
+
+
+def _resident_bytes() -> int:
+    """Of this process (proc_pid_statm(5))."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()

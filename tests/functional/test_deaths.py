@@ -1,6 +1,7 @@
 """What each death leads to: real SIGKILLs in the middle of runs."""
 
 import concurrent.futures
+import itertools
 import signal
 import subprocess
 import time
@@ -157,3 +158,26 @@ def assert_nothing_left(server: Server) -> None:
     assert not posture.jail_processes(server)
     assert not list(posture.instance_groups(server.instance))
     assert server.instance not in "".join(map(str, posture.run_directories()))
+
+
+def lifetime(server: Server) -> str:
+    """When a program began and ended, on the clock that all jails share."""
+    code = "import time\nprint(time.monotonic())\ntime.sleep(1)\nprint(time.monotonic())"
+    return str(server.execute("python", code)["output"])
+
+
+def test_several_http_processes_share_a_port_and_replace_each_other() -> None:
+    """While one is away the others answer; together they run no more at once than the setting says."""
+    with Server(languages=["python"], http_processes=3, runs_at_once=6) as server:
+        first = {process.pid for process in server.processes("http")}
+        assert len(first) == 3
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            spans = [list(map(float, text.split())) for text in pool.map(lambda _: lifetime(server), range(12))]
+        moments = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
+        assert 2 < max(itertools.accumulate(step for _, step in moments)) <= 6
+        psutil.Process(min(first)).kill()
+        for number in range(20):
+            assert server.execute("python", f"print({number})")["output"] == f"{number}\n"
+        until(lambda: len(server.processes("http")) == 3, BACK_S, "a third one again")
+        assert len({process.pid for process in server.processes("http")} & first) == 2
+    assert_nothing_left(server)

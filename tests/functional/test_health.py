@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tests import posture
 from tests.server import START_S, Server, readable, until
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
@@ -50,3 +51,12 @@ def test_health_starts_nothing(tmp_path: pathlib.Path) -> None:
         for _ in range(50):
             server.request("GET", "/health")
         assert health(server)["sandbox"] == before
+
+
+def test_it_tells_the_memory_of_everything(cellblock: Server) -> None:
+    """Idle, with default pools: at most 400 MB."""
+    until(lambda: posture.is_at_rest(cellblock), START_S, "at rest")
+    found = cellblock.request("GET", "/health").json["memory_bytes"]
+    assert set(found) == {"jails", "keeper", "http"}
+    assert all(size > 10 << 20 for size in found.values()), found
+    assert sum(found.values()) < 400 << 20, found

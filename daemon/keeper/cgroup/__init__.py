@@ -56,6 +56,9 @@ class Tree(typing.Protocol):
     def paths(self) -> list[str]:
         """The directories of the subtree, for the record that the next keeper sweeps by."""
 
+    def memory_bytes(self) -> int:
+        """Working set of all wardens and jails: all but file pages that are not in use."""
+
     def make(self, name: str) -> Group:
         """Raises OSError with the path and a hint."""
 

@@ -141,5 +141,10 @@ class Tree:
     def paths(self) -> list[str]:
         return list(dict.fromkeys(self._directories.values()))
 
+    def memory_bytes(self) -> int:
+        directory = self._directories["memory"]
+        used = int(mounts.read_text(f"{directory}/memory.usage_in_bytes"))
+        return used - mounts.read_keyed(f"{directory}/memory.stat")["total_inactive_file"]
+
     def make(self, name: str) -> Group:
         return Group(name, {key: f"{directory}/{name}" for key, directory in self._directories.items()})

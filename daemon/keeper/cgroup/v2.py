@@ -107,6 +107,10 @@ class Tree:
     def paths(self) -> list[str]:
         return [self._directory]
 
+    def memory_bytes(self) -> int:
+        used = int(mounts.read_text(f"{self._directory}/memory.current"))
+        return used - mounts.read_keyed(f"{self._directory}/memory.stat")["inactive_file"]
+
     def make(self, name: str) -> Group:
         return Group(name, f"{self._directory}/{name}")
 
