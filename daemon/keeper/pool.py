@@ -146,8 +146,8 @@ class Pool:
             taker.given(jail)
         elif self._waiting:
             self._waiting.popleft().given(jail)
-        elif self.closed or jail.warden.retired:
-            jail.kill(KilledBy.CLIENT)
+        elif self.closed or jail.warden.retired or len(self._parked) >= self.step.parked:
+            jail.kill(KilledBy.CLIENT)  # those that it was made for have gone, or got another
         else:
             self._parked.append(jail)
             self._maker.parked()

@@ -181,3 +181,23 @@ def test_several_http_processes_share_a_port_and_replace_each_other() -> None:
         until(lambda: len(server.processes("http")) == 3, BACK_S, "a third one again")
         assert len({process.pid for process in server.processes("http")} & first) == 2
     assert_nothing_left(server)
+
+
+def test_a_jail_that_nobody_waits_for_any_more_is_not_kept() -> None:
+    """Its client went while the warden was slow: the pool has what it should have, and no more."""
+    with Server(languages=["python"], parked_max=1) as server:
+        (warden,) = server.wardens()
+        warden.suspend()
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            for future in [pool.submit(give_up_waiting, server) for _ in range(3)]:
+                future.result()
+        warden.resume()
+        until(lambda: posture.is_at_rest(server), BACK_S, "one parked jail and no other")
+    assert_nothing_left(server)
+
+
+def give_up_waiting(server: Server) -> None:
+    with pytest.raises(TimeoutError):
+        server.request(
+            "POST", "/execute", b'{"language": "python", "code": "1"}', {"Content-Type": "application/json"}, 1.0
+        )
