@@ -28,6 +28,7 @@ from .wardens import Warden
 log = logging.getLogger("cellblock.keeper")
 
 REMOVE_RETRY_S = 0.002
+OUR_PROCESSES = 1  # in a jail's group beside the program: init, or of a fork its holder
 LEAST_CPU_TIMER_S = 0.001
 EVENTFD_BYTES = 8
 MB = 1 << 20
@@ -131,8 +132,7 @@ class Jail:
         memory_bytes = limits.memory_bytes - self._baseline_bytes
         if memory_bytes <= 0:
             raise TooSmall(f"{limits.memory_bytes} bytes, the interpreter alone takes {self._baseline_bytes}")
-        inside = 0 if self._is_fork else 1  # init
-        changed = dataclasses.replace(limits, memory_bytes=memory_bytes, processes=limits.processes + inside)
+        changed = dataclasses.replace(limits, memory_bytes=memory_bytes, processes=limits.processes + OUR_PROCESSES)
         self._group.set_limits(changed)
 
     def _on_park_timeout(self) -> None:
@@ -221,7 +221,7 @@ class Jail:
 
     def _is_empty(self) -> bool:
         try:
-            return self._group.processes() <= (0 if self._is_fork else 1)  # init
+            return self._group.processes() <= OUR_PROCESSES
         except OSError:
             return False
 

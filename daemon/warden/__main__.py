@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from . import image, init, interpreter, linux, nursery
+from . import holder, image, init, interpreter, linux, nursery
 
 MAX_MESSAGE_BYTES = 64 << 10
 
@@ -72,6 +72,7 @@ class _Warden:
         self._steps = {step["id"]: step for step in plan["steps"]}
         self._children: dict[int, tuple[int, int | None]] = {}  # pidfd -> pid, and the jail whose program it is
         self._nursery = nursery.Nursery() if prepare is not None else None
+        self._holder = holder.Holder()
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
@@ -112,7 +113,14 @@ class _Warden:
                 self._control.detach()  # `become` closes it; an object would close whatever has its number by then
                 self._nursery.detach()
                 return interpreter.become(
-                    received[0], received[1:], init_pidfd, step, order, self._filter, self._prepare
+                    received[0],
+                    received[1:],
+                    init_pidfd,
+                    step,
+                    order,
+                    self._filter,
+                    self._prepare,
+                    self._holder,
                 )
             _answer(self._control, {"type": "forked", "jail": order["jail"]}, [init_pidfd, pidfd])
             os.close(init_pidfd)

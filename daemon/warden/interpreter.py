@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import linux, wall
+from .holder import Holder
 from .init import GO_BYTES, say
 from .wall import Failed
 
@@ -24,6 +25,7 @@ def become(
     order: dict[str, Any],
     filter_program: bytes,
     prepare: Callable[[], None],
+    holder: Holder,
 ) -> list[str]:
     """Returns at go, with the program's arguments; never where there is no go."""
     wall.close_all_but({0, 1, 2, channel_fd, init_pidfd, *group_fds})
@@ -35,9 +37,10 @@ def become(
         for number, descriptor in enumerate(inner_ends):
             os.dup2(descriptor, number)
             os.close(descriptor)
+        os.setsid()
+        _hold(holder)
         linux.prctl(linux.PR_SET_DUMPABLE, 1)  # as after an exec: /proc/self/fd and /dev/stdin are its own
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.setsid()
         prepare()
         say(channel, {"type": "ready"}, outer_ends)
         for descriptor in outer_ends:
@@ -57,6 +60,13 @@ def _enter(init_pidfd: int) -> None:
         os.close(init_pidfd)
     except OSError as error:
         raise Failed("namespaces", error) from error
+
+
+def _hold(holder: Holder) -> None:
+    try:
+        holder.hold()
+    except OSError as error:
+        raise Failed("holder", error) from error
 
 
 def _go(channel: socket.socket, step: dict[str, Any]) -> list[str]:

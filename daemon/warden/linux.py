@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from typing import Any
 
 # mount(2), umount2(2)
 MS_RDONLY = 0x1
@@ -93,12 +94,21 @@ def clone_paused(namespaces: int, stack: ctypes.Array[ctypes.c_char]) -> int:
     namespace means ignored), so `stack` can serve any number of them, one after the other.
     """
     pidfd = ctypes.c_int(-1)
-    top = (ctypes.addressof(stack) + ctypes.sizeof(stack) - 64) & ~15
-    flags = namespaces | CLONE_VM | CLONE_FILES | CLONE_PIDFD | _SIGCHLD
-    pause = ctypes.cast(_libc.pause, ctypes.c_void_p)
-    if _libc.clone(pause, ctypes.c_void_p(top), flags, None, ctypes.byref(pidfd)) < 0:
-        raise _failed("clone")
+    pause = ctypes.cast(_libc.pause, ctypes.c_void_p).value
+    clone(pause, stack, namespaces | CLONE_VM | CLONE_FILES | CLONE_PIDFD | _SIGCHLD, ctypes.byref(pidfd))
     return pidfd.value
+
+
+def clone(function: int | None, stack: ctypes.Array[ctypes.c_char], flags: int, pidfd: Any = None) -> None:
+    """A new process that begins in `function`. Raises OSError."""
+    top = (ctypes.addressof(stack) + ctypes.sizeof(stack) - 64) & ~15
+    if _libc.clone(ctypes.c_void_p(function), ctypes.c_void_p(top), flags, None, pidfd) < 0:
+        raise _failed("clone")
+
+
+def mprotect(address: int, size: int, protection: int) -> None:
+    if _libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), protection):
+        raise _failed("mprotect")
 
 
 def setns(descriptor: int, kind: int) -> None:

@@ -76,8 +76,10 @@ def test_the_environment_is_the_toolchains_alone(cellblock: Server) -> None:
 
 @pytest.mark.vm
 def test_proc_shows_only_the_jails_own_processes(cellblock: Server) -> None:
+    """Init, the program, and the holder of a forked program's memory (daemon/warden/holder.py)."""
     names = facts(cellblock, "print(json.dumps(sorted(os.listdir('/proc'))))")
-    assert names == ["1", "2", "self", "thread-self"]
+    assert names == ["1", "2", "3", "self", "thread-self"]
+    assert facts(cellblock, "print(os.listdir('/proc/3/fd'))") == []
     for path in ("/proc/sys/kernel/hostname", "/proc/kallsyms", "/proc/1/mem", "/proc/1/environ", "/proc/1/fd/3"):
         code = f"try:\n    open({path!r}).read()\n    print(1)\nexcept OSError as error:\n    print(0)"
         assert facts(cellblock, code) == 0, path

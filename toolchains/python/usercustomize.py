@@ -12,7 +12,6 @@ natural = set(sys.modules)  # what any program would find
 
 import atexit
 import contextlib
-import ctypes
 import gc
 import io
 import json
@@ -21,7 +20,6 @@ import types
 import weakref
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-REHEARSAL = f"{HERE}/rehearsal.py".encode()
 MAIN = os.path.abspath(sys.argv[0])
 streams = {}  # those that we made
 OBJECTS_MAX = 200_000  # looking at more would take as long as the interpreter's own end
@@ -29,9 +27,6 @@ LAST_WORDS = {
     types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, io.FileIO, io.TextIOWrapper, io.BufferedReader,
     io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair,
 }  # fmt: skip
-open_file = ctypes.CDLL(None).fopen
-open_file.restype = ctypes.c_void_p
-run_file = ctypes.pythonapi.PyRun_SimpleFileExFlags
 
 
 def hide():
@@ -45,19 +40,6 @@ def hide():
     sys.path_importer_cache[MAIN] = None  # "no package of that name": what CPython would find out by opening it
     for name in [name for name in sys.modules if name.partition(".")[0] == "daemon"]:
         del sys.modules[name]
-
-
-def rehearse():
-    """Compile and run a small program of ours, so that the pages which any program changes are this process's own."""
-    main = vars(sys.modules["__main__"])
-    before = dict(main)
-    stream, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO(), "utf-8")
-    run_file(ctypes.c_void_p(open_file(REHEARSAL, b"r")), REHEARSAL, 1, None)
-    sys.stdout.close()
-    sys.stdout = stream
-    main.clear()
-    main.update(before)
-    gc.collect()
 
 
 def open_streams():
@@ -152,7 +134,6 @@ def be_the_warden(control):
 
 
 def prepare():
-    rehearse()
     open_streams()
     gc.freeze()
 
