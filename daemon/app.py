@@ -44,7 +44,7 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None) -> No
         raise launch.CannotStart("the HTTP process must not be root nor hold a capability")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     configure_logging(settings)
-    listener = launch.listen_tcp(settings) if listen is None else socket.socket(fileno=listen)
+    listener = launch.listen_tcp(settings)[0] if listen is None else socket.socket(fileno=listen)
     uvloop.run(_serve_http(settings, listener))
 
 

@@ -75,14 +75,14 @@ def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
 def supervise(settings: Settings) -> NoReturn:
     """Become the supervisor of a keeper and of HTTP processes. Raises CannotStart, registry.BadToolchain."""
     user = http_user(settings)
-    http_socket = listen_tcp(settings)
+    http_sockets = listen_tcp(settings)
     _state_directory(settings, user)
     plan_fd, keeper_socket = _keeper_descriptors(settings, user)
-    host, port = http_socket.getsockname()[:2]
+    host, port = http_sockets[0].getsockname()[:2]
     keeper = keeper_argv(settings, settings.instance, keeper_socket.fileno(), plan_fd, user.pw_uid)
     keeper += ["--parent", str(os.getpid())]
     child = _child("keeper", keeper, [keeper_socket.fileno(), plan_fd], None)
-    http = _http_children(settings, http_socket, [user.pw_uid, user.pw_gid])
+    http = _http_children(http_sockets, [user.pw_uid, user.pw_gid])
     example = EXAMPLE.format(host=host, port=port)
     print(f"cellblock {version('cellblock')} on http://{host}:{port}. Try:\n\n  {example}\n", flush=True)
     _become_supervisor(settings.instance, [child], http)
@@ -90,15 +90,16 @@ def supervise(settings: Settings) -> NoReturn:
 
 def supervise_http(settings: Settings) -> NoReturn:
     """Become the supervisor of several HTTP processes, where systemd runs the keeper. Raises CannotStart."""
-    _become_supervisor(None, [], _http_children(settings, listen_tcp(settings), None))
+    _become_supervisor(None, [], _http_children(listen_tcp(settings), None))
 
 
-def _http_children(settings: Settings, listener: socket.socket, ids: list[int] | None) -> list[Child]:
-    """They accept from one socket: who is idle is there first, and a dead one leaves no connection behind."""
-    command = [*PYTHON, "daemon", "http", "--listen", str(listener.fileno()), "--parent", str(os.getpid())]
-    count = settings.http_processes
-    names = ["HTTP process"] if count == 1 else [f"HTTP process {number}" for number in range(1, count + 1)]
-    return [_child(name, command, [listener.fileno()], ids) for name in names]
+def _http_children(listeners: list[socket.socket], ids: list[int] | None) -> list[Child]:
+    children = []
+    for number, listener in enumerate(listeners, 1):
+        name = "HTTP process" if len(listeners) == 1 else f"HTTP process {number}"
+        command = [*PYTHON, "daemon", "http", "--listen", str(listener.fileno()), "--parent", str(os.getpid())]
+        children.append(_child(name, command, [listener.fileno()], ids))
+    return children
 
 
 def _child(name: str, argv: list[str], descriptors: list[int], ids: list[int] | None) -> Child:
@@ -153,9 +154,21 @@ def _memfd(name: str, text: str) -> int:
     return descriptor
 
 
-def listen_tcp(settings: Settings) -> socket.socket:
-    """Raises CannotStart when the address is taken or not ours."""
+def listen_tcp(settings: Settings) -> list[socket.socket]:
+    """A socket for each HTTP process, all on one port: the kernel deals connections out to them (SO_REUSEPORT).
+
+    The supervisor holds them, so connections to a process that is being replaced wait for it. Raises CannotStart when
+    the address is taken or not ours.
+    """
+    several = settings.http_processes > 1
+    address = settings.host, settings.port
     try:
-        return socket.create_server((settings.host, settings.port), backlog=TCP_BACKLOG)
+        if several:
+            socket.create_server(address).close()  # only without SO_REUSEPORT is a taken address an error
+        listeners = []
+        for _ in range(settings.http_processes):
+            listeners.append(socket.create_server(address, backlog=TCP_BACKLOG, reuse_port=several))
+            address = settings.host, listeners[0].getsockname()[1]
+        return listeners
     except OSError as error:
         raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error

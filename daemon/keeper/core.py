@@ -27,6 +27,7 @@ STATS_S = 1.0
 TELL_S = 0.05
 PEERS_MAX = 16
 SHUTDOWN_S = 5.0
+NO_WARDEN = "no warden"
 
 
 class Keeper:
@@ -81,7 +82,7 @@ class Keeper:
         """A jail that is yet to be started. Raises Refused."""
         warden = fleet.choose()
         if warden is None:
-            raise Refused(fleet.problem or "no warden")
+            raise Refused(fleet.problem or NO_WARDEN)
         if len(self._jails) - self._parked_count() >= self._plan.jails_max:
             raise Refused(f"{self._plan.jails_max} jails are alive, the configured maximum")
         try:
@@ -98,6 +99,10 @@ class Keeper:
 
     def _measure(self, fleet: Fleet, pool: Pool) -> None:
         Baseline(self._loop, lambda warm, on: self.make_probe(fleet, pool.step, warm, on), pool.step, pool.set_baseline)
+
+    def lacks_warden(self, pool: Pool) -> str | None:
+        fleet = self._fleets[pool.toolchain]
+        return None if fleet.choose() is not None else fleet.problem or NO_WARDEN
 
     def parked(self) -> None:
         self._tell_state_soon()

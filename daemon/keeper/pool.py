@@ -15,6 +15,7 @@ log = logging.getLogger("cellblock.keeper")
 
 STARTING_MAX = os.cpu_count() or 1  # in the background; those that somebody waits for are started at once
 AGAIN_S, AGAIN_S_MAX = 0.05, 5.0
+LATER_S = 0.005
 
 
 class Taker(Protocol):
@@ -30,6 +31,9 @@ class Maker(Protocol):
 
     def make_jail(self, pool: "Pool", limits: Limits) -> Jail:
         """Raises Refused."""
+
+    def lacks_warden(self, pool: "Pool") -> str | None:
+        """Why, or None where there is one."""
 
     def parked(self) -> None:
         """Another one is."""
@@ -49,6 +53,7 @@ class Pool:
         self._waiting: collections.deque[Taker] = collections.deque()
         self._failures = 0
         self._timer: Timer | None = None
+        self._later: Timer | None = None
         self.closed = False
         self.baseline_bytes = 0
         self.needs_baseline = step.warm is Warm.FORK
@@ -77,7 +82,9 @@ class Pool:
             self._start(limits, taker)
         elif self._parked:
             taker.given(self._parked.popleft())
-            self.fill()
+            self._fill_later()
+        elif (problem := self._maker.lacks_warden(self)) is not None:
+            taker.denied("acquire", problem)
         else:
             self._waiting.append(taker)
             if not self.needs_baseline and len(self._waiting) > self._shared_starting():
@@ -119,6 +126,17 @@ class Pool:
             and self._start(self.step.default, None)
         ):
             pass
+
+    def _fill_later(self) -> None:
+        """A new jail costs as much as a short run: as long as there are enough, leave the processors to that."""
+        if len(self._parked) < self.step.parked / 2:
+            self.fill()
+        elif self._later is None:
+            self._later = self._loop.after(LATER_S, self._on_later)
+
+    def _on_later(self) -> None:
+        self._later = None
+        self.fill()
 
     def _start(self, limits: Limits, taker: Taker | None) -> bool:
         try:

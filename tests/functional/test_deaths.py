@@ -167,7 +167,7 @@ def lifetime(server: Server) -> str:
 
 
 def test_several_http_processes_share_a_port_and_replace_each_other() -> None:
-    """While one is away the others answer; together they run no more at once than the setting says."""
+    """Nobody is refused while one is away; together they run no more at once than the setting says."""
     with Server(languages=["python"], http_processes=3, runs_at_once=6) as server:
         first = {process.pid for process in server.processes("http")}
         assert len(first) == 3
