@@ -172,9 +172,10 @@ def examine_host() -> None:
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of each throughput measurement.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write all samples.")
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write an SVG.")
+@click.option("--soak", type=float, help="Minutes of 80 % load on a server of our own instead; shows what grows.")
 def bench(
     url: str | None, dialect: str, languages: tuple[str, ...], runs: int, concurrency: str, seconds: float,
-    json_file: pathlib.Path | None, plot_file: pathlib.Path | None,
+    json_file: pathlib.Path | None, plot_file: pathlib.Path | None, soak: float | None,
 ) -> None:  # fmt: skip
     """Measure latency and throughput against the bare commands, interleaved in one run.
 
@@ -188,10 +189,14 @@ def bench(
         from daemon import settings
         from daemon.bench import report, runner
 
+        console = Console(width=None if sys.stdout.isatty() else 120)
         configured = settings.load(languages=languages or None)
+        if soak is not None:
+            for language, found in runner.run_soak(configured, soak):
+                report.soak_table(console, language, found)
+            return
         concurrencies = tuple(int(part) for part in concurrency.split(","))
         measured = runner.run(configured, url, dialect, runs, concurrencies, seconds)
-    console = Console(width=None if sys.stdout.isatty() else 120)
     report.table(console, *measured)
     if json_file is not None:
         report.write_json(json_file, *measured)

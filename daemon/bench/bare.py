@@ -1,8 +1,12 @@
 """The same programs without any sandbox: the commands of the toolchain file, in a directory of their own."""
 
+import contextlib
+import os
 import pathlib
+import shlex
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,21 +18,62 @@ class Bare:
 
     def __init__(self, toolchain: Toolchain, root: pathlib.Path, directory: pathlib.Path) -> None:
         assert toolchain.bench is not None
-        self._source, self._directory = toolchain.source, directory
-        self._commands = [[_at(root, word) for word in command] for command in toolchain.bench.bare]
+        self._source, self.directory = toolchain.source, directory
+        self.commands = [[_at(root, word) for word in command] for command in toolchain.bench.bare]
         for name, target in toolchain.bench.links.items():
             (directory / name).symlink_to(_at(root, target))
 
+    def write(self, code: str) -> None:
+        (self.directory / self._source).write_text(code)
+
     def run(self, code: str) -> str:
         """What the last command printed. Raises CalledProcessError."""
-        (self._directory / self._source).write_text(code)
+        self.write(code)
         output = ""
-        for command in self._commands:
-            done = subprocess.run(
-                command, cwd=self._directory, stdin=subprocess.DEVNULL, capture_output=True, check=True
-            )
-            output = done.stdout.decode()
+        for command in self.commands:
+            output = _output(command, self.directory)
         return output
+
+
+def _output(command: list[str], directory: pathlib.Path) -> str:
+    """By posix_spawn(3): subprocess would add a tenth to a short command. Raises CalledProcessError."""
+    reading, writing = os.pipe()
+    with open(reading) as output, contextlib.chdir(directory):
+        pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
+        os.close(writing)
+        text = output.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code != 0:
+        raise subprocess.CalledProcessError(code, command, text)
+    return text
+
+
+def bare_rate(toolchain: Toolchain, root: pathlib.Path, code: str, output: str, cores: int, seconds: float) -> float:
+    """Runs a second by `xargs -P`, each slot in a directory of its own. Raises CalledProcessError."""
+    with contextlib.ExitStack() as stack:
+        slots = [stack.enter_context(bare(toolchain, root)) for _ in range(cores)]
+        for slot in slots:
+            slot.write(code)
+        home = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cellblock-bench-")))
+        for number, slot in enumerate(slots):
+            (home / str(number)).symlink_to(slot.directory)
+        command, directory = slots[0].commands[0], slots[0].directory
+        if len(slots[0].commands) > 1:
+            script = 'cd "$SLOT" && ' + " && ".join(map(shlex.join, slots[0].commands))
+            command, directory = ["sh", "-c", script], home
+        xargs = ["xargs", "-P", str(cores), "-n", "1", "--process-slot-var=SLOT", *command]
+
+        def spent_s(runs: int) -> float:
+            started_s = time.perf_counter()
+            done = subprocess.run(
+                xargs, cwd=directory, input="x\n" * runs, stdout=subprocess.PIPE, text=True, check=True
+            )
+            if len(done.stdout) != len(output) * runs:  # what two write at once may be mixed
+                raise subprocess.CalledProcessError(1, xargs, done.stdout[:500])
+            return time.perf_counter() - started_s
+
+        runs = max(1, int(seconds / spent_s(2 * cores))) * 2 * cores
+        return runs / spent_s(runs)
 
 
 def _at(root: pathlib.Path, text: str) -> str:

@@ -1,14 +1,13 @@
 """How to ask a server for one run, in the words of several servers, and what it printed."""
 
 import abc
-import http.client
 import json
-import urllib.parse
 from typing import Any
 
 from daemon.toolchain.schema import Toolchain
 
-TIMEOUT_S = 120.0
+from .connection import Connection
+
 GO_JUDGE_LIMIT_NS = 60 * 10**9
 GO_JUDGE_MEMORY_BYTES = 2 << 30
 GO_JUDGE_ENVIRONMENT = ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/w"]
@@ -22,22 +21,16 @@ class Dialect(abc.ABC):
     """One keep-alive connection; not for two threads."""
 
     def __init__(self, url: str) -> None:
-        parsed = urllib.parse.urlsplit(url)
-        self._base = parsed.path.rstrip("/")
-        kind = http.client.HTTPSConnection if parsed.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parsed.netloc, timeout=TIMEOUT_S)
+        self._connection = Connection(url)
 
     def close(self) -> None:
         self._connection.close()
 
     def request(self, method: str, path: str, fields: Any = None) -> Any:
         """The decoded body of a 2xx. Raises WrongAnswer, OSError."""
-        body = None if fields is None else json.dumps(fields)
-        self._connection.request(method, self._base + path, body, {"Content-Type": "application/json"})
-        response = self._connection.getresponse()
-        data = response.read()
-        if response.status >= 300:
-            raise WrongAnswer(f"{response.status}: {data[:500].decode('utf-8', 'replace')}")
+        status, data = self._connection.request(method, path, fields)
+        if status >= 300:
+            raise WrongAnswer(f"{status}: {data[:500].decode('utf-8', 'replace')}")
         return json.loads(data)
 
     @abc.abstractmethod

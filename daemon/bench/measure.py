@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import BenchProgram, Toolchain
 
-from .bare import bare
+from . import observe
+from .bare import bare, bare_rate
 from .dialects import Dialect, WrongAnswer
+from .observe import Served
 
 NONCE = "NONCE"  # in a program's code: replaced, so that no server has seen it
 WARM_UP = 3
@@ -35,9 +37,7 @@ class Latency:
     samples_ms: tuple[float, ...]
 
     def quantile_ms(self, share: float) -> float:
-        """Nearest rank."""
-        ordered = sorted(self.samples_ms)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return quantile(sorted(self.samples_ms), share)
 
     @property
     def median_ms(self) -> float:
@@ -53,6 +53,12 @@ class Throughput:
     variant: str
     concurrency: int
     per_s: float
+    cpu_ms: dict[str, float] | None = None  # of one run, by part of a server of our own
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """Nearest rank."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def latencies(
@@ -83,10 +89,10 @@ def latencies(
 
 
 def throughputs(
-    servers: dict[str, Open], toolchains: Registry, root: pathlib.Path, concurrencies: tuple[int, ...],
-    seconds: float, progress: Progress,
+    servers: dict[str, Open], own: dict[str, Served], toolchains: Registry, root: pathlib.Path,
+    concurrencies: tuple[int, ...], seconds: float, progress: Progress,
 ) -> Iterator[Throughput]:  # fmt: skip
-    """Of each language's first program; the bare command as often at once as there are cores, as `xargs -P` would."""
+    """Of each language's first program; the bare command by `xargs -P`, as often at once as there are cores."""
     for toolchain in toolchains:
         if toolchain.bench is None:
             continue
@@ -99,28 +105,24 @@ def throughputs(
                     with contextlib.closing(open_dialect()) as dialect:
                         yield _run_of(dialect, toolchain)
 
-                yield Throughput(
-                    toolchain.id, program.name, name, concurrency, _rate(worker, program, concurrency, seconds)
-                )
+                before = observe.cpu(own[name]) if name in own else None
+                done, per_s = rate(worker, program, concurrency, seconds)
+                cpu_ms = None if before is None else observe.cpu(own[name]).per_run_ms(before, done)
+                yield Throughput(toolchain.id, program.name, name, concurrency, per_s, cpu_ms)
                 progress(f"{toolchain.id} x {concurrency}")
-
-        @contextlib.contextmanager
-        def bare_worker(toolchain: Toolchain = toolchain) -> Iterator[Run]:
-            with bare(toolchain, root) as command:
-                yield command.run
-
         cores = os.cpu_count() or 1
-        yield Throughput(toolchain.id, program.name, "bare", cores, _rate(bare_worker, program, cores, seconds))
+        per_s = bare_rate(toolchain, root, program.code, program.output, cores, seconds)
+        yield Throughput(toolchain.id, program.name, "bare", cores, per_s)
         progress(f"{toolchain.id} bare")
 
 
-def _rate(
+def rate(
     worker: Callable[[], contextlib.AbstractContextManager[Run]],
     program: BenchProgram,
     concurrency: int,
     seconds: float,
-) -> float:
-    """Raises what a worker raised."""
+) -> tuple[int, float]:
+    """Right answers, and how many a second. Raises what a worker raised."""
     numbers, done, failures = itertools.count(), itertools.count(), []
     start = threading.Barrier(concurrency + 1)
     ends_s = [0.0]
@@ -147,7 +149,8 @@ def _rate(
         thread.join()
     if failures:
         raise failures[0]
-    return next(done) / (time.perf_counter() - started_s)
+    answers = next(done)
+    return answers, answers / (time.perf_counter() - started_s)
 
 
 def _programs(toolchains: Registry) -> Iterator[tuple[Toolchain, BenchProgram]]:

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from .measure import Latency, Throughput
+from .observe import Cpu
+from .soak import Soak
 
-POINTS = 100  # of a curve
+POINTS = 50  # of a curve
 
 
 def table(console: Console, latencies: list[Latency], throughputs: list[Throughput]) -> None:
@@ -40,6 +42,42 @@ def table(console: Console, latencies: list[Latency], throughputs: list[Throughp
             rate.language, rate.program, rate.variant, str(rate.concurrency), f"{rate.per_s:.1f}",
             f"{rate.per_s / rates[rate.language]:.2f}",
         )  # fmt: skip
+    console.print(shown)
+    _cpu_table(console, [rate for rate in throughputs if rate.cpu_ms is not None])
+
+
+def _cpu_table(console: Console, rates: list[Throughput]) -> None:
+    if not rates:
+        return
+    shown = Table(title="CPU milliseconds of one run (machine: everything, the client too)", title_justify="left")
+    for name in ("language", "variant", "at once"):
+        shown.add_column(name)
+    parts = [field.name for field in dataclasses.fields(Cpu)]
+    for part in parts:
+        shown.add_column(part, justify="right")
+    for rate in rates:
+        spent = rate.cpu_ms or {}
+        shown.add_row(rate.language, rate.variant, str(rate.concurrency), *(f"{spent[part]:.2f}" for part in parts))
+    console.print(shown)
+
+
+def soak_table(console: Console, toolchain: str, found: Soak) -> None:
+    """The minutes one below the other, then what is held before and after."""
+    shown = Table(title=f"{toolchain}: {found.per_s:.1f} requests a second", title_justify="left")
+    for name in ("minute", "runs", "p50 ms", "p99 ms", "p99 x first"):
+        shown.add_column(name, justify="right")
+    first = found.minutes[0].p99_ms
+    for minute in found.minutes:
+        shown.add_row(
+            str(minute.number), str(minute.runs), f"{minute.p50_ms:.2f}", f"{minute.p99_ms:.2f}",
+            f"{minute.p99_ms / first:.2f}",
+        )  # fmt: skip
+    console.print(shown)
+    shown = Table(title="Held", title_justify="left")
+    for name in ("", "before", "after"):
+        shown.add_column(name, justify="right" if name else "left")
+    for field in dataclasses.fields(found.before):
+        shown.add_row(field.name, *(str(getattr(held, field.name)) for held in (found.before, found.after)))
     console.print(shown)
 
 

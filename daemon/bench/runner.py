@@ -1,17 +1,24 @@
 """Puts one benchmark together: which servers, which programs, a progress bar while it runs."""
 
 import contextlib
-import http.client
+import functools
+import json
+import os
 import subprocess
+from collections.abc import Iterator
 
+import httptools
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon import launch
 from daemon.settings import Settings
+from daemon.toolchain.schema import Toolchain
 
 from . import measure, servers
-from .dialects import DIALECTS
-from .measure import Latency, Open, Throughput
+from .dialects import DIALECTS, Cellblock
+from .measure import Latency, Open, Run, Throughput
+from .observe import Served
+from .soak import CAPACITY_S, Soak, soak
 
 
 def run(
@@ -20,28 +27,66 @@ def run(
     """Raises CannotBench, WrongAnswer."""
     toolchains = launch.load_registry(settings)
     with contextlib.ExitStack() as stack:
-        urls = {dialect: url} if url is not None else {
+        own = {} if url is not None else {
             "warm": stack.enter_context(servers.served("warm")),
             "cold": stack.enter_context(servers.served("cold", **servers.COLD)),
         }  # fmt: skip
+        urls = {name: served.url for name, served in own.items()} if url is None else {dialect: url}
         opens: dict[str, Open] = {name: _opener(dialect, found) for name, found in urls.items()}
-        columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        bar = stack.enter_context(Progress(*columns, transient=True))
+        bar = stack.enter_context(_bar())
         task = bar.add_task("", total=measure.steps(len(opens), toolchains, runs, concurrencies))
 
         def progress(what: str) -> None:
             bar.update(task, advance=1, description=what)
 
         root = settings.toolchain_root
-        try:
+        with _cannot(", ".join(urls.values())):
             return (
                 list(measure.latencies(opens, toolchains, root, runs, progress)),
-                list(measure.throughputs(opens, toolchains, root, concurrencies, seconds, progress)),
+                list(measure.throughputs(opens, own, toolchains, root, concurrencies, seconds, progress)),
             )
-        except subprocess.CalledProcessError as error:
-            raise servers.CannotBench(f"{error}: {(error.stderr or error.stdout)[:500]}") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise servers.CannotBench(f"{', '.join(urls.values())}: {error!r}") from error
+
+
+def run_soak(settings: Settings, minutes: float) -> list[tuple[str, Soak]]:
+    """Each language's first program at a steady share of what a server of our own can do.
+
+    Raises CannotBench, WrongAnswer.
+    """
+    toolchains = [toolchain for toolchain in launch.load_registry(settings) if toolchain.bench is not None]
+    found = []
+    for toolchain in toolchains:
+        assert toolchain.bench is not None
+        program = toolchain.bench.programs[0]
+        environment = {"CELLBLOCK_LANGUAGES": json.dumps([toolchain.id])}
+        with servers.served("soak", **environment) as served, _cannot(served.url), _bar() as bar:
+            task = bar.add_task(f"{toolchain.id}, {minutes:g} minutes", total=None)
+
+            @contextlib.contextmanager
+            def worker(served: Served = served, toolchain: Toolchain = toolchain) -> Iterator[Run]:
+                with contextlib.closing(Cellblock(served.url)) as dialect:
+                    yield lambda code: dialect.run(toolchain, code)
+
+            _, capacity_per_s = measure.rate(worker, program, 2 * (os.cpu_count() or 1), CAPACITY_S)
+            soaked = soak(
+                served, toolchain, program, capacity_per_s, 60 * minutes, functools.partial(bar.advance, task)
+            )
+            found.append((toolchain.id, soaked))
+    return found
+
+
+@contextlib.contextmanager
+def _cannot(what: str) -> Iterator[None]:
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        raise servers.CannotBench(f"{error}: {(error.stderr or error.stdout or b'')[:500]!r}") from error
+    except (OSError, httptools.HttpParserError) as error:
+        raise servers.CannotBench(f"{what}: {error!r}") from error
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, transient=True)
 
 
 def _opener(dialect: str, url: str) -> Open:

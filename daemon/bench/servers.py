@@ -10,6 +10,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from .observe import Served
+
 START_S = 60.0
 COLD = {"CELLBLOCK_POOLS": "false", "CELLBLOCK_SERVICES": "false", "CELLBLOCK_ARTIFACT_MEMORY_MB": "0"}
 
@@ -19,8 +21,8 @@ class CannotBench(Exception):
 
 
 @contextlib.contextmanager
-def served(name: str, **environment: str) -> Iterator[str]:
-    """The URL of a `cellblock serve` that lives as long as the body. Raises CannotBench."""
+def served(name: str, **environment: str) -> Iterator[Served]:
+    """A `cellblock serve` that lives as long as the body. Raises CannotBench."""
     with tempfile.TemporaryDirectory(prefix="cellblock-bench-") as state, tempfile.TemporaryFile() as log:
         os.chmod(state, 0o711)
         variables = {
@@ -37,7 +39,7 @@ def served(name: str, **environment: str) -> Iterator[str]:
             if found is None or not _is_healthy_in_time(found[0]):
                 log.seek(0)
                 raise CannotBench(f"the {name} server did not start: {log.read().decode()[-2000:]}")
-            yield found[0]
+            yield Served(found[0], process.pid, variables["CELLBLOCK_INSTANCE"])
         finally:
             process.terminate()
             process.wait()

@@ -42,9 +42,23 @@ def test_it_starts_servers_of_its_own_and_leaves_nothing(tmp_path: pathlib.Path)
         capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "warm" in done.stdout and "cold" in done.stdout
+    for words in ("warm", "cold", "CPU milliseconds", "keeper", "machine"):
+        assert words in done.stdout
     assert not list(pathlib.Path("/sys/fs/cgroup").rglob("cellblock-bench-*"))
     assert not list(pathlib.Path("/run/cellblock").glob("bench-*"))
+
+
+def test_a_soak_shows_what_is_held_before_and_after() -> None:
+    done = subprocess.run(
+        [COMMAND, "bench", "--language", "python", "--soak", "0.05"],
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    held = {line.split("│")[1].strip(): line.split("│")[2:4] for line in done.stdout.splitlines() if "│" in line}
+    for name in ("processes", "zombies", "groups", "mounts"):
+        before, after = map(int, held[name])
+        assert before == after, name
+    assert int(held["groups"][0]) > 7
 
 
 def test_a_server_that_is_not_there_is_one_line() -> None:
