@@ -1,5 +1,6 @@
 """Closes what came from a peer, where close(2) may wait: socket(7), SO_LINGER with unsent data does."""
 
+import fcntl
 import os
 import queue
 import threading
@@ -29,8 +30,20 @@ class Closer:
 
     def close(self, descriptors: Iterable[int]) -> None:
         for descriptor in descriptors:
-            self._queue.put(descriptor)
+            if _is_in_memory(descriptor):
+                os.close(descriptor)  # as nearly all are: a thread would cost more
+            else:
+                self._queue.put(descriptor)
 
     def _close_all(self) -> None:
         while True:
             os.close(self._queue.get())
+
+
+def _is_in_memory(descriptor: int) -> bool:
+    """True for a memfd: only files without anything behind them can have seals (fcntl(2), F_GET_SEALS)."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+    except OSError:
+        return False
+    return True

@@ -30,7 +30,8 @@ class Run:
     def __init__(self, peer: "Peer", number: int, pool: Pool) -> None:
         self._peer, self._number, self._pool = peer, number, pool
         self._jail: Jail | None = None
-        self._order: Order | None = None  # waits for the jail, with copies of its descriptors
+        self._order: Order | None = None  # waits for the jail
+        self._copies: list[int] = []  # of its descriptors, where the jail is not there at once
 
     def __repr__(self) -> str:
         return f"<Run {self._number}: {self._jail or 'waits for a jail'}>"
@@ -39,9 +40,11 @@ class Run:
 
     def acquire(self, order: Order | None) -> None:
         """`order` is for as soon as there is a jail; else a go follows."""
-        if order is not None:
-            self._order = dataclasses.replace(order, descriptors=[_copy(number) for number in order.descriptors])
+        self._order = order
         self._pool.acquire(self, None if order is None else order.limits)
+        if self._order is not None:
+            self._copies = [_copy(number) for number in self._order.descriptors]
+            self._order = dataclasses.replace(self._order, descriptors=self._copies)
 
     def go(self, order: Order) -> None:
         if self._jail is None:
@@ -67,19 +70,19 @@ class Run:
             jail.expect_go()
         else:
             self.go(self._order)  # first: the program runs while the peer takes its pipes
-            self._close_order()
+            self._end_order()
         self._peer.send({"type": "acquired", "run": self._number}, pipes)
         jail.close_pipes()
 
     def denied(self, stage: str, reason: str) -> None:
-        self._close_order()
+        self._end_order()
         self._peer.refuse(self._number, stage, reason)
         self._peer.ended(self._number)
 
-    def _close_order(self) -> None:
-        if self._order is not None:
-            self._peer.close_later(self._order.descriptors)
-            self._order = None
+    def _end_order(self) -> None:
+        self._order = None
+        self._peer.close_later(self._copies)
+        self._copies = []
 
     # -- from the jail
 
