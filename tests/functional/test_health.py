@@ -60,3 +60,11 @@ def test_it_tells_the_memory_of_everything(cellblock: Server) -> None:
     assert set(found) == {"jails", "keeper", "http"}
     assert all(size > 10 << 20 for size in found.values()), found
     assert sum(found.values()) < 400 << 20, found
+
+
+def test_large_inputs_do_not_stay_in_memory() -> None:
+    with Server(languages=["python"]) as server:
+        before = health(server)["memory_bytes"]["http"]  # type: ignore[index]
+        for _ in range(6):
+            server.execute("python", "import sys; print(len(sys.stdin.read()))", stdin="x" * 10_000_000)
+        assert health(server)["memory_bytes"]["http"] - before < 8 << 20  # type: ignore[index]

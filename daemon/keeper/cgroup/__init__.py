@@ -57,7 +57,7 @@ class Tree(typing.Protocol):
         """The directories of the subtree, for the record that the next keeper sweeps by."""
 
     def memory_bytes(self) -> int:
-        """Working set of all wardens and jails: all but file pages that are not in use."""
+        """Of all wardens and jails, without the file pages that no process maps now: those are the kernel's to take."""
 
     def make(self, name: str) -> Group:
         """Raises OSError with the path and a hint."""

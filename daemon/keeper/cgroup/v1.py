@@ -144,7 +144,9 @@ class Tree:
     def memory_bytes(self) -> int:
         directory = self._directories["memory"]
         used = int(mounts.read_text(f"{directory}/memory.usage_in_bytes"))
-        return used - mounts.read_keyed(f"{directory}/memory.stat")["total_inactive_file"]
+        statistics = mounts.read_keyed(f"{directory}/memory.stat")
+        cached = statistics["total_active_file"] + statistics["total_inactive_file"]
+        return used - cached + statistics["total_mapped_file"]
 
     def make(self, name: str) -> Group:
         return Group(name, {key: f"{directory}/{name}" for key, directory in self._directories.items()})

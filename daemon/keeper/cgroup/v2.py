@@ -109,7 +109,8 @@ class Tree:
 
     def memory_bytes(self) -> int:
         used = int(mounts.read_text(f"{self._directory}/memory.current"))
-        return used - mounts.read_keyed(f"{self._directory}/memory.stat")["inactive_file"]
+        statistics = mounts.read_keyed(f"{self._directory}/memory.stat")
+        return used - statistics["active_file"] - statistics["inactive_file"] + statistics["file_mapped"]
 
     def make(self, name: str) -> Group:
         return Group(name, f"{self._directory}/{name}")
