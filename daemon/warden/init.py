@@ -3,16 +3,25 @@
 It speaks on the jail's channel, alone: ready or failed, then (after go) status or failed.
 """
 
+import contextlib
 import errno
 import json
 import os
 import socket
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from . import program, wall
 from .wall import WORK, Failed
 
 GO_BYTES = 64 << 10
+CANNOT_EXECUTE = 126  # as a shell tells it (POSIX, 2.8.2)
+
+
+class _Started(NamedTuple):
+    """A command that started before go."""
+
+    pid: int
+    gate: socket.socket
 
 
 def become(
@@ -24,19 +33,11 @@ def become(
     try:
         wall.put_up(group_fds, step["jail"], order["uid"], filter_program)
         inner_ends, outer_ends = wall.make_pipes()
-        gate, program_gate = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = _fork()
-        if pid == 0:
-            program.become(program_gate.fileno(), inner_ends, step, order)
-        program_gate.close()
-        for descriptor in inner_ends:
-            os.close(descriptor)
-        _await_start(order["warm"], gate, pid)
+        started = None if order["warm"] == "exec" else _start(inner_ends, step, order)
         _let_go_of_the_log()
         say(channel, {"type": "ready"}, outer_ends)
-        for descriptor in outer_ends:
-            os.close(descriptor)
-        _run(channel, gate, pid, step, order["warm"])
+        _close(outer_ends)
+        _run(channel, inner_ends, started, step)
     except Failed as failure:
         say(channel, {
             "type": "failed", "stage": failure.stage, "errno": failure.error.errno, "reason": str(failure.error),
@@ -44,23 +45,24 @@ def become(
     os._exit(0)
 
 
-def _fork() -> int:
+def _start(inner_ends: list[int], step: dict[str, Any], order: dict[str, Any]) -> _Started:
+    """Start a command and wait until it has come as far as it can before go. Takes its ends of the pipes."""
+    gate, program_gate = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        return os.fork()
+        pid = os.fork()
     except OSError as error:
         raise Failed("fork", error) from error
-
-
-def _await_start(warm: str, gate: socket.socket, pid: int) -> None:
-    """Until a command that starts before go has come as far as it can."""
-    if warm == "exec":
-        return
+    if pid == 0:
+        program.become(program_gate.fileno(), inner_ends, step, order)
+    program_gate.close()
+    _close(inner_ends)
     told = gate.recv(program.MESSAGE_BYTES)
     if told.startswith(b"["):
         raise Failed("exec", OSError(*json.loads(told)))
-    if told != (b"" if warm == "stdin" else program.READY):
+    if told != (b"" if order["warm"] == "stdin" else program.READY):
         reason = told.decode(errors="replace") or f"wait status {os.waitpid(pid, 0)[1]}"
         raise Failed("park", OSError(errno.ECHILD, f"the program ended before go: {reason}"))
+    return _Started(pid, gate)
 
 
 def _let_go_of_the_log() -> None:
@@ -71,11 +73,25 @@ def _let_go_of_the_log() -> None:
     os.close(null)
 
 
-def _run(channel: socket.socket, gate: socket.socket, pid: int, step: dict[str, Any], warm: str) -> None:
+def _run(channel: socket.socket, inner_ends: list[int], started: _Started | None, step: dict[str, Any]) -> None:
     data, descriptors, _, _ = socket.recv_fds(channel, GO_BYTES, 4)
     if not data:
         return  # never wanted
     order = json.loads(data)
+    _put(descriptors, step, order)
+    args = [str(argument) for argument in json.loads(order["payload"])["args"]] if step["takes_args"] else []
+    if started is None:
+        status = _spawn(inner_ends, program.fill(step["argv"], order["placeholders"]) + args, step["environment"])
+    else:
+        with contextlib.suppress(BrokenPipeError):  # it ended while it was parked, as its status tells; or reads none
+            started.gate.send(json.dumps(args).encode())
+        status = _wait(started.pid)
+    artifact = _open_artifact(step["leaves_artifact"]) if status == 0 else None
+    say(channel, {"type": "status", "status": status}, [] if artifact is None else [artifact])
+
+
+def _put(descriptors: list[int], step: dict[str, Any], order: dict[str, Any]) -> None:
+    """Put in place what came with go."""
     try:
         if order["files"]:
             wall.put_files(descriptors.pop())
@@ -83,29 +99,21 @@ def _run(channel: socket.socket, gate: socket.socket, pid: int, step: dict[str, 
             wall.put(descriptors.pop(0), step["source_name"], 0o644)
         if step["takes_artifact"] is not None:
             wall.put(descriptors.pop(0), step["takes_artifact"], 0o755)
-        if warm != "stdin":
-            args = [str(argument) for argument in json.loads(order["payload"])["args"]] if step["takes_args"] else []
-            argv = program.fill(step["argv"], order["placeholders"]) if warm == "exec" else []
-            gate.send(json.dumps(argv + args).encode())
-    except BrokenPipeError:
-        pass  # it ended while it was parked: its status tells
     except OSError as error:
         raise Failed("source", error) from error
-    status = _wait(pid)
-    if warm == "exec":
-        _demand_start(gate)
-    artifact = _open_artifact(step["leaves_artifact"]) if status == 0 else None
-    say(channel, {"type": "status", "status": status}, [] if artifact is None else [artifact])
 
 
-def _demand_start(gate: socket.socket) -> None:
-    gate.setblocking(False)
+def _spawn(inner_ends: list[int], argv: list[str], environment: dict[str, str]) -> int:
+    """Run a command; its wait status."""
     try:
-        unstarted = gate.recv(GO_BYTES)
-    except BlockingIOError:
-        return
-    if unstarted:
-        raise Failed("exec", OSError(*json.loads(unstarted)))
+        pid = program.spawn(inner_ends, argv, environment)
+    except OSError as error:
+        if not argv[0].startswith(WORK + "/"):
+            raise Failed("exec", error) from error
+        os.write(inner_ends[2], f"{error.strerror}\n".encode())  # what a submission's own build left is no program
+        return CANNOT_EXECUTE << 8
+    _close(inner_ends)
+    return _wait(pid)
 
 
 def _wait(pid: int) -> int:
@@ -114,6 +122,11 @@ def _wait(pid: int) -> int:
         ended, status = os.wait()
         if ended == pid:
             return status
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _open_artifact(name: str | None) -> int | None:

@@ -44,6 +44,7 @@ def units() -> collections.abc.Iterator[None]:
     pathlib.Path("/etc/cellblock").mkdir(exist_ok=True)
     pathlib.Path("/etc/cellblock/environment").write_text(
         'CELLBLOCK_LANGUAGES=["python", "typescript"]\nCELLBLOCK_SELF_TEST_S=3600\nCELLBLOCK_PARKED_MAX=1\nCELLBLOCK_START_S=120\n'
+        "CELLBLOCK_HTTP_PROCESSES=2\n"
     )
     systemctl("daemon-reload")
     systemctl("start", *UNITS)
@@ -56,6 +57,14 @@ def units() -> collections.abc.Iterator[None]:
 def test_programs_run_under_the_units(units: None) -> None:
     """Node too, whose V8 writes code that it then runs: healthy means that its self-test passed."""
     assert execute("print(6 * 7)")["output"] == "42\n"
+
+
+def test_several_http_processes_run_below_one_unit(units: None) -> None:
+    """A supervisor and what it starts, none of them root."""
+    group = pathlib.Path("/sys/fs/cgroup") / systemctl("show", "-P", "ControlGroup", UNITS[1]).strip().lstrip("/")
+    pids = (group / "cgroup.procs").read_text().split()
+    assert len(pids) == 3
+    assert all(pathlib.Path(f"/proc/{pid}").stat().st_uid != 0 for pid in pids)
 
 
 def test_jails_are_below_the_keepers_delegated_group(units: None) -> None:
