@@ -94,11 +94,12 @@ def supervise_http(settings: Settings) -> NoReturn:
 
 
 def _http_children(listeners: list[socket.socket], ids: list[int] | None) -> list[Child]:
+    """Takes the listeners."""
     children = []
-    for number, listener in enumerate(listeners, 1):
+    for number, listener in enumerate([listener.detach() for listener in listeners], 1):
         name = "HTTP process" if len(listeners) == 1 else f"HTTP process {number}"
-        command = [*PYTHON, "daemon", "http", "--listen", str(listener.fileno()), "--parent", str(os.getpid())]
-        children.append(_child(name, command, [listener.fileno()], ids))
+        command = [*PYTHON, "daemon", "http", "--listen", str(listener), "--parent", str(os.getpid())]
+        children.append(_child(name, command, [listener], ids))
     return children
 
 

@@ -29,19 +29,22 @@ const api = new API({
 });
 await (await api.updateSnapshot({ openProjects: [CONFIG] })).dispose();
 
+let disposed = Promise.resolve(); // of the snapshot before, which nobody needs to wait for
+
 async function diagnose(code) {
+  await disposed;
   files.set(MAIN, code);
   const snapshot = await api.updateSnapshot({ fileChanges: { changed: [MAIN] } });
   try {
     const { program } = snapshot.getProjects()[0];
-    const [general, globals, syntactic] = await Promise.all([
+    const [general, globals, syntactic, semantic] = await Promise.all([
       program.getProgramDiagnostics(), program.getGlobalDiagnostics(), program.getSyntacticDiagnostics(MAIN),
+      program.getSemanticDiagnostics(MAIN),
     ]);
-    // As tsc does: what cannot be parsed is not looked into further.
-    const semantic = syntactic.length ? [] : await program.getSemanticDiagnostics(MAIN);
-    return format(code, unique([...general, ...syntactic, ...globals, ...semantic]));
+    // As tsc does: of what cannot be parsed it says no more than that.
+    return format(code, unique([...general, ...syntactic, ...globals, ...(syntactic.length ? [] : semantic)]));
   } finally {
-    await snapshot.dispose();
+    disposed = snapshot.dispose();
     files.set(MAIN, EMPTY);
   }
 }
@@ -94,12 +97,16 @@ function emit(code) {
 }
 
 async function answer({ code, check }) {
-  const diagnostics = check ? await diagnose(code) : "";
-  if (/^\S*: error |^error /m.test(diagnostics)) return { diagnostics, code: null };
+  const [diagnostics, emitted] = await Promise.all([check ? diagnose(code) : "", emitted_or_null(code)]);
+  return { diagnostics, code: /^\S*: error |^error /m.test(diagnostics) ? null : emitted };
+}
+
+async function emitted_or_null(code) {
+  await new Promise(setImmediate); // once tsc has begun
   try {
-    return { diagnostics, code: emit(code) };
+    return emit(code);
   } catch {
-    return { diagnostics, code: null }; // not for us: tsc itself will say what is wrong with it
+    return null; // not for us: tsc itself will say what is wrong with it
   }
 }
 
