@@ -104,6 +104,7 @@ class Jail:
             raise
         self._channel.setblocking(False)
         loop.watch(self._channel.fileno(), self._on_channel)
+        self._is_watched = True
 
     def start(self) -> None:
         """Limit the group and have the warden fork; what goes wrong is heard by the listener, perhaps at once."""
@@ -208,6 +209,8 @@ class Jail:
 
     def _program_ended(self, status: object) -> None:
         """Its status from init, or from the warden whose fork it was."""
+        if self._is_fork and self.state is State.RUNNING:
+            self._receive()  # of what went wrong before it was the program, else that it closed the channel
         if self.state in (State.STARTING, State.PARKED):
             self.fail("program", f"ended before go: wait status {status}")
         if self.state is not State.RUNNING or not _is_wait_status(status):
@@ -227,12 +230,20 @@ class Jail:
 
     def _lost(self) -> None:
         """Init went without a word: our own kill, the jail's own OOM, else our failure; `_settle` tells which."""
-        self._loop.unwatch(self._channel.fileno())
-        self._channel.close()
+        self._close_channel()
         if self.state in (State.STARTING, State.PARKED):
             self.fail("init", "ended before go")
         elif self.state is State.RUNNING and not self._is_fork:
             self._end()
+
+    def _unwatch_channel(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.unwatch(self._channel.fileno())
+
+    def _close_channel(self) -> None:
+        self._unwatch_channel()
+        self._channel.close()
 
     # -- from the listener
 
@@ -283,6 +294,8 @@ class Jail:
             wire.send(self._channel, order, tuple(descriptors))
         except OSError:
             self._end()
+        if self._is_fork:
+            self._unwatch_channel()  # it closes it now: nothing to wake up for while it runs
 
     def _on_wall(self) -> None:
         """Too long, unless the program is dead and its warden has not told us: then that is what hangs."""
@@ -370,9 +383,7 @@ class Jail:
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
-        if self._channel.fileno() >= 0:
-            self._loop.unwatch(self._channel.fileno())
-            self._channel.close()
+        self._close_channel()
         if self._memory_event is not None:
             self._loop.unwatch(self._memory_event)
             os.close(self._memory_event)

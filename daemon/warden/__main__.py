@@ -19,6 +19,7 @@ from typing import Any
 from . import holder, image, init, interpreter, linux, nursery
 
 MAX_MESSAGE_BYTES = 64 << 10
+_kept: list[object] = []  # in a program too: to free them there would only copy pages
 
 
 def main(control_fd: int, prepare: Callable[[], None] | None = None) -> list[str]:
@@ -45,6 +46,7 @@ def _main(control_fd: int, prepare: Callable[[], None] | None) -> list[str]:
         os._exit(1)
     linux.drop_bounding_set()  # of every jail too; ours are in the permitted set
     warden = _Warden(control, plan, program, prepare)
+    _kept.extend((warden, plan))
     gc.collect()
     gc.freeze()  # the collector's marks would copy pages in every fork
     _answer(control, {"type": "ready"})

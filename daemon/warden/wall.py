@@ -47,8 +47,8 @@ def put(descriptor: int, name: str, mode: int) -> None:
     """Copy what a descriptor holds, from its start, to /work/name at the jail's uid. Raises OSError."""
     target = os.open(f"{WORK}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     offset = 0
-    while chunk := os.pread(descriptor, COPY_BYTES, offset):
-        offset += os.write(target, chunk)
+    while copied := os.sendfile(target, descriptor, offset, COPY_BYTES):
+        offset += copied
     os.close(target)
     os.close(descriptor)
 

@@ -22,6 +22,7 @@ import weakref
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAIN = os.path.abspath(sys.argv[0])
 streams = {}  # those that we made
+kept = []  # of the warden's in its forks: to free it would take longer than a program's start
 OBJECTS_MAX = 200_000  # looking at more would take as long as the interpreter's own end
 LAST_WORDS = {
     types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, io.FileIO, io.TextIOWrapper, io.BufferedReader,
@@ -130,6 +131,7 @@ def be_the_warden(control):
     for name in os.environ.get("CELLBLOCK_IMPORTS", "").split():
         __import__(name)
     hide()
+    kept.append(main)
     return main(control, prepare)
 
 
