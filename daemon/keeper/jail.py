@@ -94,6 +94,7 @@ class Jail:
         self._warm, self._baseline_bytes = warm, baseline_bytes
         self._is_fork = warm is Warm.FORK  # its program holds the channel, until go, and its init is in no group
         self._forking = True
+        self._is_background = False
         self._group: Group = tree.make(f"jail-{number}")
         self._timers: list[Timer] = []
         self._memory_event: int | None = None
@@ -106,12 +107,18 @@ class Jail:
         loop.watch(self._channel.fileno(), self._on_channel)
         self._is_watched = True
 
-    def start(self) -> None:
-        """Limit the group and have the warden fork; what goes wrong is heard by the listener, perhaps at once."""
+    def start(self, background: bool = False) -> None:
+        """Limit the group and have the warden fork; what goes wrong is heard by the listener, perhaps at once.
+
+        In the background it gives way to what runs, until it is parked or `hurry` is called.
+        """
         self._timers = [self._loop.after(self.warden.patience_s, self._on_park_timeout)]
         with self._inner:
             try:
                 self._set_limits(self._limits)
+                if background:
+                    self._group.set_background(True)
+                    self._is_background = True
                 self._memory_event = self._group.watch_memory()
                 if self._memory_event is not None:
                     self._loop.watch(self._memory_event, self._on_memory)
@@ -128,6 +135,15 @@ class Jail:
                 self.warden.fork(self.number, order, self._inner.fileno(), joins, self._forked, self._program_ended)
             finally:
                 wire.close_all(joins)
+
+    def hurry(self) -> None:
+        """Somebody waits for it."""
+        if self._is_background:
+            self._is_background = False
+            try:
+                self._group.set_background(False)
+            except OSError as error:
+                self.fail("cgroup", str(error))
 
     def _set_limits(self, limits: Limits) -> None:
         memory_bytes = limits.memory_bytes - self._baseline_bytes
@@ -197,6 +213,7 @@ class Jail:
                 self.pipes, descriptors[:] = list(descriptors), []
                 self.parked_bytes = self._group.memory_bytes()
                 self._replace_timers()
+                self.hurry()
                 self.listener.parked(self)
             case "status", State.RUNNING if _is_wait_status(status) and not self._is_fork:
                 if status == 0 and self.step.leaves_artifact is not None and descriptors:

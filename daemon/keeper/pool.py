@@ -57,6 +57,7 @@ class Pool:
         self.closed = False
         self.baseline_bytes = 0
         self.needs_baseline = step.warm is Warm.FORK
+        self._starts_long = step.warm in (Warm.PRELOAD, Warm.STDIN)
 
     def __repr__(self) -> str:
         counts = f"{len(self._parked)} parked, {len(self._starting)} starting, {len(self._waiting)} waiting"
@@ -87,6 +88,8 @@ class Pool:
             taker.denied("acquire", problem)
         else:
             self._waiting.append(taker)
+            for jail in list(self._starting):
+                jail.hurry()
             if not self.needs_baseline and len(self._waiting) > self._shared_starting():
                 self._start(self.step.default, None)
 
@@ -100,7 +103,7 @@ class Pool:
                 jail.kill(KilledBy.CLIENT)
 
     def _is_started_for_others(self, limits: Limits) -> bool:
-        started = self.step.warm in (Warm.PRELOAD, Warm.STDIN) and self.step.names_limits
+        started = self._starts_long and self.step.names_limits
         return started and placeholders(self.step, limits) != placeholders(self.step, self.step.default)
 
     def _shared_starting(self) -> int:
@@ -145,7 +148,7 @@ class Pool:
             self._deny(taker, "acquire", str(refusal))
             return False
         self._starting[jail] = taker
-        jail.start()
+        jail.start(background=self._starts_long and taker is None and not self._waiting)
         return True
 
     def _deny(self, taker: Taker | None, stage: str, reason: str) -> None:

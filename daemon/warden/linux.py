@@ -43,6 +43,9 @@ _SYS_CLONE3 = 435
 _SYS_CAPSET = 126
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIGCHLD = 17
+_SYS_CLOSE_RANGE = 436
+_CLOSE_RANGE_CLOEXEC = 4  # Linux 5.11
+_LAST_DESCRIPTOR = 2**32 - 1
 _BPF_INSTRUCTION_BYTES = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -141,6 +144,13 @@ def pivot_into(root: str) -> None:
         raise _failed("pivot_root")
     if _libc.umount2(b".", MNT_DETACH):
         raise _failed("umount2 of the old root")
+
+
+def close_on_exec(low: int) -> None:
+    """All descriptors from `low` on, whatever they are."""
+    arguments = (ctypes.c_uint(low), ctypes.c_uint(_LAST_DESCRIPTOR), ctypes.c_uint(_CLOSE_RANGE_CLOEXEC))
+    if _libc.syscall(_SYS_CLOSE_RANGE, *arguments):
+        raise _failed("close_range")
 
 
 def prctl(option: int, argument: int = 0, second: int = 0) -> None:

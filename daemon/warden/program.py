@@ -11,6 +11,8 @@ import os
 import signal
 from typing import Any, NoReturn
 
+from . import linux
+
 MESSAGE_BYTES = 64 << 10
 READY = b"ready"
 GATE = 3  # its descriptor in a command that waits there by itself
@@ -45,6 +47,7 @@ def become(gate: int, inner_ends: list[int], step: dict[str, Any], order: dict[s
 
 def spawn(inner_ends: list[int], argv: list[str], environment: dict[str, str]) -> int:
     """Start a command on the descriptors of its ends; the pid. Raises OSError whose text names it."""
+    linux.close_on_exec(3)
     actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(inner_ends)]
     try:
         return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=SIGNALS)

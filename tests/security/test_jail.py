@@ -60,6 +60,32 @@ def test_a_program_has_no_capability_and_cannot_gain_one(cellblock: Server) -> N
     assert (values["Pid"], values["PPid"]) == ("2", "0")  # a fork of the warden, which is outside
 
 
+@pytest.mark.vm
+def test_a_command_gets_three_descriptors_and_no_socket(cellblock: Server) -> None:
+    """Whatever jail and init held before is closed when they become the program, or it starts."""
+    list_them = """
+        fn main() {
+            let mut found: Vec<String> = std::fs::read_dir("/proc/self/fd").unwrap()
+                .map(|entry| entry.unwrap().path())
+                .map(|path| format!("{} {}", path.display(), std::fs::read_link(&path).unwrap().display()))
+                .collect();
+            found.sort();
+            println!("{}", found.join("\\n"));
+        }
+    """
+    found = cellblock.execute("rust", list_them)["output"].splitlines()
+    assert [line.split()[0] for line in found] == [f"/proc/self/fd/{number}" for number in range(4)], found
+    assert found[3].split()[1].endswith("/fd"), "the directory being read"
+    list_them = """
+        const fs = require("fs");
+        for (const name of fs.readdirSync("/proc/self/fd"))
+            try { console.log(fs.readlinkSync("/proc/self/fd/" + name)); } catch {}
+    """
+    found = cellblock.execute("typescript", list_them)["output"].splitlines()
+    assert len(found) > 3
+    assert not [target for target in found if target.startswith("socket:") or "memfd" in target], found
+
+
 def test_only_the_three_standard_descriptors_are_open(cellblock: Server) -> None:
     code = "found = []\nfor n in range(1024):\n    try: os.fstat(n); found.append(n)\n    except OSError: pass\nprint(json.dumps(found))"
     assert facts(cellblock, code) == [0, 1, 2]

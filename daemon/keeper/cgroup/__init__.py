@@ -25,6 +25,9 @@ class Group(typing.Protocol):
         """A descriptor that becomes readable when the group runs out of memory, where the kernel does not itself
         kill the whole group then."""
 
+    def set_background(self, background: bool) -> None:
+        """In the background it has a tenth of the processors that the others leave it. Raises OSError."""
+
     def lift_cpu_quota(self) -> None:
         """A throttled process dies slowly."""
 

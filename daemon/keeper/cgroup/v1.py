@@ -10,6 +10,7 @@ from . import mounts
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 SWAP_MARGIN_BYTES = 1 << 20
+SHARES, BACKGROUND_SHARES = 1024, 102  # 1024 is the kernel's default
 PERIOD_US = 1_000_000  # 500 ms per 1 s: a run under half a second of CPU is never throttled
 
 
@@ -86,6 +87,9 @@ class Group:
         finally:
             os.close(control)
         return event
+
+    def set_background(self, background: bool) -> None:
+        mounts.write_text(self._path("cpu", "cpu.shares"), BACKGROUND_SHARES if background else SHARES)
 
     def lift_cpu_quota(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -9,6 +9,7 @@ from daemon.sandbox.model import Limits
 from . import mounts
 
 CONTROLLERS = ("memory", "pids", "cpu")
+WEIGHT, BACKGROUND_WEIGHT = 100, 10  # 100 is the kernel's default
 PERIOD_US = 1_000_000
 LEAF = "cellblock-daemon"
 
@@ -41,6 +42,9 @@ class Group:
 
     def watch_memory(self) -> int | None:
         return None  # memory.oom.group: the kernel kills the whole group itself
+
+    def set_background(self, background: bool) -> None:
+        mounts.write_text(self._path("cpu.weight"), BACKGROUND_WEIGHT if background else WEIGHT)
 
     def lift_cpu_quota(self) -> None:
         with contextlib.suppress(FileNotFoundError):
