@@ -85,7 +85,7 @@ class _Warden:
                 if descriptor in self._children:
                     self._child_ended(descriptor)
                     continue
-                data, received, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 8)
+                data, received = self._receive()
                 if not data:
                     os._exit(0)  # the keeper is gone; as pid 1 we take every jail with us
                 order = json.loads(data)
@@ -100,6 +100,13 @@ class _Warden:
             with contextlib.suppress(ChildProcessError):
                 while self._reap_orphan():
                     pass
+
+    def _receive(self) -> tuple[bytes, list[int]]:
+        try:
+            data, received, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 8)
+        except ConnectionResetError:  # gone, and without having read all that we said
+            return b"", []
+        return data, received
 
     def _fork(self, order: dict[str, Any], step: dict[str, Any], received: list[int]) -> list[str] | None:
         """None in the warden; a program's arguments in its process, at go. Raises OSError."""
@@ -157,4 +164,7 @@ class _Warden:
 
 
 def _answer(control: socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
-    socket.send_fds(control, [json.dumps(message).encode()], descriptors or [])
+    try:
+        socket.send_fds(control, [json.dumps(message).encode()], descriptors or [])
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the keeper is gone

@@ -1,0 +1,82 @@
+"""Nothing passes from one run to another, and nothing of a run into the log."""
+
+import concurrent.futures
+import hashlib
+import json
+import uuid
+
+import pytest
+
+from tests.server import Server
+
+RUNS = 2000
+SEARCH = """
+import hashlib
+first, digest = b"FIRST", "DIGEST"
+found = searched = 0
+with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+    for line in maps:
+        span, rights = line.split()[:2]
+        if "r" not in rights:
+            continue
+        low, high = (int(end, 16) for end in span.split("-"))
+        try:
+            memory.seek(low)
+            held = memory.read(high - low)
+        except (OSError, ValueError, OverflowError):
+            continue  # vvar, vsyscall
+        searched += len(held)
+        at = held.find(first)
+        while at >= 0:
+            found += hashlib.sha256(held[at : at + 32]).hexdigest() == digest
+            at = held.find(first, at + 1)
+print(found, searched)
+"""
+
+
+def search_for(nonce: str) -> str:
+    """A program that looks for a nonce of which it has no copy."""
+    return SEARCH.replace("FIRST", nonce[:16]).replace("DIGEST", hashlib.sha256(nonce.encode()).hexdigest())
+
+
+def test_thousands_of_nonces_are_never_mixed_up(cellblock: Server) -> None:
+    def one(_: int) -> bool:
+        nonce = uuid.uuid4().hex
+        return bool(cellblock.execute("python", "print(input())", stdin=nonce)["output"] == f"{nonce}\n")
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(one, range(RUNS))) == RUNS
+
+
+def test_no_earlier_source_is_in_the_memory_of_a_fresh_jail(cellblock: Server) -> None:
+    """Not of those that were parked while it ran, nor of those made after."""
+    nonces = [uuid.uuid4().hex for _ in range(10)]
+    for nonce in nonces:
+        assert cellblock.execute("python", f"kept = '{nonce}' * 1000", stdin=nonce)["success"]
+    for nonce in nonces:
+        found, searched = map(int, cellblock.execute("python", search_for(nonce))["output"].split())
+        assert found == 0
+        assert searched > 10 << 20
+    own = uuid.uuid4().hex
+    found, _ = map(int, cellblock.execute("python", f"kept = '{own}'\n" + search_for(own))["output"].split())
+    assert found > 0, "the search finds what is there"
+
+
+@pytest.mark.parametrize("wild", ["line\nbreak", "\x1b[31mred", "%s%n%d", '"}\n{"level": "error"}', "\x00\u2028"])
+def test_the_log_is_one_json_object_per_line_and_has_nothing_of_a_run(wild: str) -> None:
+    secret = uuid.uuid4().hex
+    with Server(languages=["python"], log_level="debug") as server:
+        server.post({"language": wild, "code": secret})
+        server.post({"language": "python", "code": f"print('{secret}')", "args": [wild, secret], wild: secret})
+        server.post(
+            {"language": "python", "code": f"import sys\nprint('{secret}'); sys.exit(input())", "stdin": secret}
+        )
+        server.post(
+            {"language": "python", "code": f"print('{secret}' * 10**6)", "files": [{"name": wild, "content": secret}]}
+        )
+        server.request("GET", f"/{secret}", headers={"X-Request-Id": secret, "Authorization": f"Bearer {secret}"})
+    assert "keeper: INFO" in server.log
+    assert secret not in server.log
+    for line in server.log.splitlines():
+        assert line.startswith("keeper: ") or isinstance(json.loads(line), dict), line
+        assert line.isprintable()
