@@ -1,9 +1,10 @@
 """Makes a started interpreter wait for go just before it opens main.py, so that everything after that is CPython's own.
 
-CPython imports this at the end of its start (the documentation of `site`), here by way of PYTHONPATH. It is then either
-the warden, whose forks are the programs (CELLBLOCK_CONTROL), or one parked program (CELLBLOCK_GATE). What it leaves
-for the program to see is a longer sys.modules and one callback of atexit, which takes the short way out where that
-makes no difference.
+CPython imports this near the end of its start (the documentation of `site`), here by way of PYTHONPATH. The last that
+it asks before it opens main.py is whether that is a package (pymain_get_importer in Modules/main.c), by way of
+sys.path_hooks: there the interpreter becomes the warden, whose forks are the programs (CELLBLOCK_CONTROL), or one
+parked program (CELLBLOCK_GATE). What it leaves for the program to see is a longer sys.modules and one callback of
+atexit, which takes the short way out where that makes no difference.
 """
 
 import sys
@@ -38,7 +39,6 @@ def hide():
     sys.path[:] = [path for path in sys.path if path not in (HERE, "/cellblock")]
     for path in [path for path in sys.path_importer_cache if path.startswith("/cellblock")]:
         del sys.path_importer_cache[path]
-    sys.path_importer_cache[MAIN] = None  # "no package of that name": what CPython would find out by opening it
     for name in [name for name in sys.modules if name.partition(".")[0] == "daemon"]:
         del sys.modules[name]
 
@@ -140,9 +140,17 @@ def prepare():
     gc.freeze()
 
 
+def stop_at_main(path):
+    """A path hook; None: main.py is no package."""
+    if path != MAIN:
+        raise ImportError(path)
+    sys.path_hooks.remove(stop_at_main)
+    if "CELLBLOCK_CONTROL" in os.environ:
+        go_on(be_the_warden(int(os.environ["CELLBLOCK_CONTROL"])))
+    elif "CELLBLOCK_GATE" in os.environ:
+        go_on(wait_at_the_gate(int(os.environ["CELLBLOCK_GATE"])))
+
+
 atexit.register(take_the_short_way_out)  # the first to be registered is the last to be called
-if "CELLBLOCK_CONTROL" in os.environ:
-    go_on(be_the_warden(int(os.environ["CELLBLOCK_CONTROL"])))
-elif "CELLBLOCK_GATE" in os.environ:
-    go_on(wait_at_the_gate(int(os.environ["CELLBLOCK_GATE"])))
+sys.path_hooks.insert(0, stop_at_main)
 raise ImportError("there is no usercustomize, as far as the program can see", name="usercustomize")
