@@ -92,28 +92,62 @@ def throughputs(
     servers: dict[str, Open], own: dict[str, Served], toolchains: Registry, root: pathlib.Path,
     concurrencies: tuple[int, ...], seconds: float, progress: Progress,
 ) -> Iterator[Throughput]:  # fmt: skip
-    """Of each language's first program; the bare command by `xargs -P`, as often at once as there are cores."""
+    """Of each language's first program, all variants in turn in rounds of about a second.
+
+    The bare command by `xargs -P`, as often at once as there are cores.
+    """
+    rounds = _rounds(seconds)
+    cores = os.cpu_count() or 1
     for toolchain in toolchains:
         if toolchain.bench is None:
             continue
         program = toolchain.bench.programs[0]
-        for concurrency in concurrencies:
-            for name, open_dialect in servers.items():
+        counts = {(name, concurrency): _Count() for concurrency in concurrencies for name in servers}
+        bare_per_s = []
+        for _ in range(rounds):
+            for (name, concurrency), count in counts.items():
 
                 @contextlib.contextmanager
-                def worker(open_dialect: Open = open_dialect, toolchain: Toolchain = toolchain) -> Iterator[Run]:
+                def worker(open_dialect: Open = servers[name], toolchain: Toolchain = toolchain) -> Iterator[Run]:
                     with contextlib.closing(open_dialect()) as dialect:
                         yield _run_of(dialect, toolchain)
 
                 before = observe.cpu(own[name]) if name in own else None
-                done, per_s = rate(worker, program, concurrency, seconds)
-                cpu_ms = None if before is None else observe.cpu(own[name]).per_run_ms(before, done)
-                yield Throughput(toolchain.id, program.name, name, concurrency, per_s, cpu_ms)
+                done, seconds_taken = rate(worker, program, concurrency, seconds / rounds)
+                count.add(done, seconds_taken)
+                if before is not None:
+                    count.add_cpu(observe.cpu(own[name]).per_run_ms(before, 1))
                 progress(f"{toolchain.id} x {concurrency}")
-        cores = os.cpu_count() or 1
-        per_s = bare_rate(toolchain, root, program.code, program.output, cores, seconds)
-        yield Throughput(toolchain.id, program.name, "bare", cores, per_s)
-        progress(f"{toolchain.id} bare")
+            bare_per_s.append(bare_rate(toolchain, root, program.code, program.output, cores, seconds / rounds))
+            progress(f"{toolchain.id} bare")
+        for (name, concurrency), count in counts.items():
+            yield Throughput(toolchain.id, program.name, name, concurrency, count.per_s, count.cpu_ms)
+        yield Throughput(toolchain.id, program.name, "bare", cores, statistics.mean(bare_per_s))
+
+
+class _Count:
+    """Sums of one variant's rounds."""
+
+    def __init__(self) -> None:
+        self._done, self._seconds = 0, 0.0
+        self._cpu_ms: dict[str, float] = collections.defaultdict(float)
+
+    def add(self, done: int, seconds: float) -> None:
+        self._done += done
+        self._seconds += seconds
+
+    def add_cpu(self, spent_ms: dict[str, float]) -> None:
+        for part, value in spent_ms.items():
+            self._cpu_ms[part] += value
+
+    @property
+    def per_s(self) -> float:
+        return self._done / self._seconds
+
+    @property
+    def cpu_ms(self) -> dict[str, float] | None:
+        """Of one run, by part."""
+        return {part: value / self._done for part, value in self._cpu_ms.items()} or None
 
 
 def rate(
@@ -122,7 +156,7 @@ def rate(
     concurrency: int,
     seconds: float,
 ) -> tuple[int, float]:
-    """Right answers, and how many a second. Raises what a worker raised."""
+    """Right answers, and the seconds that they took. Raises what a worker raised."""
     numbers, done, failures = itertools.count(), itertools.count(), []
     start = threading.Barrier(concurrency + 1)
     ends_s = [0.0]
@@ -149,8 +183,11 @@ def rate(
         thread.join()
     if failures:
         raise failures[0]
-    answers = next(done)
-    return answers, answers / (time.perf_counter() - started_s)
+    return next(done), time.perf_counter() - started_s
+
+
+def _rounds(seconds: float) -> int:
+    return max(1, round(seconds))
 
 
 def _programs(toolchains: Registry) -> Iterator[tuple[Toolchain, BenchProgram]]:
@@ -159,11 +196,11 @@ def _programs(toolchains: Registry) -> Iterator[tuple[Toolchain, BenchProgram]]:
             yield toolchain, program
 
 
-def steps(servers: int, toolchains: Registry, runs: int, concurrencies: tuple[int, ...]) -> int:
+def steps(servers: int, toolchains: Registry, runs: int, concurrencies: tuple[int, ...], seconds: float) -> int:
     """How often `progress` is called."""
     programs = len(list(_programs(toolchains)))
     languages = sum(toolchain.bench is not None for toolchain in toolchains)
-    return programs * (runs + WARM_UP) + languages * (len(concurrencies) * servers + 1)
+    return programs * (runs + WARM_UP) + languages * (len(concurrencies) * servers + 1) * _rounds(seconds)
 
 
 def _run_of(dialect: Dialect, toolchain: Toolchain) -> Run:

@@ -34,7 +34,7 @@ def run(
         urls = {name: served.url for name, served in own.items()} if url is None else {dialect: url}
         opens: dict[str, Open] = {name: _opener(dialect, found) for name, found in urls.items()}
         bar = stack.enter_context(_bar())
-        task = bar.add_task("", total=measure.steps(len(opens), toolchains, runs, concurrencies))
+        task = bar.add_task("", total=measure.steps(len(opens), toolchains, runs, concurrencies, seconds))
 
         def progress(what: str) -> None:
             bar.update(task, advance=1, description=what)
@@ -66,9 +66,9 @@ def run_soak(settings: Settings, minutes: float) -> list[tuple[str, Soak]]:
                 with contextlib.closing(Cellblock(served.url)) as dialect:
                     yield lambda code: dialect.run(toolchain, code)
 
-            _, capacity_per_s = measure.rate(worker, program, 2 * (os.cpu_count() or 1), CAPACITY_S)
+            done, taken_s = measure.rate(worker, program, 2 * (os.cpu_count() or 1), CAPACITY_S)
             soaked = soak(
-                served, toolchain, program, capacity_per_s, 60 * minutes, functools.partial(bar.advance, task)
+                served, toolchain, program, done / taken_s, 60 * minutes, functools.partial(bar.advance, task)
             )
             found.append((toolchain.id, soaked))
     return found
