@@ -21,6 +21,7 @@ from .observe import Served
 
 NONCE = "NONCE"  # in a program's code: replaced, so that no server has seen it
 WARM_UP = 3
+_numbers = itertools.count()  # of the programs of throughputs, so that each is a new one
 
 Run = Callable[[str], str]
 Progress = Callable[[str], None]
@@ -157,7 +158,7 @@ def rate(
     seconds: float,
 ) -> tuple[int, float]:
     """Right answers, and the seconds that they took. Raises what a worker raised."""
-    numbers, done, failures = itertools.count(), itertools.count(), []
+    done, failures = itertools.count(), []
     start = threading.Barrier(concurrency + 1)
     ends_s = [0.0]
 
@@ -166,7 +167,7 @@ def rate(
             with worker() as run:
                 start.wait()
                 while time.perf_counter() < ends_s[0]:
-                    _demand(run(program.code.replace(NONCE, f"{os.getpid()}-t{next(numbers)}")), program)
+                    _demand(run(program.code.replace(NONCE, f"{os.getpid()}-t{next(_numbers)}")), program)
                     next(done)
         except (WrongAnswer, OSError, ValueError) as error:
             failures.append(error)
