@@ -22,10 +22,10 @@ class Posture:
 
 def take(server: Server) -> Posture:
     """With all jails parked that the toolchain files ask for, and no other alive."""
-    counts: list[int] = []
+    counts: list[tuple[int, int]] = []
 
     def is_steady() -> bool:
-        counts.append(server.keeper.num_fds())
+        counts.append((server.keeper.num_fds(), len(jail_processes(server))))
         return is_at_rest(server) and counts[-2:] == counts[-1:] * 2
 
     until(is_steady, SETTLE_S, "only parked jails are alive")
@@ -62,12 +62,21 @@ def is_at_rest(server: Server) -> bool:
     pools = sandbox["parked"].values()
     wanted = sum(pool["wanted"] for pool in pools)
     alive = wanted + len(sandbox["services"])
+    groups = jail_groups(server)
     return (
         sum(pool["parked"] for pool in pools) == wanted
         and set(sandbox["services"].values()) <= {"ready"}
         and sandbox["jails"] == alive
-        and len(jail_groups(server)) == len(server.groups()) * alive
+        and len(groups) == len(server.groups()) * alive
+        and all(map(_has_processes, groups))  # what the keeper said may be older than what has begun since
     )
+
+
+def _has_processes(group: str) -> bool:
+    try:
+        return bool(pathlib.Path(group, "cgroup.procs").read_text())
+    except OSError:
+        return False
 
 
 def mounts() -> str:

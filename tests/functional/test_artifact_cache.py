@@ -1,7 +1,9 @@
 """The artefact cache: what was compiled once runs at once, and nothing torn, foreign or outdated is ever run."""
 
 import concurrent.futures
+import contextlib
 import pathlib
+import sqlite3
 import time
 
 import pytest
@@ -49,7 +51,7 @@ def test_it_outlives_the_process_and_a_torn_file_is_no_artefact() -> None:
     with Server(languages=["rust"]) as server:
         state = pathlib.Path(server.state)
         assert server.execute("rust", code_of("rust", "lasting"))["cached"] is False
-        until(lambda: files(state), START_S, "it is on disk")
+        until(lambda: indexed(state) == 1, START_S, "it is on disk")
         server.http.kill()
         until(lambda: server.answers(), START_S)
         server.wait_healthy()
@@ -65,6 +67,15 @@ def test_it_outlives_the_process_and_a_torn_file_is_no_artefact() -> None:
 
 def files(state: pathlib.Path) -> list[pathlib.Path]:
     return list((state / "artifacts").rglob("*.val"))
+
+
+def indexed(state: pathlib.Path) -> int:
+    """How many the index on disk has, which it gets after the file."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{state}/artifacts/cache.db?mode=ro", uri=True)) as index:
+            return int(index.execute("SELECT count(*) FROM Cache WHERE filename IS NOT NULL").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
 
 
 def test_it_is_bounded() -> None:
