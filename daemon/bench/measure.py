@@ -26,6 +26,7 @@ _numbers = itertools.count()  # of the programs of throughputs, so that each is 
 Run = Callable[[str], str]
 Progress = Callable[[str], None]
 Open = Callable[[], Dialect]
+Worker = Callable[[], contextlib.AbstractContextManager[Run]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class _Count:
 
 
 def rate(
-    worker: Callable[[], contextlib.AbstractContextManager[Run]],
+    worker: Worker,
     program: BenchProgram,
     concurrency: int,
     seconds: float,

@@ -63,13 +63,13 @@ def _cpu_table(console: Console, rates: list[Throughput]) -> None:
 
 def soak_table(console: Console, toolchain: str, found: Soak) -> None:
     """The minutes one below the other, then what is held before and after."""
-    shown = Table(title=f"{toolchain}: {found.per_s:.1f} requests a second", title_justify="left")
-    for name in ("minute", "runs", "p50 ms", "p99 ms", "p99 x first"):
+    shown = Table(title=toolchain, title_justify="left")
+    for name in ("minute", "per second", "runs", "p50 ms", "p99 ms", "p99 x first"):
         shown.add_column(name, justify="right")
     first = found.minutes[0].p99_ms
     for minute in found.minutes:
         shown.add_row(
-            str(minute.number), str(minute.runs), f"{minute.p50_ms:.2f}", f"{minute.p99_ms:.2f}",
+            str(minute.number), f"{minute.per_s:.1f}", str(minute.runs), f"{minute.p50_ms:.2f}", f"{minute.p99_ms:.2f}",
             f"{minute.p99_ms / first:.2f}",
         )  # fmt: skip
     console.print(shown)

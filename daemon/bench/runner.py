@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon import launch
 from daemon.settings import Settings
-from daemon.toolchain.schema import Toolchain
+from daemon.toolchain.schema import BenchProgram, Toolchain
 
 from . import measure, servers
 from .dialects import DIALECTS, Cellblock
@@ -66,9 +66,12 @@ def run_soak(settings: Settings, minutes: float) -> list[tuple[str, Soak]]:
                 with contextlib.closing(Cellblock(served.url)) as dialect:
                     yield lambda code: dialect.run(toolchain, code)
 
-            done, taken_s = measure.rate(worker, program, 2 * (os.cpu_count() or 1), CAPACITY_S)
+            def capacity_per_s(worker: measure.Worker = worker, program: BenchProgram = program) -> float:
+                done, taken_s = measure.rate(worker, program, 2 * (os.cpu_count() or 1), CAPACITY_S)
+                return done / taken_s
+
             soaked = soak(
-                served, toolchain, program, done / taken_s, 60 * minutes, functools.partial(bar.advance, task)
+                served, toolchain, program, capacity_per_s, 60 * minutes, functools.partial(bar.advance, task)
             )
             found.append((toolchain.id, soaked))
     return found

@@ -25,6 +25,7 @@ class Minute:
     """Latencies are from the moment at which a request was due: a server that falls behind cannot hide it."""
 
     number: int
+    per_s: float
     runs: int
     p50_ms: float
     p99_ms: float
@@ -32,20 +33,21 @@ class Minute:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Soak:
-    per_s: float
     minutes: tuple[Minute, ...]
     before: Held
     after: Held
 
 
 def soak(
-    served: Served, toolchain: Toolchain, program: BenchProgram, capacity_per_s: float, seconds: float,
+    served: Served, toolchain: Toolchain, program: BenchProgram, capacity_per_s: Callable[[], float], seconds: float,
     progress: Callable[[], None],
 ) -> Soak:  # fmt: skip
-    """Offer `SHARE` of the capacity for so long. Raises WrongAnswer, OSError."""
-    per_s = capacity_per_s * SHARE
+    """Offer `SHARE` of the capacity for so long, in minutes. Raises WrongAnswer, OSError.
+
+    The capacity is measured anew before each of them: a host's own speed drifts.
+    """
     connections: queue.SimpleQueue[Cellblock] = queue.SimpleQueue()
-    found: list[tuple[float, float]] = []  # due, latency
+    spent_s: list[float] = []
 
     def one(due_s: float) -> None:
         try:
@@ -56,38 +58,46 @@ def soak(
         connections.put(dialect)
         if output != program.output:
             raise WrongAnswer(f"{program.name} printed {output[:200]!r}")
-        found.append((due_s, time.perf_counter() - due_s))
+        spent_s.append(time.perf_counter() - due_s)
 
+    length_s = min(60.0, seconds / 2)
+    minutes = []
     with concurrent.futures.ThreadPoolExecutor(8 * (os.cpu_count() or 1)) as workers:
         _warm_up(workers, one)
-        found.clear()
         time.sleep(SETTLE_S)
         before = observe.held(served)
-        start_s = time.perf_counter()
-        futures: list[concurrent.futures.Future[None]] = []
-        for number in range(int(per_s * seconds)):
-            due_s = start_s + number / per_s
-            time.sleep(max(0.0, due_s - time.perf_counter()))
-            futures.append(workers.submit(one, due_s))
-            if number % 64 == 0:
-                for future in [future for future in futures if future.done()]:
-                    future.result()
-                futures = [future for future in futures if not future.done()]
-                progress()
-        for future in futures:
-            future.result()
+        for number in range(1, max(1, round(seconds / length_s)) + 1):
+            per_s = SHARE * capacity_per_s()
+            time.sleep(SETTLE_S)
+            spent_s.clear()
+            _offer(workers, one, per_s, length_s, progress)
+            spent = sorted(spent_s)
+            minutes.append(Minute(number, per_s, len(spent), quantile(spent, 0.5) * 1e3, quantile(spent, 0.99) * 1e3))
     with contextlib.suppress(queue.Empty):
         while True:
             connections.get_nowait().close()
     time.sleep(SETTLE_S)
-    length_s = min(60.0, seconds / 2)
-    minutes = []
-    for number in range(max(1, round(seconds / length_s))):
-        begin_s = start_s + number * length_s
-        spent = sorted(latency for due_s, latency in found if begin_s <= due_s < begin_s + length_s)
-        if spent:
-            minutes.append(Minute(number + 1, len(spent), quantile(spent, 0.5) * 1e3, quantile(spent, 0.99) * 1e3))
-    return Soak(per_s, tuple(minutes), before, observe.held(served))
+    return Soak(tuple(minutes), before, observe.held(served))
+
+
+def _offer(
+    workers: concurrent.futures.Executor, one: Callable[[float], None], per_s: float, seconds: float,
+    progress: Callable[[], None],
+) -> None:  # fmt: skip
+    """So many a second, whether or not those before were answered; returns when all are."""
+    start_s = time.perf_counter()
+    futures: list[concurrent.futures.Future[None]] = []
+    for number in range(max(1, int(per_s * seconds))):
+        due_s = start_s + number / per_s
+        time.sleep(max(0.0, due_s - time.perf_counter()))
+        futures.append(workers.submit(one, due_s))
+        if number % 64 == 0:
+            for future in [future for future in futures if future.done()]:
+                future.result()
+            futures = [future for future in futures if not future.done()]
+            progress()
+    for future in futures:
+        future.result()
 
 
 def _warm_up(workers: concurrent.futures.ThreadPoolExecutor, one: Callable[[float], None]) -> None:
