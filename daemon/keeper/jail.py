@@ -218,14 +218,14 @@ class Jail:
             case "status", State.RUNNING if _is_wait_status(status) and not self._is_fork:
                 if status == 0 and self.step.leaves_artifact is not None and descriptors:
                     self._artifact = artifact.accept(descriptors[0])
-                self._program_ended(status)
+                self._program_ended(status, waits=message.get("waits") is True)
             case "failed", State.STARTING | State.PARKED | State.RUNNING:
                 self.fail(_short(message.get("stage")), _short(message.get("reason")))
             case _:
                 self.fail("init", "spoke out of turn")
 
-    def _program_ended(self, status: object) -> None:
-        """Its status from init, or from the warden whose fork it was."""
+    def _program_ended(self, status: object, waits: bool = False) -> None:
+        """Its status from init, or from the warden whose fork it was; it may be alive and wait to be killed."""
         if self._is_fork and self.state is State.RUNNING:
             self._receive()  # of what went wrong before it was the program, else that it closed the channel
         if self.state in (State.STARTING, State.PARKED):
@@ -235,13 +235,20 @@ class Jail:
         assert isinstance(status, int)
         self._wait_status = status
         self._ended_ns = time.monotonic_ns()
-        if self._killed_by is None and self._is_empty():
+        if self._killed_by is None and (self._is_alone() if waits else self._is_empty()):
             self._tell()  # the rest is not waited for
         self._end()
 
     def _is_empty(self) -> bool:
         try:
-            return self._group.processes() <= OUR_PROCESSES
+            return self._group.tasks() <= OUR_PROCESSES
+        except OSError:
+            return False
+
+    def _is_alone(self) -> bool:
+        """Only the program itself is there, with whatever threads."""
+        try:
+            return self._group.processes() <= OUR_PROCESSES + 1
         except OSError:
             return False
 

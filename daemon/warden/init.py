@@ -7,6 +7,8 @@ import contextlib
 import errno
 import json
 import os
+import select
+import signal
 import socket
 from typing import Any, NamedTuple, NoReturn
 
@@ -22,6 +24,7 @@ class _Started(NamedTuple):
 
     pid: int
     gate: socket.socket
+    end: int
 
 
 def become(
@@ -48,13 +51,15 @@ def become(
 def _start(inner_ends: list[int], step: dict[str, Any], order: dict[str, Any]) -> _Started:
     """Start a command and wait until it has come as far as it can before go. Takes its ends of the pipes."""
     gate, program_gate = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    end, program_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         pid = os.fork()
     except OSError as error:
         raise Failed("fork", error) from error
     if pid == 0:
-        program.become(program_gate.fileno(), inner_ends, step, order)
+        program.become(program_gate.fileno(), program_end, inner_ends, step, order)
     program_gate.close()
+    os.close(program_end)
     _close(inner_ends)
     told = gate.recv(program.MESSAGE_BYTES)
     if told.startswith(b"["):
@@ -62,7 +67,7 @@ def _start(inner_ends: list[int], step: dict[str, Any], order: dict[str, Any]) -
     if told != (b"" if order["warm"] == "stdin" else program.READY):
         reason = told.decode(errors="replace") or f"wait status {os.waitpid(pid, 0)[1]}"
         raise Failed("park", OSError(errno.ECHILD, f"the program ended before go: {reason}"))
-    return _Started(pid, gate)
+    return _Started(pid, gate, end)
 
 
 def _let_go_of_the_log() -> None:
@@ -80,14 +85,17 @@ def _run(channel: socket.socket, inner_ends: list[int], started: _Started | None
     order = json.loads(data)
     _put(descriptors, step, order)
     args = [str(argument) for argument in json.loads(order["payload"])["args"]] if step["takes_args"] else []
+    status: int | None
     if started is None:
         status = _spawn(inner_ends, program.fill(step["argv"], order["placeholders"]) + args, step["environment"])
     else:
         with contextlib.suppress(BrokenPipeError):  # it ended while it was parked, as its status tells; or reads none
             started.gate.send(json.dumps(args).encode())
-        status = _wait(started.pid)
-    artifact = _open_artifact(step["leaves_artifact"]) if status == 0 else None
-    say(channel, {"type": "status", "status": status}, [] if artifact is None else [artifact])
+        started.gate.close()
+        status = _wait_for_end(started)
+    artifact = _open_artifact(step["leaves_artifact"]) if not status else None
+    ended = {"type": "status", "status": status or 0, "waits": status is None}
+    say(channel, ended, [] if artifact is None else [artifact])
 
 
 def _put(descriptors: list[int], step: dict[str, Any], order: dict[str, Any]) -> None:
@@ -122,6 +130,32 @@ def _wait(pid: int) -> int:
         ended, status = os.wait()
         if ended == pid:
             return status
+
+
+def _wait_for_end(started: _Started) -> int | None:
+    """As `_wait`; None for a program that says that it has ended with 0 and waits to be killed.
+
+    Whoever says so without having ended is killed as well, as if it had called exit.
+    """
+    woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    poll = select.poll()
+    for descriptor in (woken, started.end):
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == started.pid:
+            return status
+        if pid:
+            continue
+        for descriptor, _ in poll.poll():
+            if descriptor == woken:
+                os.read(woken, program.MESSAGE_BYTES)
+            elif os.read(started.end, len(program.ENDED)) == program.ENDED:
+                return None
+            else:
+                poll.unregister(started.end)
 
 
 def _close(descriptors: list[int]) -> None:

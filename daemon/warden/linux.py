@@ -132,11 +132,6 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
         raise _failed(f"mount {target}")
 
 
-def unmount(target: str) -> None:
-    if _libc.umount2(os.fsencode(target), MNT_DETACH):
-        raise _failed(f"umount2 {target}")
-
-
 def pivot_into(root: str) -> None:
     """Make `root`, a mount point, the root directory and let go of the old one."""
     os.chdir(root)

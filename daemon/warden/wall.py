@@ -101,7 +101,6 @@ def _build_root(spec: dict[str, int], uid: int) -> None:
             os.chmod(directory, mode)
             os.chown(directory, uid, uid)
             linux.mount(directory, f"{image.IMAGE}/{name}", None, linux.MS_BIND)
-        linux.unmount(image.SCRATCH)
         linux.mount("proc", image.IMAGE + "/proc", "proc", plain | linux.MS_NOEXEC | linux.MS_RDONLY, "subset=pid")
         linux.pivot_into(image.IMAGE)
         os.chdir(WORK)

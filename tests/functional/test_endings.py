@@ -53,6 +53,34 @@ def test_a_grandchild_that_keeps_stdout_open_does_not_delay_the_answer(cellblock
     assert answer["wall_time"] < 5
 
 
+@pytest.mark.vm
+def test_a_node_that_ends_takes_what_it_left_behind_with_it(cellblock: Server) -> None:
+    code = """
+        import { spawn } from "node:child_process";
+        spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { detached: true, stdio: "inherit" }).unref();
+        console.log("main is done");
+    """
+    answer = cellblock.execute("typescript", code)
+    assert (answer["output"], answer["success"]) == ("main is done\n", True)
+    assert answer["wall_time"] < 5
+
+
+def test_all_output_of_a_node_arrives_before_its_end(cellblock: Server) -> None:
+    answer = cellblock.execute("typescript", "process.stdout.write('x'.repeat(1_000_000)); console.error('last');")
+    assert (len(answer["stdout"]), answer["stderr"], answer["reason"]) == (1_000_000, "last\n", "exited")
+
+
+@pytest.mark.vm
+def test_a_node_that_lies_about_its_end_has_ended(cellblock: Server) -> None:
+    """Its preload tells of the end on descriptor 4; a program that does so itself could as well have exited."""
+    answer = cellblock.execute("typescript", "require('fs').writeSync(4, 'ended'); for (;;);", timeout=5)
+    assert (answer["reason"], answer["exit_code"], answer["success"]) == ("exited", 0, True)
+    answer = cellblock.execute(
+        "typescript", "require('fs').writeSync(4, 'nonsense'); console.log('on'); process.exit(3)"
+    )
+    assert (answer["output"], answer["exit_code"]) == ("on\n", 3)
+
+
 def test_a_program_that_ignores_its_input_is_fine(cellblock: Server) -> None:
     answer = cellblock.execute("python", "print('no thanks')", stdin="x" * 300_000)
     assert (answer["output"], answer["success"]) == ("no thanks\n", True)

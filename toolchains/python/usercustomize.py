@@ -34,7 +34,7 @@ LAST_WORDS = {
 def hide():
     """Take our own traces out of what the program sees."""
     del os.environ["PYTHONPATH"]
-    for variable in ("CELLBLOCK_CONTROL", "CELLBLOCK_GATE", "CELLBLOCK_IMPORTS"):
+    for variable in ("CELLBLOCK_CONTROL", "CELLBLOCK_GATE", "CELLBLOCK_END", "CELLBLOCK_IMPORTS"):
         os.environ.pop(variable, None)
     sys.path[:] = [path for path in sys.path if path not in (HERE, "/cellblock")]
     for path in [path for path in sys.path_importer_cache if path.startswith("/cellblock")]:
@@ -148,6 +148,7 @@ def stop_at_main(path):
     if "CELLBLOCK_CONTROL" in os.environ:
         go_on(be_the_warden(int(os.environ["CELLBLOCK_CONTROL"])))
     elif "CELLBLOCK_GATE" in os.environ:
+        os.close(int(os.environ["CELLBLOCK_END"]))  # CPython says by itself when it has ended
         go_on(wait_at_the_gate(int(os.environ["CELLBLOCK_GATE"])))
 
 

@@ -36,8 +36,10 @@ class Group(typing.Protocol):
 
     def cpu_ns(self) -> int | None: ...
 
-    def processes(self) -> int:
-        """Alive in the group, threads counted."""
+    def tasks(self) -> int:
+        """Threads of all its processes."""
+
+    def processes(self) -> int: ...
 
     def memory_bytes(self) -> int:
         """In use at this moment."""

@@ -101,8 +101,11 @@ class Group:
     def cpu_ns(self) -> int | None:
         return int(mounts.read_text(self._path("cpuacct", "cpuacct.usage")))
 
-    def processes(self) -> int:
+    def tasks(self) -> int:
         return int(mounts.read_text(self._path("pids", "pids.current")))
+
+    def processes(self) -> int:
+        return len(mounts.read_text(self._path("pids", "cgroup.procs")).split())
 
     def memory_bytes(self) -> int:
         return int(mounts.read_text(self._path("memory", "memory.usage_in_bytes")))

@@ -62,8 +62,11 @@ class Group:
     def cpu_ns(self) -> int | None:
         return mounts.read_keyed(self._path("cpu.stat"))["usage_usec"] * 1000
 
-    def processes(self) -> int:
+    def tasks(self) -> int:
         return int(mounts.read_text(self._path("pids.current")))
+
+    def processes(self) -> int:
+        return len(mounts.read_text(self._path("cgroup.procs")).split())
 
     def memory_bytes(self) -> int:
         return int(mounts.read_text(self._path("memory.current")))
