@@ -10,7 +10,8 @@ keeper        standard library and seccomp only. Owns the cgroup subtree, starts
               reads the figures. From its socket it takes toolchain and step ids, numbers, descriptors that it never
               reads, and one opaque payload; commands, paths and environments come from the toolchain files alone.
 warden        pid 1 inside a long-lived nsjail (the OUTER wall). Forks jails and never sees a byte of a submission.
-              For a step that is warm by fork it is the interpreter itself, stopped at the end of its own start.
+              For a step that is warm by fork it is the interpreter itself, stopped just before it opens main.py; a
+              frozen copy of it, the zygote, is what programs are forked from.
 
 A jail (the INNER wall) serves one run and is destroyed: own pid, mount, ipc, uts, net and cgroup namespaces, own
 cgroup, own host uid, no capability, a seccomp allowlist. `program`, pid 2, is the untrusted code. Of a command `init`,

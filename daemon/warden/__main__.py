@@ -12,11 +12,12 @@ import os
 import select
 import signal
 import socket
+import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
-from . import holder, image, init, interpreter, linux, nursery
+from . import calls, image, init, linux, nursery, rehearsal, wall, zygote
 
 MAX_MESSAGE_BYTES = 64 << 10
 _kept: list[object] = []  # in a program too: to free them there would only copy pages
@@ -25,7 +26,8 @@ _kept: list[object] = []  # in a program too: to free them there would only copy
 def main(control_fd: int, prepare: Callable[[], None] | None = None) -> list[str]:
     """Serve until the keeper is gone. Returns only in the process of a program that is a fork of this interpreter.
 
-    What it returns is the program's arguments, at go. `prepare` is called in such a process before it is parked.
+    What it returns is the program's arguments, at go. `prepare` is called once, before the first of them is forked and
+    with pipes as standard streams.
     """
     try:
         return _main(control_fd, prepare)
@@ -45,10 +47,19 @@ def _main(control_fd: int, prepare: Callable[[], None] | None) -> list[str]:
         _answer(control, {"type": "failed", "stage": "image", "reason": str(error)})
         os._exit(1)
     linux.drop_bounding_set()  # of every jail too; ours are in the permitted set
-    warden = _Warden(control, plan, program, prepare)
-    _kept.extend((warden, plan))
     gc.collect()
     gc.freeze()  # the collector's marks would copy pages in every fork
+    ours = None
+    if prepare is not None:
+        step = next(step for step in plan["steps"] if step["warm"] == "fork")
+        ours = zygote.Zygote(step, program)
+        _kept.extend((ours, plan))
+        control.detach()  # a program closes it, and an object would close whatever has its number by then
+        arguments = ours.start(prepare)
+        if arguments is not None:
+            return arguments
+        control = socket.socket(fileno=control_fd)
+    warden = _Warden(control, plan, program, ours)
     _answer(control, {"type": "ready"})
     return warden.serve()
 
@@ -68,18 +79,30 @@ class _Warden:
     """Forks jails and tells of programs' ends until the keeper is gone."""
 
     def __init__(
-        self, control: socket.socket, plan: dict[str, Any], filter_program: bytes, prepare: Callable[[], None] | None
+        self, control: socket.socket, plan: dict[str, Any], filter_program: bytes, ours: zygote.Zygote | None
     ) -> None:
-        self._control, self._filter, self._prepare = control, filter_program, prepare
+        self._control, self._filter, self._zygote = control, filter_program, ours
         self._steps = {step["id"]: step for step in plan["steps"]}
         self._children: dict[int, tuple[int, int | None]] = {}  # pidfd -> pid, and the jail whose program it is
-        self._nursery = nursery.Nursery() if prepare is not None else None
-        self._holder = holder.Holder()
-        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._nursery = None
+        if ours is not None:
+            self._nursery = nursery.Nursery()
+            self._rehearse(ours, self._nursery)
+        self._runner = calls.Runner(wall.TABLE_BYTES)
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
 
-    def serve(self) -> list[str]:
+    def _rehearse(self, ours: zygote.Zygote, inits: nursery.Nursery) -> None:
+        try:
+            init_pidfd = inits.make_init()
+            try:
+                ours.copy_early(rehearsal.written_pages(ours, init_pidfd))
+            finally:
+                os.close(init_pidfd)
+        except OSError as error:
+            print(f"warden: no rehearsal, programs start a little later: {error}", file=sys.stderr)
+
+    def serve(self) -> NoReturn:
         while True:
             for descriptor, _ in self._poll.poll():
                 if descriptor in self._children:
@@ -90,9 +113,7 @@ class _Warden:
                     os._exit(0)  # the keeper is gone; as pid 1 we take every jail with us
                 order = json.loads(data)
                 try:
-                    arguments = self._fork(order, self._steps[order["step"]], received)
-                    if arguments is not None:
-                        return arguments
+                    self._fork(order, self._steps[order["step"]], received)
                 except OSError as error:
                     _answer(self._control, {"type": "unforked", "jail": order["jail"], "reason": str(error)})
                 for descriptor_ in received:
@@ -108,39 +129,23 @@ class _Warden:
             return b"", []
         return data, received
 
-    def _fork(self, order: dict[str, Any], step: dict[str, Any], received: list[int]) -> list[str] | None:
-        """None in the warden; a program's arguments in its process, at go. Raises OSError."""
-        if order["warm"] == "fork" and self._nursery is not None and self._prepare is not None:
+    def _fork(self, order: dict[str, Any], step: dict[str, Any], received: list[int]) -> None:
+        """Raises OSError."""
+        if order["warm"] == "fork" and self._zygote is not None and self._nursery is not None:
             init_pidfd = self._nursery.make_init()
-            linux.setns(init_pidfd, linux.CLONE_NEWPID)  # of those that we fork, not our own (setns(2))
             try:
-                pid, pidfd = linux.fork_into(0)
+                pid, pidfd = self._zygote.fork(order["uid"], received[0], init_pidfd, received[1:])
+                _answer(self._control, {"type": "forked", "jail": order["jail"]}, [init_pidfd, pidfd])
             finally:
-                if os.getpid() == 1:
-                    linux.setns(self._own_pids, linux.CLONE_NEWPID)
-            if pid == 0:
-                self._control.detach()  # `become` closes it; an object would close whatever has its number by then
-                self._nursery.detach()
-                return interpreter.become(
-                    received[0],
-                    received[1:],
-                    init_pidfd,
-                    step,
-                    order,
-                    self._filter,
-                    self._prepare,
-                    self._holder,
-                )
-            _answer(self._control, {"type": "forked", "jail": order["jail"]}, [init_pidfd, pidfd])
-            os.close(init_pidfd)
+                os.close(init_pidfd)
             self._watch(pid, pidfd, order["jail"])
         else:
+            self._runner.write(wall.up(received[1:], step["jail"], self._filter), self._runner.address, order["uid"])
             pid, pidfd = linux.fork_into(linux.NAMESPACES)
             if pid == 0:
-                init.become(received[0], received[1:], step, order, self._filter)
+                init.become(received[0], received[1:], step, order, self._runner)
             _answer(self._control, {"type": "forked", "jail": order["jail"]}, [pidfd])
             self._watch(pid, pidfd, None)
-        return None
 
     def _watch(self, pid: int, pidfd: int, jail: int | None) -> None:
         self._children[pidfd] = pid, jail

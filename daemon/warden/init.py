@@ -13,7 +13,8 @@ import socket
 from typing import Any, NamedTuple, NoReturn
 
 from . import program, wall
-from .wall import WORK, Failed
+from .calls import Failed, Runner
+from .wall import WORK
 
 GO_BYTES = 64 << 10
 CANNOT_EXECUTE = 126  # as a shell tells it (POSIX, 2.8.2)
@@ -23,18 +24,21 @@ class _Started(NamedTuple):
     """A command that started before go."""
 
     pid: int
-    gate: socket.socket
+    gate: socket.socket | None  # of one that is warm by preload
     end: int
 
 
 def become(
-    channel_fd: int, group_fds: list[int], step: dict[str, Any], order: dict[str, Any], filter_program: bytes
+    channel_fd: int, group_fds: list[int], step: dict[str, Any], order: dict[str, Any], runner: Runner
 ) -> NoReturn:
-    """Build the jail, park, run one program, end. Runs as pid 1 of the jail's pid namespace."""
+    """Build the jail, park, run one program, end. Runs as pid 1 of the jail's pid namespace.
+
+    The wall's table lies ready in the runner.
+    """
     wall.close_all_but({0, 1, 2, channel_fd, *group_fds})
     channel = socket.socket(fileno=channel_fd)
     try:
-        wall.put_up(group_fds, step["jail"], order["uid"], filter_program)
+        runner.check(runner.run(runner.address))
         inner_ends, outer_ends = wall.make_pipes()
         started = None if order["warm"] == "exec" else _start(inner_ends, step, order)
         _let_go_of_the_log()
@@ -50,24 +54,30 @@ def become(
 
 def _start(inner_ends: list[int], step: dict[str, Any], order: dict[str, Any]) -> _Started:
     """Start a command and wait until it has come as far as it can before go. Takes its ends of the pipes."""
+    argv = program.fill(step["argv"], order["placeholders"])
+    environment = {**step["environment"], **step["start_environment"]}
+    if order["warm"] == "stdin":
+        pid = _spawn(inner_ends, argv, environment)
+        _close(inner_ends)
+        return _Started(pid, None, -1)
     gate, program_gate = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     end, program_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        pid = os.fork()
-    except OSError as error:
-        raise Failed("fork", error) from error
-    if pid == 0:
-        program.become(program_gate.fileno(), program_end, inner_ends, step, order)
+    environment |= {"CELLBLOCK_GATE": str(program.GATE), "CELLBLOCK_END": str(program.END)}
+    pid = _spawn([*inner_ends, program_gate.fileno(), program_end], argv, environment)
     program_gate.close()
-    os.close(program_end)
-    _close(inner_ends)
-    told = gate.recv(program.MESSAGE_BYTES)
-    if told.startswith(b"["):
-        raise Failed("exec", OSError(*json.loads(told)))
-    if told != (b"" if order["warm"] == "stdin" else program.READY):
+    _close([*inner_ends, program_end])
+    told = gate.recv(len(program.READY))
+    if told != program.READY:
         reason = told.decode(errors="replace") or f"wait status {os.waitpid(pid, 0)[1]}"
         raise Failed("park", OSError(errno.ECHILD, f"the program ended before go: {reason}"))
     return _Started(pid, gate, end)
+
+
+def _spawn(descriptors: list[int], argv: list[str], environment: dict[str, str]) -> int:
+    try:
+        return program.spawn(descriptors, argv, environment)
+    except OSError as error:
+        raise Failed("exec", error) from error
 
 
 def _let_go_of_the_log() -> None:
@@ -87,9 +97,12 @@ def _run(channel: socket.socket, inner_ends: list[int], started: _Started | None
     args = [str(argument) for argument in json.loads(order["payload"])["args"]] if step["takes_args"] else []
     status: int | None
     if started is None:
-        status = _spawn(inner_ends, program.fill(step["argv"], order["placeholders"]) + args, step["environment"])
+        argv = program.fill(step["argv"], order["placeholders"]) + args
+        status = _run_command(inner_ends, argv, step["environment"])
+    elif started.gate is None:
+        status = _wait(started.pid)
     else:
-        with contextlib.suppress(BrokenPipeError):  # it ended while it was parked, as its status tells; or reads none
+        with contextlib.suppress(BrokenPipeError):  # it ended while it was parked, as its status tells
             started.gate.send(json.dumps(args).encode())
         started.gate.close()
         status = _wait_for_end(started)
@@ -111,14 +124,16 @@ def _put(descriptors: list[int], step: dict[str, Any], order: dict[str, Any]) ->
         raise Failed("source", error) from error
 
 
-def _spawn(inner_ends: list[int], argv: list[str], environment: dict[str, str]) -> int:
-    """Run a command; its wait status."""
+def _run_command(inner_ends: list[int], argv: list[str], environment: dict[str, str]) -> int:
+    """Its wait status."""
     try:
-        pid = program.spawn(inner_ends, argv, environment)
-    except OSError as error:
+        pid = _spawn(inner_ends, argv, environment)
+    except Failed as failure:
         if not argv[0].startswith(WORK + "/"):
-            raise Failed("exec", error) from error
-        os.write(inner_ends[2], f"{error.strerror}\n".encode())  # what a submission's own build left is no program
+            raise
+        os.write(
+            inner_ends[2], f"{failure.error.strerror}\n".encode()
+        )  # what a submission's own build left is no program
         return CANNOT_EXECUTE << 8
     _close(inner_ends)
     return _wait(pid)
@@ -151,7 +166,7 @@ def _wait_for_end(started: _Started) -> int | None:
             continue
         for descriptor, _ in poll.poll():
             if descriptor == woken:
-                os.read(woken, program.MESSAGE_BYTES)
+                os.read(woken, 4096)
             elif os.read(started.end, len(program.ENDED)) == program.ENDED:
                 return None
             else:

@@ -19,7 +19,9 @@ MNT_DETACH = 0x2
 CLONE_VM = 0x100
 CLONE_FILES = 0x400
 CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
 CLONE_NEWNS = 0x20000
+CLONE_PARENT_SETTID = 0x100000
 CLONE_NEWCGROUP = 0x2000000
 CLONE_NEWUTS = 0x4000000
 CLONE_NEWIPC = 0x8000000
@@ -38,15 +40,45 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_MODE_FILTER = 2
 
-_SYS_PIVOT_ROOT = 155  # x86-64, like every number here
-_SYS_CLONE3 = 435
-_SYS_CAPSET = 126
-_CAPABILITY_VERSION_3 = 0x20080522
+# Numbers of the calls that are made by table (calls.py), x86-64
+SYS_READ = 0
+SYS_WRITE = 1
+SYS_CLOSE = 3
+SYS_RT_SIGACTION = 13
+SYS_MADVISE = 28
+SYS_DUP2 = 33
+SYS_PAUSE = 34
+SYS_SENDMSG = 46
+SYS_RECVMSG = 47
+SYS_CLONE = 56
+SYS_CHDIR = 80
+SYS_MKDIR = 83
+SYS_CHMOD = 90
+SYS_CHOWN = 92
+SYS_UMASK = 95
+SYS_SETSID = 112
+SYS_SETGROUPS = 116
+SYS_SETRESUID = 117
+SYS_SETRESGID = 119
+SYS_CAPSET = 126
+SYS_PIVOT_ROOT = 155
+SYS_PRCTL = 157
+SYS_MOUNT = 165
+SYS_UMOUNT2 = 166
+SYS_SETHOSTNAME = 170
+SYS_EXIT_GROUP = 231
+SYS_UNSHARE = 272
+SYS_PIPE2 = 293
+SYS_SETNS = 308
+SYS_PRLIMIT64 = 302
+SYS_CLONE3 = 435
+SYS_CLOSE_RANGE = 436
+
+MADV_POPULATE_WRITE = 23  # Linux 5.14
+CLONE_ARGS_BYTES = 88  # struct clone_args of clone3(2), version 2 (Linux 5.7)
+LAST_DESCRIPTOR = 2**32 - 1
 _SIGCHLD = 17
-_SYS_CLOSE_RANGE = 436
 _CLOSE_RANGE_CLOEXEC = 4  # Linux 5.11
-_LAST_DESCRIPTOR = 2**32 - 1
-_BPF_INSTRUCTION_BYTES = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -63,12 +95,6 @@ class _CloneArgs(ctypes.Structure):
     ]  # fmt: skip
 
 
-class _SockFprog(ctypes.Structure):
-    """struct sock_fprog of seccomp(2)."""
-
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
-
-
 def _failed(call: str) -> OSError:
     number = ctypes.get_errno()
     return OSError(number, f"{call}: {os.strerror(number)}")
@@ -79,7 +105,7 @@ def fork_into(namespaces: int) -> tuple[int, int]:
     pidfd = ctypes.c_int(-1)
     arguments = _CloneArgs(flags=namespaces | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=_SIGCHLD)
     ctypes.pythonapi.PyOS_BeforeFork()
-    pid = int(_libc.syscall(_SYS_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))
+    pid = int(_libc.syscall(SYS_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
         return 0, -1
@@ -114,16 +140,6 @@ def mprotect(address: int, size: int, protection: int) -> None:
         raise _failed("mprotect")
 
 
-def setns(descriptor: int, kind: int) -> None:
-    if _libc.setns(descriptor, kind):
-        raise _failed("setns")
-
-
-def unshare(flags: int) -> None:
-    if _libc.unshare(flags):
-        raise _failed("unshare")
-
-
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     def encoded(text: str | None) -> bytes | None:
         return None if text is None else os.fsencode(text)
@@ -132,19 +148,10 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
         raise _failed(f"mount {target}")
 
 
-def pivot_into(root: str) -> None:
-    """Make `root`, a mount point, the root directory and let go of the old one."""
-    os.chdir(root)
-    if _libc.syscall(_SYS_PIVOT_ROOT, b".", b"."):
-        raise _failed("pivot_root")
-    if _libc.umount2(b".", MNT_DETACH):
-        raise _failed("umount2 of the old root")
-
-
 def close_on_exec(low: int) -> None:
     """All descriptors from `low` on, whatever they are."""
-    arguments = (ctypes.c_uint(low), ctypes.c_uint(_LAST_DESCRIPTOR), ctypes.c_uint(_CLOSE_RANGE_CLOEXEC))
-    if _libc.syscall(_SYS_CLOSE_RANGE, *arguments):
+    arguments = (ctypes.c_uint(low), ctypes.c_uint(LAST_DESCRIPTOR), ctypes.c_uint(_CLOSE_RANGE_CLOEXEC))
+    if _libc.syscall(SYS_CLOSE_RANGE, *arguments):
         raise _failed("close_range")
 
 
@@ -161,19 +168,3 @@ def drop_bounding_set() -> None:
         last = int(file.read())
     for capability in range(last + 1):
         prctl(PR_CAPBSET_DROP, capability)
-
-
-def drop_capabilities() -> None:
-    """Empty the effective, permitted and inheritable sets (capset(2)); nsjail fills the inheritable one."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    if _libc.syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)())):
-        raise _failed("capset")
-
-
-def install_filter(program: bytes) -> None:
-    """Install a compiled seccomp filter for this process and all it starts. Needs no_new_privs."""
-    if not program or len(program) % _BPF_INSTRUCTION_BYTES:
-        raise OSError(22, f"seccomp: a filter of {len(program)} bytes")
-    fprog = _SockFprog(len(program) // _BPF_INSTRUCTION_BYTES, program)
-    if _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(fprog), 0, 0):
-        raise _failed("seccomp")

@@ -30,13 +30,6 @@ class Nursery:
                 os._exit(0)
         inner.close()
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def detach(self) -> None:
-        """For a fork of the warden, which closes what it inherited by itself."""
-        self._socket.detach()
-
     def make_init(self) -> int:
         """A pidfd of pid 1 in new namespaces. Raises OSError; without a nursery the warden ends."""
         try:

@@ -1,34 +1,106 @@
 """The inner wall, put up by the first process of a jail around itself.
 
 The order of its stages is the security argument: join the groups, build the root, take the uid, lose the capabilities,
-install the filter. Whoever calls this has been forked into new namespaces and is still root of nsjail's user namespace.
+install the filter. Whoever makes these calls has been forked into new namespaces and is still root of nsjail's user
+namespace. The labels are what the log says of one that fails.
 """
 
 import errno
 import json
 import os
 import resource
-import socket
+from collections.abc import Sequence
 
 from . import image, linux
+from .calls import UID, Argument, Call, Failed, Words
 
 WORK = "/work"
 COPY_BYTES = 1 << 20
 RLIMIT_SIGPENDING = 11  # getrlimit(2), x86-64; not in the resource module
+BPF_INSTRUCTION_BYTES = 8
+CAPABILITY_VERSION_3 = 0x20080522
+TABLE_BYTES = 16 << 10
 
 
-class Failed(Exception):
-    """A stage of a jail's making, and the error."""
-
-    def __init__(self, stage: str, error: OSError) -> None:
-        self.stage, self.error = stage, error
+def up(group_fds: Sequence[int], spec: dict[str, int], filter_program: bytes) -> list[Call]:
+    """What puts it up, for a step's jail and any uid."""
+    return [*_join(group_fds), *_build_root(spec), *_confine(spec, filter_program)]
 
 
-def put_up(group_fds: list[int], spec: dict[str, int], uid: int, filter_program: bytes) -> None:
-    """Raises Failed."""
-    _join(group_fds)
-    _build_root(spec, uid)
-    _confine(spec, uid, filter_program)
+def _join(group_fds: Sequence[int]) -> list[Call]:
+    """Move ourselves by descriptors that root opened, and close them: whoever holds one can move processes."""
+    moves = [
+        call
+        for descriptor in group_fds
+        for call in (
+            Call("cgroup: write", linux.SYS_WRITE, (descriptor, b"0", 1)),
+            Call("cgroup: close", linux.SYS_CLOSE, (descriptor,)),
+        )
+    ]
+    return [*moves, Call("cgroup: unshare", linux.SYS_UNSHARE, (linux.CLONE_NEWCGROUP,))]
+
+
+def _build_root(spec: dict[str, int]) -> list[Call]:
+    def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> Call:
+        paths = [text if text is None else os.fsencode(text) for text in (source, target, kind, options)]
+        texts = [0 if text is None else text for text in paths]
+        return Call(f"root: mount {target}", linux.SYS_MOUNT, (*texts[:3], flags, texts[3]))
+
+    plain = linux.MS_NOSUID | linux.MS_NODEV
+    size = f"size={spec['scratch_bytes']},nr_inodes={spec['scratch_inodes']},mode=755"
+    made = [Call("root: umask", linux.SYS_UMASK, (0o022,)), mount("tmpfs", image.SCRATCH, "tmpfs", plain, size)]
+    for name, mode in (("work", 0o755), ("tmp", 0o1777), ("dev/shm", 0o1777)):
+        path = f"{image.SCRATCH}/{name.removeprefix('dev/')}"
+        directory = os.fsencode(path)
+        made += [
+            Call("root: mkdir", linux.SYS_MKDIR, (directory, mode)),
+            Call("root: chmod", linux.SYS_CHMOD, (directory, mode)),
+            Call("root: chown", linux.SYS_CHOWN, (directory, UID, UID)),
+            mount(path, f"{image.IMAGE}/{name}", None, linux.MS_BIND),
+        ]
+    proc = mount("proc", image.IMAGE + "/proc", "proc", plain | linux.MS_NOEXEC | linux.MS_RDONLY, "subset=pid")
+    return [
+        *made, proc,
+        Call("root: chdir", linux.SYS_CHDIR, (os.fsencode(image.IMAGE),)),
+        Call("root: pivot_root", linux.SYS_PIVOT_ROOT, (b".", b".")),
+        Call("root: umount2", linux.SYS_UMOUNT2, (b".", linux.MNT_DETACH)),  # the old root, with all that is on it
+        Call("root: chdir", linux.SYS_CHDIR, (os.fsencode(WORK),)),
+        Call("root: sethostname", linux.SYS_SETHOSTNAME, (b"cellblock", 9)),
+    ]  # fmt: skip
+
+
+def _confine(spec: dict[str, int], filter_program: bytes) -> list[Call]:
+    if not filter_program or len(filter_program) % BPF_INSTRUCTION_BYTES:
+        raise ValueError(f"a filter of {len(filter_program)} bytes")
+
+    def prctl(label: str, *arguments: Argument) -> Call:
+        return Call(f"confine: {label}", linux.SYS_PRCTL, arguments)
+
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_STACK: spec["stack_bytes"],
+        resource.RLIMIT_FSIZE: spec["file_bytes"],
+        resource.RLIMIT_NOFILE: spec["files_open"],
+        resource.RLIMIT_MEMLOCK: 64 << 10,
+        resource.RLIMIT_MSGQUEUE: 0,
+        RLIMIT_SIGPENDING: 256,  # charged to the user namespace's owner too (Linux 5.14), so shared by all jails
+    }
+    no_capabilities = Words((CAPABILITY_VERSION_3, 0)), Words((0, 0, 0))  # nsjail fills the inheritable set
+    fprog = Words((len(filter_program) // BPF_INSTRUCTION_BYTES, filter_program))
+    return [
+        *(
+            Call("confine: prlimit64", linux.SYS_PRLIMIT64, (0, kind, Words((value, value)), 0))
+            for kind, value in limits.items()
+        ),
+        Call("confine: setgroups", linux.SYS_SETGROUPS, (0, 0)),
+        Call("confine: setresgid", linux.SYS_SETRESGID, (UID, UID, UID)),
+        # From uid 0 to another: permitted and effective sets are emptied (capabilities(7)).
+        Call("confine: setresuid", linux.SYS_SETRESUID, (UID, UID, UID)),
+        Call("confine: capset", linux.SYS_CAPSET, no_capabilities),
+        prctl("dumpable", linux.PR_SET_DUMPABLE, 0),  # the program cannot trace or read us
+        prctl("no_new_privs", linux.PR_SET_NO_NEW_PRIVS, 1),
+        prctl("seccomp", linux.PR_SET_SECCOMP, linux.SECCOMP_MODE_FILTER, fprog),
+    ]
 
 
 def make_pipes() -> tuple[list[int], list[int]]:
@@ -76,57 +148,3 @@ def close_all_but(kept: set[int]) -> None:
             os.closerange(low, descriptor)
         low = descriptor + 1
     os.closerange(low, 1 << 20)
-
-
-def _join(group_fds: list[int]) -> None:
-    """Move ourselves by descriptors that root opened, and close them: whoever holds one can move processes."""
-    try:
-        for descriptor in group_fds:
-            os.write(descriptor, b"0")
-            os.close(descriptor)
-        linux.unshare(linux.CLONE_NEWCGROUP)
-    except OSError as error:
-        raise Failed("cgroup", error) from error
-
-
-def _build_root(spec: dict[str, int], uid: int) -> None:
-    scratch = f"size={spec['scratch_bytes']},nr_inodes={spec['scratch_inodes']},uid={uid},gid={uid},mode=755"
-    plain = linux.MS_NOSUID | linux.MS_NODEV
-    try:
-        os.umask(0o022)
-        linux.mount("tmpfs", image.SCRATCH, "tmpfs", plain, scratch)
-        for name, mode in (("work", 0o755), ("tmp", 0o1777), ("dev/shm", 0o1777)):
-            directory = f"{image.SCRATCH}/{name.removeprefix('dev/')}"
-            os.mkdir(directory)
-            os.chmod(directory, mode)
-            os.chown(directory, uid, uid)
-            linux.mount(directory, f"{image.IMAGE}/{name}", None, linux.MS_BIND)
-        linux.mount("proc", image.IMAGE + "/proc", "proc", plain | linux.MS_NOEXEC | linux.MS_RDONLY, "subset=pid")
-        linux.pivot_into(image.IMAGE)
-        os.chdir(WORK)
-        socket.sethostname("cellblock")
-    except OSError as error:
-        raise Failed("root", error) from error
-
-
-def _confine(spec: dict[str, int], uid: int, filter_program: bytes) -> None:
-    try:
-        for kind, value in (
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_STACK, spec["stack_bytes"]),
-            (resource.RLIMIT_FSIZE, spec["file_bytes"]),
-            (resource.RLIMIT_NOFILE, spec["files_open"]),
-            (resource.RLIMIT_MEMLOCK, 64 << 10),
-            (resource.RLIMIT_MSGQUEUE, 0),
-            (RLIMIT_SIGPENDING, 256),  # charged to the user namespace's owner too (Linux 5.14), so shared by all jails
-        ):
-            resource.setrlimit(kind, (value, value))
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)  # from uid 0 to another: permitted and effective sets are emptied
-        linux.drop_capabilities()
-        linux.prctl(linux.PR_SET_DUMPABLE, 0)  # the program cannot trace or read us
-        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-        linux.install_filter(filter_program)
-    except (OSError, ValueError) as error:
-        raise Failed("confine", error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))) from error

@@ -29,7 +29,7 @@ def post_slowly(server: Server) -> Answer | None:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("victim", ["keeper", "warden", "nsjail", "http"])
+@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "nursery", "nsjail", "http"])
 def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
     """Every request is answered or its connection closed, nothing goes on running, and service is back in 2 s."""
     with Server(languages=["python"], runs_at_once=16) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -38,6 +38,8 @@ def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
         processes = {
             "keeper": lambda: server.keeper,
             "warden": lambda: server.wardens()[0],
+            "zygote": lambda: helpers(server.wardens()[0])[0],
+            "nursery": lambda: helpers(server.wardens()[0])[1],
             "nsjail": lambda: server.nsjails()[0],
             "http": lambda: server.http,
         }
@@ -52,6 +54,13 @@ def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
         until(lambda: posture.is_at_rest(server), BACK_S, "nothing goes on running, no group is left")
         assert len(server.nsjails()) == 1
     assert_nothing_left(server)
+
+
+def helpers(warden: psutil.Process) -> list[psutil.Process]:
+    """Its children that are no jails: their uid is its own. The zygote is the first of them."""
+    return sorted(
+        (child for child in warden.children() if child.uids().real == warden.uids().real), key=lambda child: child.pid
+    )
 
 
 def runs_in_flight(server: Server) -> int:

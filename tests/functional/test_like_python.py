@@ -108,7 +108,12 @@ def test_a_parked_program_that_dies_is_replaced(cellblock: Server) -> None:
     before = python_processes(cellblock)
     for line in before:
         os.kill(int(line.split()[0]), signal.SIGKILL)
-    until(lambda: not set(before) & set(python_processes(cellblock)), START_S, "they are replaced")
+
+    def are_replaced() -> bool:
+        now = python_processes(cellblock)
+        return len(now) == len(before) and not set(now) & set(before)
+
+    until(are_replaced, START_S, "they are replaced")
     assert cellblock.execute("python", "print('healed')")["output"] == "healed\n"
     posture.take(cellblock)
     assert len(python_processes(cellblock)) == len(before)

@@ -19,7 +19,7 @@ from rich.table import Table
 from daemon.keeper import cgroup, seccomp_policy
 from daemon.sandbox.model import Limits
 from daemon.toolchain import registry
-from daemon.warden import image, linux, wall
+from daemon.warden import calls, image, linux, wall
 
 HERE = pathlib.Path(__file__).parents[2]
 TIMES, ROUNDS, SETTLE_S = 200, 5, 0.4
@@ -27,7 +27,9 @@ NAMESPACES = {
     "pid": linux.CLONE_NEWPID, "mount": linux.CLONE_NEWNS, "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS,
     "net": linux.CLONE_NEWNET, "cgroup": linux.CLONE_NEWCGROUP,
 }  # fmt: skip
-SPEC = {"scratch_bytes": 64 << 20, "scratch_inodes": 4096}
+SPEC = {
+    "scratch_bytes": 64 << 20, "scratch_inodes": 4096, "stack_bytes": 8 << 20, "file_bytes": 64 << 20, "files_open": 256,
+}  # fmt: skip
 LIMITS = Limits(memory_bytes=128 << 20, wall_ns=1, processes=65, cpu_share_ms=500)
 
 
@@ -65,7 +67,12 @@ def root_directory(base: str) -> None:
     linux.mount("tmpfs", image.IMAGE, "tmpfs", 0)
     for name in image.OWN_MOUNTS:
         os.makedirs(f"{image.IMAGE}/{name}")
-    wall._build_root(SPEC, os.getuid())
+    make(wall._build_root(SPEC))
+
+
+def make(row: list[calls.Call]) -> None:
+    runner = calls.Runner(wall.TABLE_BYTES)
+    runner.make(row, runner.address, os.getuid())
 
 
 def group(tree: cgroup.Tree, joined: bool) -> None:
@@ -91,8 +98,7 @@ def main() -> None:
     tree = cgroup.open_tree("cost")
 
     def confine() -> None:
-        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-        linux.install_filter(program)
+        make(wall._confine(SPEC, program)[-2:])  # no_new_privs and the filter
 
     with tempfile.TemporaryDirectory() as base:
         parts: dict[str, Callable[[], None]] = {

@@ -12,10 +12,8 @@ import sys
 natural = set(sys.modules)  # what any program would find
 
 import atexit
-import contextlib
 import gc
 import io
-import json
 import os
 import types
 import weakref
@@ -93,10 +91,12 @@ def take_the_short_way_out():
         and sys.stderr is streams["stderr"]
         and not has_last_words()
     ):
-        with contextlib.suppress(Exception):  # CPython will meet and tell it again
+        try:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(1 if error else 0)
+        except Exception:  # CPython will meet and tell it again
+            pass
     gc.unfreeze()  # else the namespace of __main__ would not be collected
 
 
@@ -121,6 +121,10 @@ def wait_at_the_gate(gate):
     if not message:
         os._exit(0)
     os.close(gate)
+    if message == b"[]":
+        return []
+    import json  # a megabyte
+
     return json.loads(message)
 
 
