@@ -1,5 +1,6 @@
 """The only place that reads configuration: defaults, then the settings file, then CELLBLOCK_* variables, then flags."""
 
+import difflib
 import os
 import pathlib
 from typing import Any, Literal
@@ -14,12 +15,14 @@ MB = 1 << 20
 SHARE = pathlib.Path(__file__).parent / "share"
 SETTINGS_FILE = "/etc/cellblock/cellblock.toml"
 TOOLCHAIN_FOLDER = "/etc/cellblock/toolchains"
+PREFIX = "CELLBLOCK_"  # of environment variables, in capitals
+OTHER_VARIABLES = {"CELLBLOCK_SETTINGS", "CELLBLOCK_SCOPE"}  # the settings' file; delegation.py
 
 
 class Settings(pydantic_settings.BaseSettings):
     """Every number that a deployment may change, with its unit in its name."""
 
-    model_config = pydantic_settings.SettingsConfigDict(env_prefix="CELLBLOCK_", extra="forbid", frozen=True)
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     host: str = pydantic.Field("127.0.0.1", description="address to listen on")
     port: int = pydantic.Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -122,8 +125,18 @@ class BadSettings(Exception):
     """A setting is wrong; the text names each and what is allowed."""
 
 
+def _refuse_unknown_variables() -> None:
+    """A misspelt limit would be no limit."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_"):
+            hint = "".join(f"; did you mean {other}?" for other in difflib.get_close_matches(name, known, 1))
+            raise BadSettings(f"{name}: there is no such setting{hint}")
+
+
 def load(**flags: Any) -> Settings:
     """Raises BadSettings. Flags that are None were not given."""
+    _refuse_unknown_variables()
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)

@@ -93,6 +93,9 @@ def test_a_wrong_setting_is_named() -> None:
     done = cellblock("serve", CELLBLOCK_MEMORY_MB="lots")
     assert done.returncode == 125
     assert "memory_mb: Input should be a valid integer" in done.stderr
+    done = cellblock("serve", CELLBLOCK_MEMROY_MB="64")
+    assert done.returncode == 125
+    assert "CELLBLOCK_MEMROY_MB: there is no such setting; did you mean CELLBLOCK_MEMORY_MB?" in done.stderr
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["run"], ["doctor"]], ids=str)
