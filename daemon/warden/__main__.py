@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from . import calls, image, init, linux, nursery, rehearsal, wall, zygote
 
 MAX_MESSAGE_BYTES = 64 << 10
+WALLS_MAX = 256
 _kept: list[object] = []  # in a program too: to free them there would only copy pages
 
 
@@ -89,6 +90,7 @@ class _Warden:
             self._nursery = nursery.Nursery()
             self._rehearse(ours, self._nursery)
         self._runner = calls.Runner(wall.TABLE_BYTES)
+        self._walls: dict[tuple[Any, ...], calls.Table] = {}
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
 
@@ -140,12 +142,21 @@ class _Warden:
                 os.close(init_pidfd)
             self._watch(pid, pidfd, order["jail"])
         else:
-            self._runner.write(wall.up(received[1:], step["jail"], self._filter), self._runner.address, order["uid"])
+            self._runner.fill(self._wall(step, received[1:]), order["uid"])
             pid, pidfd = linux.fork_into(linux.NAMESPACES)
             if pid == 0:
                 init.become(received[0], received[1:], step, order, self._runner)
             _answer(self._control, {"type": "forked", "jail": order["jail"]}, [pidfd])
             self._watch(pid, pidfd, None)
+
+    def _wall(self, step: dict[str, Any], group_fds: list[int]) -> calls.Table:
+        """Kept: most jails have the same descriptors."""
+        key = step["id"], *group_fds
+        if key not in self._walls:
+            if len(self._walls) >= WALLS_MAX:
+                self._walls.clear()
+            self._walls[key] = self._runner.table(wall.up(group_fds, step["jail"], self._filter))
+        return self._walls[key]
 
     def _watch(self, pid: int, pidfd: int, jail: int | None) -> None:
         self._children[pidfd] = pid, jail

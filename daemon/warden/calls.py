@@ -93,7 +93,7 @@ class Table:
     """Calls as they lie in memory at an address, for any uid. Raises ValueError where there is not so much room."""
 
     def __init__(self, calls: Sequence[Call], address: int, room: int) -> None:
-        self._address, self._data = address, bytearray()
+        self.address, self._data = address, bytearray()
         self._placed: dict[int, int] = {}
         self._texts: dict[bytes, int] = {}
         self._uids: list[int] = []
@@ -133,13 +133,13 @@ class Table:
         if id(content) not in self._placed:
             self._placed[id(content)] = address = self._append(bytes(WORD.size * len(content.words)))
             for index, word in enumerate(content.words):
-                self._put(address - self._address + WORD.size * index, word)
+                self._put(address - self.address + WORD.size * index, word)
         return self._placed[id(content)]
 
     def _append(self, content: bytes) -> int:
         self._data += bytes(-len(self._data) % WORD.size)
         self._data += content
-        return self._address + len(self._data) - len(content)
+        return self.address + len(self._data) - len(content)
 
 
 def _flatten(calls: Sequence[Call], address: int) -> list[tuple[Call, int]]:
@@ -172,16 +172,20 @@ class Runner:
         self.memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.address: int = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
 
-    def write(self, calls: Sequence[Call], address: int, uid: int = 0) -> None:
-        """Raises ValueError."""
-        offset = address - self.address
-        data = Table(calls, address, len(self.memory) - offset).with_uid(uid)
+    def table(self, calls: Sequence[Call], address: int | None = None) -> Table:
+        """For an address in our memory, its start where none is said. Raises ValueError."""
+        address = address or self.address
+        return Table(calls, address, self.address + len(self.memory) - address)
+
+    def fill(self, table: Table, uid: int = 0) -> None:
+        data, offset = table.with_uid(uid), table.address - self.address
         self.memory[offset : offset + len(data)] = data
 
-    def make(self, calls: Sequence[Call], address: int, uid: int = 0) -> None:
-        """Write and run. Raises ValueError, Failed."""
-        self.write(calls, address, uid)
-        self.check(self.run(address))
+    def make(self, calls: Sequence[Call], address: int | None = None) -> None:
+        """Fill and run. Raises ValueError, Failed."""
+        table = self.table(calls, address)
+        self.fill(table)
+        self.check(self.run(table.address))
 
     def run(self, address: int) -> int:
         """The address of the entry at which it ended."""

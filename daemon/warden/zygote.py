@@ -60,7 +60,7 @@ class Zygote:
         self._loop_address = self._runner.address + SIGACTION_BYTES
         self._order_address = self._runner.address + mmap.PAGESIZE
         self._pages_address = self._order_address + wall.TABLE_BYTES
-        self._runner.write([], self._pages_address)
+        self._runner.fill(self._runner.table([], self._pages_address))
         self._socket, self._inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._tables: dict[int, calls.Table] = {}  # by the number of groups
 
@@ -166,7 +166,7 @@ class Zygote:
     def _serve(self) -> list[str]:
         """Returns in a program's process, at go."""
         self._keep_sigint()
-        self._runner.write(self._loop(), self._loop_address)
+        self._runner.fill(self._runner.table(self._loop(), self._loop_address))
         ctypes.pythonapi.PyOS_BeforeFork()
         while True:
             entry = self._runner.run(self._loop_address)

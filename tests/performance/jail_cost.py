@@ -57,7 +57,7 @@ def fork(namespaces: int, child: Callable[[], None] | None = None) -> None:
     os.waitpid(pid, 0)
 
 
-def root_directory(base: str) -> None:
+def root_directory(base: str, build: Callable[[], None]) -> None:
     """As a jail builds it, below a directory of ours."""
     linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
     linux.mount("tmpfs", base, "tmpfs", 0)
@@ -67,12 +67,14 @@ def root_directory(base: str) -> None:
     linux.mount("tmpfs", image.IMAGE, "tmpfs", 0)
     for name in image.OWN_MOUNTS:
         os.makedirs(f"{image.IMAGE}/{name}")
-    make(wall._build_root(SPEC))
+    build()
 
 
-def make(row: list[calls.Call]) -> None:
+def ready(row: list[calls.Call]) -> Callable[[], None]:
+    """The calls as a table that lies there before the fork."""
     runner = calls.Runner(wall.TABLE_BYTES)
-    runner.make(row, runner.address, os.getuid())
+    runner.fill(runner.table(row))
+    return lambda: runner.check(runner.run(runner.address))
 
 
 def group(tree: cgroup.Tree, joined: bool) -> None:
@@ -97,15 +99,15 @@ def main() -> None:
     program = seccomp_policy.compile_policy(str(HERE / "jail_configs/inner.toml"))
     tree = cgroup.open_tree("cost")
 
-    def confine() -> None:
-        make(wall._confine(SPEC, program)[-2:])  # no_new_privs and the filter
+    build = ready(wall._build_root(SPEC))
+    confine = ready(wall._confine(SPEC, program)[-2:])  # no_new_privs and the filter
 
     with tempfile.TemporaryDirectory() as base:
         parts: dict[str, Callable[[], None]] = {
             "fork of a bare interpreter, to its end": lambda: fork(0),
             **{f"{name} namespace": lambda flag=flag: fork(flag) for name, flag in NAMESPACES.items()},  # type: ignore[misc]
             "all six namespaces": lambda: fork(sum(NAMESPACES.values())),
-            "root directory": lambda: fork(linux.NAMESPACES, lambda: root_directory(base)),
+            "root directory": lambda: fork(linux.NAMESPACES, lambda: root_directory(base, build)),
             "seccomp filter": lambda: fork(0, confine),
             "control groups: make, limit, remove": lambda: group(tree, joined=False),
             "control groups: join": lambda: group(tree, joined=True),

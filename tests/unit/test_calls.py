@@ -26,14 +26,14 @@ def write(descriptor: int, data: bytes) -> Call:
 
 
 def test_calls_are_made_in_their_order(runner: calls.Runner, pipe: tuple[int, int]) -> None:
-    runner.make([write(pipe[1], letter) for letter in (b"a", b"b", b"c")], runner.address)
+    runner.make([write(pipe[1], letter) for letter in (b"a", b"b", b"c")])
     assert os.read(pipe[0], 10) == b"abc"
 
 
 def test_the_first_that_fails_ends_it_and_is_named(runner: calls.Runner, pipe: tuple[int, int]) -> None:
     row = [write(pipe[1], b"before"), Call("groups: join", linux.SYS_CLOSE, (NO_DESCRIPTOR,)), write(pipe[1], b"after")]
     with pytest.raises(Failed) as raised:
-        runner.make(row, runner.address)
+        runner.make(row)
     assert raised.value.stage == "groups"
     assert str(raised.value.error) == "[Errno 9] join: Bad file descriptor"
     assert os.read(pipe[0], 20) == b"before"
@@ -42,7 +42,7 @@ def test_the_first_that_fails_ends_it_and_is_named(runner: calls.Runner, pipe: t
 def test_where_a_call_returns_zero_it_may_go_on_elsewhere(runner: calls.Runner, pipe: tuple[int, int]) -> None:
     closed = os.dup(pipe[1])
     elsewhere = [write(pipe[1], b"elsewhere")]
-    runner.make([Call("test: close", linux.SYS_CLOSE, (closed,), elsewhere), write(pipe[1], b"here")], runner.address)
+    runner.make([Call("test: close", linux.SYS_CLOSE, (closed,), elsewhere), write(pipe[1], b"here")])
     assert os.read(pipe[0], 20) == b"elsewhere"
     runner.make(
         [Call("test: umask", linux.SYS_UMASK, (os.umask(0o022),), elsewhere), write(pipe[1], b"here")], runner.address
@@ -57,7 +57,7 @@ def test_memory_is_read_and_written_where_it_is_said(runner: calls.Runner, pipe:
         Call("test: read", linux.SYS_READ, (pipe[0], At(words, 8), 8)),
         Call("test: write", linux.SYS_WRITE, (pipe[1], words, 16)),
     ]
-    runner.make(row, runner.address)
+    runner.make(row)
     assert os.read(pipe[0], 20) == bytes(8) + b"12345678"
 
 
