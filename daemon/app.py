@@ -20,12 +20,12 @@ from aiohttp import web
 from daemon import launch
 from daemon.api import routes as api
 from daemon.api.queue import Queue
+from daemon.host import instance, privileges
 from daemon.judge.artifacts import Artifacts
 from daemon.judge.constructs import Constructs
 from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import keep_services
-from daemon.keeper import instance, privileges
 from daemon.sandbox.client import Client
 from daemon.settings import Settings
 from daemon.toolchain.registry import Registry

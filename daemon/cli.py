@@ -1,6 +1,6 @@
 """The command line: cellblock serve | run | bench | doctor.
 
-Each command imports what it works with: `--help` and a command's second start (daemon/delegation.py) wait for little.
+Each command imports what it works with: `--help` and a command started again (host/delegation.py) wait for little.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.delegation import NotDelegated, into_delegated_group
+from daemon.host.delegation import NotDelegated, into_delegated_group
 
 if TYPE_CHECKING:
     from daemon.judge.submission import Report, Submission
@@ -219,7 +219,7 @@ def _our_errors() -> Iterator[None]:
 def _our_kinds() -> tuple[type[Exception], ...]:
     from daemon.bench.dialects import WrongAnswer
     from daemon.bench.servers import CannotBench
-    from daemon.keeper.instance import Busy
+    from daemon.host.instance import Busy
     from daemon.launch import CannotStart
     from daemon.sandbox.client import SandboxUnavailable
     from daemon.settings import BadSettings

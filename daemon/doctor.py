@@ -10,10 +10,10 @@ import pwd
 from collections.abc import Callable, Iterator
 
 from daemon import app, launch
+from daemon.host import cgroup
+from daemon.host.cgroup import mounts
+from daemon.host.instance import Busy
 from daemon.judge.self_tests import SelfTests
-from daemon.keeper import cgroup
-from daemon.keeper.cgroup import mounts
-from daemon.keeper.instance import Busy
 from daemon.keeper.seccomp_policy import BadPolicy, compile_policy
 from daemon.settings import Settings
 from daemon.toolchain.registry import BadToolchain

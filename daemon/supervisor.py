@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from daemon.keeper import instance, privileges
+from daemon.host import instance, privileges
 
 RESTART_S, RESTART_S_MAX = 0.05, 5.0
 STEADY_S = 2.0  # a child that lived this long is started again at once

@@ -13,11 +13,11 @@ import signal
 import socket
 import sys
 
+from daemon.host import cgroup, privileges
+from daemon.host.instance import Busy, Instance
 from daemon.sandbox.model import Plan
 
-from . import cgroup, privileges
 from .core import Keeper
-from .instance import Busy, Instance
 from .loop import Loop
 from .seccomp_policy import BadPolicy, compile_policy
 from .wardens import WardenSetup

@@ -7,18 +7,18 @@ import resource
 import socket
 import struct
 
+from daemon.host.cgroup import Tree
+from daemon.host.instance import Instance
+from daemon.host.privileges import reap_orphans
 from daemon.sandbox.model import KilledBy, Limits, Plan, StepPlan, Warm
 
 from .baseline import Baseline
-from .cgroup import Tree
 from .closing import Closer
 from .fleet import Fleet
-from .instance import Instance
 from .jail import Jail, Listener, Refused
 from .loop import Loop, Timer
 from .peers import Peer
 from .pool import Pool
-from .privileges import reap_orphans
 from .wardens import Warden, WardenSetup
 
 log = logging.getLogger("cellblock.keeper")

@@ -2,9 +2,8 @@
 
 import dataclasses
 
+from daemon.host.cgroup import OutOfMemory
 from daemon.sandbox.model import KilledBy
-
-from .cgroup import OutOfMemory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

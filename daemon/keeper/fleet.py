@@ -4,10 +4,10 @@ import logging
 import time
 from collections.abc import Callable
 
+from daemon.host.cgroup import Tree
+from daemon.host.instance import Instance
 from daemon.sandbox.model import Plan, ToolchainPlan
 
-from .cgroup import Tree
-from .instance import Instance
 from .loop import Loop
 from .wardens import Warden, WardenSetup
 

@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from daemon.host.cgroup import Group, TooSmall, Tree
 from daemon.sandbox import wire
 from daemon.sandbox.model import KilledBy, Limits, Outcome, StepPlan, Usage, Warm
 
 from . import artifact
-from .cgroup import Group, TooSmall, Tree
 from .ending import Signs, cause
 from .loop import Loop, Timer
 from .wardens import Warden

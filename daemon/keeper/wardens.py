@@ -12,12 +12,12 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from daemon.host.cgroup import Group, Tree
+from daemon.host.privileges import die_with_parent, reap_orphans
 from daemon.sandbox import wire
 from daemon.sandbox.model import Limits, Mount, ToolchainPlan
 
-from .cgroup import Group, Tree
 from .loop import Loop, Timer
-from .privileges import die_with_parent, reap_orphans
 
 log = logging.getLogger("cellblock.keeper")
 

@@ -16,7 +16,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from daemon.keeper import cgroup, seccomp_policy
+from daemon.host import cgroup
+from daemon.keeper import seccomp_policy
 from daemon.sandbox.model import Limits
 from daemon.toolchain import registry
 from daemon.warden import calls, image, linux, wall

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from daemon.keeper.cgroup import OutOfMemory
+from daemon.host.cgroup import OutOfMemory
 from daemon.keeper.ending import Signs, cause
 from daemon.sandbox.model import KilledBy
 

@@ -11,13 +11,14 @@ FILES = sorted((ROOT / "daemon").rglob("*.py"))
 MAY_IMPORT = {
     "sandbox": {"sandbox"},
     "warden": set(),
-    "keeper": {"keeper", "sandbox"},
+    "host": {"host", "sandbox"},
+    "keeper": {"keeper", "host", "sandbox"},
     "toolchain": {"toolchain", "sandbox"},
     "judge": {"judge", "toolchain", "sandbox"},
     "api": {"api", "judge", "toolchain", "sandbox", "settings"},
     "settings": {"toolchain", "sandbox"},
     "bench": {"bench", "launch", "settings", "toolchain"},
-    "supervisor": {"keeper"},
+    "supervisor": {"host"},
 }
 ONLY_IN = {
     "pydantic": {"api", "toolchain", "settings"},
@@ -57,7 +58,7 @@ def test_libraries_stay_in_their_layer(path: pathlib.Path) -> None:
         assert part(path) in ONLY_IN.get(library, {part(path)}), f"{library} does not belong here"
 
 
-@pytest.mark.parametrize("name", ["sandbox", "keeper", "warden", "supervisor"])
+@pytest.mark.parametrize("name", ["sandbox", "host", "keeper", "warden", "supervisor"])
 def test_privileged_parts_use_the_standard_library_only(name: str) -> None:
     allowed = sys.stdlib_module_names | {"daemon", "seccomp", "pyseccomp"}
     for path in FILES:

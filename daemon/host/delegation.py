@@ -3,7 +3,7 @@
 import os
 import sys
 
-from daemon.keeper import cgroup
+from daemon.host import cgroup
 
 SCOPE_MARK = "CELLBLOCK_SCOPE"  # set in the scope that we made, so that it is tried once
 

@@ -1,0 +1,1 @@
+"""This Linux host: control groups, instances, privileges. Used by keeper, supervisor, doctor and bench."""
