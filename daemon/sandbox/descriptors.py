@@ -1,0 +1,72 @@
+"""Descriptors of this process: memfds, sealed copies, duplicates, closing. Every one is close-on-exec."""
+
+import fcntl
+import os
+from collections.abc import Iterable
+
+ARTIFACT_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+COPY_BYTES = 1 << 20
+_FIRST = 3  # 0, 1 and 2 are the standard streams
+
+
+def memfd(name: str, content: bytes, sealed: bool = False) -> int:
+    """A memfd (memfd_create(2)) that holds `content` and is read from its start; the caller closes it.
+
+    `sealed`: nobody can change it any more (fcntl(2), file sealing). Raises OSError, with nothing left open.
+    """
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        view, offset = memoryview(content), 0
+        while offset < len(view):
+            offset += os.pwrite(descriptor, view[offset:], offset)
+        if sealed:
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, ARTIFACT_SEALS)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def sealed_copy(source: int) -> int:
+    """A sealed memfd with the content of a regular file, which it does not close. Raises OSError."""
+    descriptor = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    offset = 0
+    try:
+        while sent := os.sendfile(descriptor, source, offset, COPY_BYTES):
+            offset += sent
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, ARTIFACT_SEALS)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_sealed(descriptor: int) -> bool:
+    """True for a memfd that nobody can change any more (fcntl(2), F_GET_SEALS)."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & ARTIFACT_SEALS == ARTIFACT_SEALS
+    except OSError:
+        return False  # not a memfd
+
+
+def copy(descriptor: int) -> int:
+    """A duplicate, the caller's to close. Raises OSError (EMFILE, EBADF)."""
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST)
+
+
+def copies(descriptors: Iterable[int]) -> list[int]:
+    """Duplicates of all of them, or OSError and none."""
+    made: list[int] = []
+    try:
+        for descriptor in descriptors:
+            made.append(copy(descriptor))
+    except OSError:
+        close_all(made)
+        raise
+    return made
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close each; none of them may be -1 or closed already."""
+    for descriptor in descriptors:
+        os.close(descriptor)

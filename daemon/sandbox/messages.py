@@ -1,0 +1,491 @@
+"""Every message that cellblock's processes send each other. Types and ranges are checked here, and only here.
+
+Four kinds of unix SEQPACKET socket (unix(7): a message is whole or not there) carry one message each time, with
+descriptors beside it. What two Python processes say is a JSON object with a `type`; what native code reads or writes
+(daemon/warden/native) is a C struct. A message of an unknown type, with a field missing, unknown, of a wrong type or
+out of range, or with another number of descriptors than it declares, is a `BadMessage`: the receiver closes the
+descriptors and ends the peer (or, of a jail's channel, the jail).
+
+HTTP process and keeper, /run/cellblock/<instance>/keeper.sock. The keeper says `Hello` and then `Stats`, anew at every
+change. The HTTP process numbers its runs and asks for each by `Run`, whose descriptors are the source and the
+artefact of an earlier step, each where the step takes it, and packed files (judge/files.py) where `files` says so.
+The keeper answers `Started` with the far ends of the program's stdin, stdout and stderr, and later `Ended` (with the
+artefact's descriptor where the step left one); or `Refused`, which means that nothing ran. `Kill` ends a run, whatever
+has become of it; a run that has ended is no error, because messages cross.
+
+Keeper and warden, a socket pair. The keeper says `Setup` with the toolchain's plan and the compiled filter, each in a
+memfd; the warden builds its image and answers `Ready`, or `Broken` and ends. `Make` asks for a jail; its descriptors
+are the jail's end of its channel and those through which the jail joins its control groups. The answer has the jail's
+number: `Made` with the pidfd of its init and, of a fork, of its program; or `NotMade`. `ForkEnded` tells the wait
+status of a program that is the warden's own child.
+
+Warden and zygote, warden and pause process, socket pairs. The warden sends a description of a jail
+(daemon/warden/description.py) with descriptors and a request number; native code answers with that number.
+
+Keeper and jail, the channel: a socket pair that the keeper makes for each jail. When the jail is confined and its
+program as far as it can be, it says `Parked` with the far ends of three pipes. `Go` comes once, with the source, the
+artefact and the files. A command's init answers `Status`, with the artefact's descriptor where there is one. A fork
+closes its channel as soon as it has read `Go`: its status comes from the warden. `Failed` may take any answer's place
+and names the stage. After `Go` the other end may be untrusted code: whatever comes is checked as if it were.
+"""
+
+import dataclasses
+import enum
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+from .model import KilledBy, Limits, Outcome, Usage
+from .plan import Warm
+
+MAX_BYTES = 64 << 10  # of a message
+MAX_ARGS_BYTES = 32 << 10  # of a program's arguments together, with a NUL after each
+REASON_CHARACTERS = 500
+_ID_MAX = (1 << 53) - 1  # what every JSON reader tells exactly (RFC 8259, section 6)
+_NAME_CHARACTERS = 4096
+
+
+class BadMessage(Exception):
+    """The peer does not speak our vocabulary; the text says what was wrong, in ASCII."""
+
+
+# -- checks of single fields
+
+Check = Callable[[Any], Any]
+
+
+def _number(low: int, high: int) -> Check:
+    def check(value: Any) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"not a number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _text(characters: int) -> Check:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > characters:
+            raise ValueError(f"not a text of at most {characters} characters")
+        value.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
+        return value
+
+    return check
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("neither true nor false")
+    return value
+
+
+def _optional(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def _choice(kind: type[enum.StrEnum], *allowed: enum.StrEnum) -> Check:
+    values = {member.value: member for member in allowed or kind}
+
+    def check(value: Any) -> enum.StrEnum:
+        if not isinstance(value, str) or value not in values:
+            raise ValueError(f"none of {', '.join(values)}")
+        return values[value]
+
+    return check
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """NUL ends a string in C, so none may hold one."""
+    if not isinstance(value, list) or not all(isinstance(item, str) and "\0" not in item for item in value):
+        raise ValueError("not a list of texts without NUL")
+    if sum(len(item.encode()) + 1 for item in value) > MAX_ARGS_BYTES:
+        raise ValueError(f"more than {MAX_ARGS_BYTES} bytes")
+    return tuple(value)
+
+
+def _limits(value: Any) -> Limits:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    try:
+        limits = Limits(**value)
+    except TypeError:
+        raise ValueError("a field too many or too few") from None
+    for name in ("memory_bytes", "wall_ns", "processes"):
+        _POSITIVE(getattr(limits, name))
+    for name in ("cpu_ns", "cpu_share_ms"):
+        _optional(_POSITIVE)(getattr(limits, name))
+    return limits
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+_ID, _NAME, _REASON = _number(0, _ID_MAX), _text(_NAME_CHARACTERS), _text(REASON_CHARACTERS)
+_POSITIVE, _COUNT = _number(1, (1 << 63) - 1), _number(0, (1 << 63) - 1)
+_STATUS = _number(0, 0xFFFF)  # of wait(2), raw
+_UID = _number(1, 0xFFFF)  # inside the warden's user namespace
+_JAIL_DESCRIPTORS = (2, 3, 4, 5, 6)  # the channel, and one to five groups
+
+
+# -- messages in JSON
+
+
+class Message:
+    """A JSON message: a frozen dataclass. `TYPE` is its name on the wire, `FIELDS` how each field is checked.
+
+    `DESCRIPTORS` are the numbers of descriptors that may come with it.
+    """
+
+    TYPE: ClassVar[str]
+    FIELDS: ClassVar[Mapping[str, Check]]
+    DESCRIPTORS: ClassVar[tuple[int, ...]] = (0,)
+
+    def encode(self) -> bytes:
+        """Raises ValueError when it is too long to be sent whole."""
+        fields = {name: getattr(self, name) for name in self.FIELDS}
+        data = json.dumps({"type": self.TYPE, **fields}, separators=(",", ":"), default=_plain).encode()
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"message of {len(data)} bytes, at most {MAX_BYTES} fit")
+        return data
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Raises BadMessage."""
+        if fields.keys() != cls.FIELDS.keys():
+            raise BadMessage(
+                ascii(f"{cls.TYPE}: fields {sorted(fields.keys() ^ cls.FIELDS.keys())} too many or missing")[:200]
+            )
+        checked = {}
+        for name, check in cls.FIELDS.items():
+            try:
+                checked[name] = check(fields[name])
+            except ValueError as error:
+                raise BadMessage(ascii(f"{cls.TYPE}: {name}: {error}")[:200]) from None
+        return cls(**checked)
+
+
+def _plain(value: Any) -> Any:
+    """Limits as an object."""
+    return {field: getattr(value, field) for field in value.__slots__}
+
+
+def decode(data: bytes, descriptors: int, vocabulary: Mapping[str, type[Message]]) -> Message:
+    """The message, one of the vocabulary. Raises BadMessage."""
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadMessage("not JSON") from None
+    kind = fields.pop("type", None) if isinstance(fields, dict) else None
+    found = vocabulary.get(kind) if isinstance(kind, str) else None
+    if found is None:
+        raise BadMessage("not an object with a known type")
+    if descriptors not in found.DESCRIPTORS:
+        raise BadMessage(f"{found.TYPE}: {descriptors} descriptors")
+    return found.from_fields(fields)
+
+
+def vocabulary(*kinds: type[Message]) -> dict[str, type[Message]]:
+    return {kind.TYPE: kind for kind in kinds}
+
+
+# HTTP process to keeper
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run(Message):
+    """Run one step in a fresh jail. Descriptors: source, artefact, files, each where it applies."""
+
+    TYPE = "run"
+    FIELDS = {
+        "run": _ID, "toolchain": _NAME, "step": _NAME, "limits": _limits, "args": _texts, "files": _flag,
+    }  # fmt: skip
+    DESCRIPTORS = (0, 1, 2, 3)
+
+    run: int
+    toolchain: str
+    step: str
+    limits: Limits
+    args: tuple[str, ...] = ()
+    files: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kill(Message):
+    """End a run: too much output, or nobody wants it any more."""
+
+    TYPE = "kill"
+    FIELDS = {"run": _ID, "why": _choice(KilledBy, KilledBy.OUTPUT, KilledBy.CLIENT)}
+
+    run: int
+    why: KilledBy
+
+
+TO_KEEPER = vocabulary(Run, Kill)
+
+
+# Keeper to HTTP process
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """The first message: what this keeper is. `cgroup` is v1 or v2."""
+
+    TYPE = "hello"
+    FIELDS = {"cgroup": _NAME}
+
+    cgroup: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stats(Message):
+    """The keeper's state, for /health: counts, bytes, and by toolchain what its wardens lack ("ready": nothing).
+
+    `parked` has for each pool {"parked": n, "wanted": n}.
+    """
+
+    TYPE = "stats"
+    FIELDS = {
+        "jails": _COUNT, "wardens": _object, "parked": _object, "parked_bytes": _COUNT, "memory_bytes": _object,
+    }  # fmt: skip
+
+    jails: int
+    wardens: Mapping[str, str]
+    parked: Mapping[str, Mapping[str, int]]
+    parked_bytes: int
+    memory_bytes: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Started(Message):
+    """The program was told to go. Descriptors: the far ends of its stdin, stdout and stderr."""
+
+    TYPE = "started"
+    FIELDS = {"run": _ID}
+    DESCRIPTORS = (3,)
+
+    run: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refused(Message):
+    """Nothing ran; `stage` and `reason` are for the log."""
+
+    TYPE = "refused"
+    FIELDS = {"run": _ID, "stage": _REASON, "reason": _REASON}
+
+    run: int
+    stage: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ended(Message):
+    """What became of a run: the fields of model.Outcome. Descriptor: the artefact, where the step left one."""
+
+    TYPE = "ended"
+    FIELDS = {
+        "run": _ID, "wait_status": _optional(_STATUS), "killed_by": _optional(_choice(KilledBy)), "wall_ns": _COUNT,
+        "cpu_ns": _optional(_COUNT), "memory_bytes": _optional(_COUNT),
+    }  # fmt: skip
+    DESCRIPTORS = (0, 1)
+
+    run: int
+    wait_status: int | None
+    killed_by: KilledBy | None
+    wall_ns: int
+    cpu_ns: int | None
+    memory_bytes: int | None
+
+    @classmethod
+    def of(cls, run: int, outcome: Outcome) -> Self:
+        usage = outcome.usage
+        return cls(run, outcome.wait_status, outcome.killed_by, usage.wall_ns, usage.cpu_ns, usage.memory_bytes)
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome(self.wait_status, self.killed_by, Usage(self.wall_ns, self.cpu_ns, self.memory_bytes))
+
+
+TO_HTTP = vocabulary(Hello, Stats, Started, Refused, Ended)
+
+
+# Keeper to warden
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setup(Message):
+    """The first message. Descriptors: memfds of the ToolchainPlan (JSON) and of the filter (struct sock_filter[])."""
+
+    TYPE = "setup"
+    FIELDS = {}
+    DESCRIPTORS = (2,)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Make(Message):
+    """Make a jail for a step. `argv` is the command of a program that starts before go, else empty.
+
+    Descriptors: the jail's end of its channel, then those through which it joins its control groups.
+    """
+
+    TYPE = "make"
+    FIELDS = {"jail": _ID, "step": _NAME, "warm": _choice(Warm), "uid": _UID, "argv": _texts}
+    DESCRIPTORS = _JAIL_DESCRIPTORS
+
+    jail: int
+    step: str
+    warm: Warm
+    uid: int
+    argv: tuple[str, ...] = ()
+
+
+TO_WARDEN = vocabulary(Setup, Make)
+
+
+# Warden to keeper
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ready(Message):
+    """The warden can make jails."""
+
+    TYPE = "ready"
+    FIELDS = {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Broken(Message):
+    """The warden cannot work and ends."""
+
+    TYPE = "broken"
+    FIELDS = {"stage": _REASON, "reason": _REASON}
+
+    stage: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Made(Message):
+    """Descriptors: the pidfd of the jail's init, and of a fork that of its program."""
+
+    TYPE = "made"
+    FIELDS = {"jail": _ID}
+    DESCRIPTORS = (1, 2)
+
+    jail: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NotMade(Message):
+    """The jail does not exist, and nothing of it is left."""
+
+    TYPE = "not_made"
+    FIELDS = {"jail": _ID, "reason": _REASON}
+
+    jail: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ForkEnded(Message):
+    """The raw wait status (wait(2)) of a program that is the warden's own child."""
+
+    TYPE = "fork_ended"
+    FIELDS = {"jail": _ID, "status": _STATUS}
+
+    jail: int
+    status: int
+
+
+FROM_WARDEN = vocabulary(Ready, Broken, Made, NotMade, ForkEnded)
+
+
+# -- the channel of a jail: C structs, little-endian, written and read by daemon/warden/native/jail.c
+
+GO_HEAD = struct.Struct("<III")  # struct go: which descriptors (GO_*), number of strings, bytes of strings
+REPLY_HEAD = struct.Struct("<II")  # struct reply: kind (REPLY_*), value; then text of a failure
+REPLY_TEXT_BYTES = 240
+GO_SOURCE, GO_ARTIFACT, GO_FILES = 1, 2, 4
+REPLY_PARKED, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED = 1, 2, 3, 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Go:
+    """Put what came with this in place, then start: once for each jail.
+
+    `strings`: of a command that starts now its whole argv, else the program's arguments. Descriptors: source,
+    artefact, files, in this order, those that the flags name.
+    """
+
+    source: bool
+    artifact: bool
+    files: bool
+    strings: tuple[str, ...]
+
+    def encode(self) -> bytes:
+        """Raises ValueError when it is too long or when a string holds NUL."""
+        if any("\0" in text for text in self.strings):
+            raise ValueError("a string with NUL")
+        blob = b"".join(text.encode() + b"\0" for text in self.strings)
+        flags = GO_SOURCE * self.source | GO_ARTIFACT * self.artifact | GO_FILES * self.files
+        data = GO_HEAD.pack(flags, len(self.strings), len(blob)) + blob
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"message of {len(data)} bytes, at most {MAX_BYTES} fit")
+        return data
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parked:
+    """Confined, and waiting for go. Descriptors: the far ends of stdin, stdout and stderr."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Status:
+    """The program ended with this raw wait status (wait(2)).
+
+    `lingers`: it said that it has ended with 0 and waits to be killed; its memory is not freed yet.
+    """
+
+    status: int
+    lingers: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """A stage of the jail's making or of its go did not work: our failure. `reason` is one line of ASCII."""
+
+    stage: str
+    reason: str
+
+    def encode(self) -> bytes:
+        text = f"{self.stage}\0{self.reason}".encode("ascii", "backslashreplace")[:REPLY_TEXT_BYTES]
+        return REPLY_HEAD.pack(REPLY_FAILED, 0) + text
+
+
+def encode_parked() -> bytes:
+    """What a fork sends, whose pipes go with it."""
+    return REPLY_HEAD.pack(REPLY_PARKED, 0)
+
+
+Reply = Parked | Status | Failed
+
+
+def decode_reply(data: bytes, descriptors: int) -> Reply:
+    """What a jail says on its channel. Raises BadMessage."""
+    if len(data) < REPLY_HEAD.size or len(data) > REPLY_HEAD.size + REPLY_TEXT_BYTES:
+        raise BadMessage(f"a jail's message of {len(data)} bytes")
+    kind, value = REPLY_HEAD.unpack_from(data)
+    text = data[REPLY_HEAD.size :]
+    match kind, descriptors:
+        case (1, 3) if not text:  # REPLY_PARKED
+            return Parked()
+        case ((2 | 3), (0 | 1)) if not text and value <= 0xFFFF:  # REPLY_STATUS, REPLY_LINGERS
+            return Status(value, kind == REPLY_LINGERS)
+        case (4, 0):  # REPLY_FAILED
+            stage, _, reason = ascii(text.decode("ascii", "replace"))[1:-1].partition("\\x00")
+            return Failed(stage, reason)
+    raise BadMessage(f"a jail's message of kind {kind} with {descriptors} descriptors and value {value}")

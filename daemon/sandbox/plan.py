@@ -1,0 +1,152 @@
+"""The Plan: what toolchain files and settings become, and all that keeper and warden know of them."""
+
+import dataclasses
+import enum
+import json
+import string
+from collections.abc import Mapping
+from typing import Any, Self
+
+from .model import Limits
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JailSpec:
+    """What a jail is made with and no request can change.
+
+    `scratch_*` bound the tmpfs that holds /work, /tmp and /dev/shm; the others are resource limits (getrlimit(2)).
+    """
+
+    stack_bytes: int
+    file_bytes: int
+    files_open: int
+    scratch_bytes: int
+    scratch_inodes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mount:
+    """A read-only bind: `source` on the host, `target` in the jail."""
+
+    source: str
+    target: str
+
+
+class Warm(enum.StrEnum):
+    """How far a parked jail's program has come before go."""
+
+    EXEC = "exec"  # a process that waits just before execve
+    FORK = "fork"  # a fork of the warden, which is the interpreter itself, started with the step's own command
+    PRELOAD = "preload"  # the command, started, that waits by itself at a descriptor before it opens its source
+    STDIN = "stdin"  # the command, started, that reads its source from standard input
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One command of a toolchain. `argv` may hold placeholders that are filled when the command starts.
+
+    `parked`: how many jails wait for a go.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    warm: Warm
+    parked: int
+    environment: Mapping[str, str]
+    start_environment: Mapping[str, str]  # besides, for a command that starts before go; its helper removes it
+    source_name: str | None  # where the source is put, below /work
+    takes_artifact: str | None  # the name under which an earlier step's artefact is put, below /work
+    leaves_artifact: str | None  # the file below /work that the step leaves behind
+    takes_args: bool
+    jail: JailSpec
+    default: Limits
+    maximum: Limits
+
+    @property
+    def names_limits(self) -> bool:
+        """True when the command line holds a placeholder that is a limit."""
+        parsed = (part for argument in self.argv for part in string.Formatter().parse(argument))
+        return any(name is not None for _, name, _, _ in parsed)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        fields = dict(data)
+        fields["argv"] = tuple(fields["argv"])
+        fields["warm"] = Warm(fields["warm"])
+        fields["jail"] = JailSpec(**fields["jail"])
+        fields["default"] = Limits.from_json(fields["default"])
+        fields["maximum"] = Limits.from_json(fields["maximum"])
+        return cls(**fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolchainPlan:
+    """What keeper and warden must know of one toolchain."""
+
+    id: str
+    mounts: tuple[Mount, ...]
+    links: Mapping[str, str]  # path in the jail -> text of the symbolic link
+    steps: tuple[StepPlan, ...]
+    imports: tuple[str, ...]  # modules that the warden of a step which is warm by fork imports once
+
+    @property
+    def forked(self) -> StepPlan | None:
+        """The step whose interpreter the warden itself is."""
+        return next((step for step in self.steps if step.warm is Warm.FORK), None)
+
+    def step(self, step_id: str) -> StepPlan | None:
+        return next((step for step in self.steps if step.id == step_id), None)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(
+            id=data["id"],
+            mounts=tuple(Mount(**mount) for mount in data["mounts"]),
+            links=dict(data["links"]),
+            steps=tuple(StepPlan.from_json(step) for step in data["steps"]),
+            imports=tuple(data["imports"]),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the keeper takes from configuration."""
+
+    toolchains: tuple[ToolchainPlan, ...]
+    warden_mounts: tuple[Mount, ...]  # the outer root: the warden's own Python
+    warden_links: Mapping[str, str]
+    first_uid: int
+    jails_max: int
+    parked_bytes_max: int  # memory of all parked jails together
+    wardens: int  # of each toolchain
+    start_s: float  # for a warden or a jail to be ready
+    warden_runs_max: int  # a warden is replaced after so many jails
+    warden_age_max_s: float
+
+    def toolchain(self, toolchain_id: str) -> ToolchainPlan | None:
+        return next((toolchain for toolchain in self.toolchains if toolchain.id == toolchain_id), None)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError, TypeError or KeyError on text that `to_json` did not write."""
+        data = json.loads(text)
+        return cls(
+            toolchains=tuple(ToolchainPlan.from_json(toolchain) for toolchain in data["toolchains"]),
+            warden_mounts=tuple(Mount(**mount) for mount in data["warden_mounts"]),
+            warden_links=dict(data["warden_links"]),
+            **{
+                name: data[name]
+                for name in (
+                    "first_uid",
+                    "jails_max",
+                    "parked_bytes_max",
+                    "wardens",
+                    "start_s",
+                    "warden_runs_max",
+                    "warden_age_max_s",
+                )
+            },
+        )
