@@ -14,6 +14,7 @@ RESTART_S, RESTART_S_MAX = (
     5.0,
 )  # at once after a warden that was ready, ever more slowly after ones that never were
 RESTART_STEPS = 7  # doublings until RESTART_S_MAX
+STEADY_S = 2.0  # a warden that ends younger than this has failed
 STARTING = "its warden is starting"
 
 
@@ -162,7 +163,7 @@ def decide(state: State, event: Event | Tick, now: float) -> Step:
             state = dataclasses.replace(state, look_s=now + LOOK_S)
         case IsReady(key):
             state = _change(state, key, is_ready=True)
-            state = dataclasses.replace(state, problem=None, failures=0, restart_s=None)
+            state = dataclasses.replace(state, problem=None, restart_s=None)
             effects.append(TellPools())
         case IsDead(key, reason):
             state = _dead(state, key, reason, now, effects)
@@ -204,8 +205,8 @@ def _dead(state: State, key: int, reason: str, now: float, effects: list[Effect]
         effects.append(Log(reason))
     if choose(state) is None:
         state = dataclasses.replace(state, problem=reason)
-    if not found[0].is_ready:
-        state = dataclasses.replace(state, failures=state.failures + 1)
+    is_steady = found[0].is_ready and now - found[0].started_s >= STEADY_S
+    state = dataclasses.replace(state, failures=0 if is_steady else state.failures + 1)
     if not found[0].is_retired:
         delay_s = min(RESTART_S * 2 ** min(state.failures, RESTART_STEPS), RESTART_S_MAX)
         state = dataclasses.replace(state, restart_s=max(now + delay_s, state.restart_s or 0.0))

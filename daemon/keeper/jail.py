@@ -272,9 +272,9 @@ class Jail:
                 self.hurry()
                 self._machine.feed(states.IsParked())
             case messages.Status(status, lingers) if not self._kind.closes_channel_at_go:
-                if status == 0 and self.step.leaves_artifact is not None and descriptors and self._artifact is None:
-                    if is_regular_file(descriptors[0], MAX_ARTIFACT_BYTES):
-                        self._artifact = descriptors.pop()
+                is_wanted = status == 0 and self.step.leaves_artifact is not None and self._artifact is None
+                if is_wanted and descriptors and is_regular_file(descriptors[0], MAX_ARTIFACT_BYTES):
+                    self._artifact = descriptors.pop()
                 is_alone = self._is_alone(OUR_PROCESSES + lingers, lingers)
                 self._machine.feed(states.ProgramEnded(status, is_alone))
             case messages.Failed(stage, reason):

@@ -3,7 +3,7 @@
     MAKING -> STARTING -> PARKED -> RUNNING (-> UNTOLD) -> ENDING -> REMOVING -> GONE
 
 Any phase before ENDING may go to ENDING, and there is no other way out. Every phase but PARKED has a deadline; a parked
-jail lives as long as its pool keeps it and its warden is not replaced. docs/architecture.md has the table state × event.
+jail lives as long as its pool keeps it and its warden is not replaced. docs/architecture.md has all of it as a table.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The two kinds of jail, as data: what the keeper must know of how a program starts and who tells of its end; and the command lines."""
+"""The kinds of jail as data: how a program starts, and who tells of its end; and the command lines that follow."""
 
 import dataclasses
 

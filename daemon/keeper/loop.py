@@ -1,7 +1,7 @@
 """One thread, one selector, one heap of timers: what the keeper waits for.
 
-Ours rather than asyncio's, because this is shorter to read than what asyncio's tasks, transports and contexts would add to
-the privileged process, and imports neither ssl nor a thread pool.
+Ours rather than asyncio's, because this is shorter to read than what asyncio's tasks, transports and contexts would
+add to the privileged process, and imports neither ssl nor a thread pool.
 """
 
 import heapq

@@ -1,8 +1,8 @@
 """Drives a pure state machine: decides, then performs, one event after the other.
 
 A machine is two pure functions over frozen data: `decide(state, event, now) -> (state, effects)` and `due(state)`, the
-time at which it wants a `Tick` (CLOCK_MONOTONIC, seconds; None: it waits for others only). Their unit tests need neither
-root nor a clock. The driver holds the state, performs the effects on the loop and keeps the one timer.
+time at which it wants a `Tick` (CLOCK_MONOTONIC, seconds; None: it waits for others only). Their unit tests need
+neither root nor a clock. The driver holds the state, performs the effects on the loop and keeps the one timer.
 """
 
 import dataclasses

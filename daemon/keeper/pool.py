@@ -37,7 +37,7 @@ Make = Callable[["Pool", Limits, Owner], jail.Jail]  # a jail that is yet to be 
 
 
 class Pool:
-    """Holds `step.parked` jails ready as long as there is a warden, never more. `on_change` hears that one is parked."""
+    """Holds `step.parked` jails ready as long as there is a warden. `on_change` hears that one more is parked."""
 
     def __init__(
         self, loop: Loop, toolchain: str, step: StepPlan, patience_s: float, make: Make, on_change: Callable[[], None]

@@ -1,7 +1,7 @@
 """Who gets which jail of one step, and how many are made: a pure state machine.
 
-Every event ends in the same decision anew (`_settle`): parked jails go to whoever waits, first come, first served; as many
-are started as wait in vain; and then as many as are missing, a few at a time. Nothing stays short until the next
+Every event ends in the same decision anew (`_settle`): parked jails go to whoever waits, first come, first served; as
+many are started as wait in vain; and then as many as are missing, a few at a time. Nothing stays short until the next
 request. A jail is a key, whoever waits is a ticket; both are numbers of the shell's.
 """
 

@@ -41,7 +41,7 @@ class RunLimits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """What a plan is built for: where toolchains are installed, the bounds of a run, the most jails of a step parked."""
+    """What a plan is built for: where toolchains are, the bounds of a run, how many jails of a step may be parked."""
 
     toolchain_root: pathlib.Path
     parked_max: int

@@ -45,7 +45,7 @@ def _main(control_fd: int, prepare: Callable[[], None] | None) -> list[str]:
     try:
         image.build(plan["mounts"], plan["links"])
     except OSError as error:
-        _answer(control, {"type": "failed", "stage": "image", "reason": str(error)})
+        _answer(control, {"type": "broken", "stage": "image", "reason": str(error)})
         os._exit(1)
     linux.drop_bounding_set()  # of every jail too; ours are in the permitted set
     gc.collect()
@@ -114,10 +114,13 @@ class _Warden:
                 if not data:
                     os._exit(0)  # the keeper is gone; as pid 1 we take every jail with us
                 order = json.loads(data)
+                order["placeholders"] = {}
+                if order["argv"]:
+                    self._steps[order["step"]] = {**self._steps[order["step"]], "argv": order["argv"]}
                 try:
                     self._fork(order, self._steps[order["step"]], received)
                 except OSError as error:
-                    _answer(self._control, {"type": "unforked", "jail": order["jail"], "reason": str(error)})
+                    _answer(self._control, {"type": "not_made", "jail": order["jail"], "reason": str(error)})
                 for descriptor_ in received:
                     os.close(descriptor_)
             with contextlib.suppress(ChildProcessError):
@@ -137,7 +140,7 @@ class _Warden:
             init_pidfd = self._nursery.make_init()
             try:
                 pid, pidfd = self._zygote.fork(order["uid"], received[0], init_pidfd, received[1:])
-                _answer(self._control, {"type": "forked", "jail": order["jail"]}, [init_pidfd, pidfd])
+                _answer(self._control, {"type": "made", "jail": order["jail"]}, [init_pidfd, pidfd])
             finally:
                 os.close(init_pidfd)
             self._watch(pid, pidfd, order["jail"])
@@ -146,7 +149,7 @@ class _Warden:
             pid, pidfd = linux.fork_into(linux.NAMESPACES)
             if pid == 0:
                 init.become(received[0], received[1:], step, order, self._runner)
-            _answer(self._control, {"type": "forked", "jail": order["jail"]}, [pidfd])
+            _answer(self._control, {"type": "made", "jail": order["jail"]}, [pidfd])
             self._watch(pid, pidfd, None)
 
     def _wall(self, step: dict[str, Any], group_fds: list[int]) -> calls.Table:
@@ -168,7 +171,7 @@ class _Warden:
         pid, jail = self._children.pop(pidfd)
         status = os.waitpid(pid, 0)[1]
         if jail is not None:
-            _answer(self._control, {"type": "status", "jail": jail, "status": status})
+            _answer(self._control, {"type": "fork_ended", "jail": jail, "status": status})
 
     def _reap_orphan(self) -> bool:
         """Reap one zombie that is not one of ours; True when there was one."""

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import struct
 from typing import Any, NamedTuple, NoReturn
 
 from . import program, wall
@@ -17,6 +18,8 @@ from .calls import Failed, Runner
 from .wall import WORK
 
 GO_BYTES = 64 << 10
+GO = struct.Struct("<III")
+REPLY = struct.Struct("<II")
 CANNOT_EXECUTE = 126  # as a shell tells it (POSIX, 2.8.2)
 
 
@@ -92,13 +95,13 @@ def _run(channel: socket.socket, inner_ends: list[int], started: _Started | None
     data, descriptors, _, _ = socket.recv_fds(channel, GO_BYTES, 4)
     if not data:
         return  # never wanted
-    order = json.loads(data)
+    flags, count, size = GO.unpack_from(data)
+    args = data[GO.size :].decode().split("\0")[:-1]
+    order = {"files": bool(flags & 4)}
     _put(descriptors, step, order)
-    args = [str(argument) for argument in json.loads(order["payload"])["args"]] if step["takes_args"] else []
     status: int | None
     if started is None:
-        argv = program.fill(step["argv"], order["placeholders"]) + args
-        status = _run_command(inner_ends, argv, step["environment"])
+        status = _run_command(inner_ends, args, step["environment"])
     elif started.gate is None:
         status = _wait(started.pid)
     else:
@@ -190,6 +193,16 @@ def _open_artifact(name: str | None) -> int | None:
 
 def say(channel: socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
     try:
-        socket.send_fds(channel, [json.dumps(message).encode()], descriptors or [])
+        match message["type"]:
+            case "ready":
+                data = REPLY.pack(1, 0)
+            case "status":
+                data = REPLY.pack(3 if message["waits"] else 2, message["status"])
+            case _:
+                data = (
+                    REPLY.pack(4, 0)
+                    + f"{message['stage']}\0{message['reason']}".encode("ascii", "backslashreplace")[:240]
+                )
+        socket.send_fds(channel, [data], descriptors or [])
     except OSError:
         os._exit(98)  # the keeper let go of us

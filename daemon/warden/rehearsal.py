@@ -6,12 +6,12 @@ and not while anybody waits. Forks of one zygote have everything at the same add
 
 import array
 import errno
-import json
 import mmap
 import os
 import signal
 import socket
 
+from .init import GO
 from .zygote import Zygote
 
 PROGRAM = b"""\
@@ -41,8 +41,7 @@ def written_pages(zygote: Zygote, init_pidfd: int) -> list[tuple[int, int]]:
             source = os.memfd_create("main")
             descriptors.append(source)
             os.write(source, PROGRAM)
-            order = {"payload": json.dumps({"args": []}), "files": False}
-            socket.send_fds(channel, [json.dumps(order).encode()], [source])
+            socket.send_fds(channel, [GO.pack(1, 0, 0)], [source])
             os.read(pipes[2], MESSAGE_BYTES)
             return _ranges(_copied(pid) & _there(zygote.pid))
         finally:

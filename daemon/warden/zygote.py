@@ -11,7 +11,6 @@ channel.
 
 import ctypes
 import fcntl
-import json
 import mmap
 import os
 import signal
@@ -22,7 +21,7 @@ from typing import Any
 
 from . import calls, linux, wall
 from .calls import At, Call, Failed, Words
-from .init import GO_BYTES, say
+from .init import GO, GO_BYTES, say
 
 SOCKET, OWN_PIDS, CHANNEL, INIT, GROUPS = 3, 4, 5, 6, 7  # descriptors
 GROUPS_MAX = 8
@@ -227,8 +226,9 @@ class Zygote:
         data, descriptors, _, _ = socket.recv_fds(channel, GO_BYTES, 4)
         if not data:
             os._exit(0)  # never wanted
-        order = json.loads(data)
-        arguments = [str(argument) for argument in json.loads(order["payload"])["args"]]
+        flags, count, size = GO.unpack_from(data)
+        arguments = data[GO.size :].decode().split("\0")[:-1]
+        order = {"files": bool(flags & 4)}
         try:
             if order["files"]:
                 wall.put_files(descriptors.pop())
