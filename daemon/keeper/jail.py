@@ -266,7 +266,7 @@ class Jail:
     def _hear(self, reply: messages.Reply, descriptors: list[int]) -> None:
         """Takes descriptors out of the list that it keeps."""
         match reply:
-            case messages.Parked() if self.phase is states.Phase.STARTING:
+            case messages.Parked() if self.phase in (states.Phase.MAKING, states.Phase.STARTING) and not self.pipes:
                 self.pipes, descriptors[:] = list(descriptors), []
                 self.parked_bytes = self._group.memory_bytes()
                 self.hurry()

@@ -212,6 +212,7 @@ class State:
     deadline_s: float
     phase: Phase = Phase.MAKING
     exists: bool | None = None
+    is_ready: bool = False  # it said that it waits for go before the warden said that it exists
     went: bool = False
     told: bool = False
     too_small: bool = False
@@ -268,9 +269,7 @@ def decide(state: State, event: Event | Tick, now: float) -> Step:
         case Fail():
             return _fail(state, event, now)
         case IsParked():
-            if state.phase is not Phase.STARTING:
-                return _fail(state, Fail("init", "spoke out of turn"), now)
-            return dataclasses.replace(state, phase=Phase.PARKED), (TellParked(),)
+            return _parked(state, now)
         case Went():
             return _go(state, event, now)
         case _:
@@ -325,12 +324,22 @@ def _on_time(state: State, now: float) -> Step:
             return state, (Release(),)
 
 
+def _parked(state: State, now: float) -> Step:
+    if state.phase is Phase.MAKING and not state.is_ready:  # its word overtook the warden's, on another socket
+        return dataclasses.replace(state, is_ready=True), ()
+    if state.phase is not Phase.STARTING:
+        return _fail(state, Fail("init", "spoke out of turn"), now)
+    return dataclasses.replace(state, phase=Phase.PARKED), (TellParked(),)
+
+
 def _made(state: State, now: float) -> Step:
     state = dataclasses.replace(state, exists=True)
     if state.phase is Phase.ENDING:  # nothing could be killed before
         return dataclasses.replace(state, deadline_s=now + ENDING_S), (KillAll(),)
     if state.phase is not Phase.MAKING:
         return state, ()
+    if state.is_ready:
+        return dataclasses.replace(state, phase=Phase.PARKED), (TellParked(),)
     return dataclasses.replace(state, phase=Phase.STARTING, deadline_s=now + state.patience_s), ()
 
 

@@ -95,7 +95,7 @@ def _run(channel: socket.socket, inner_ends: list[int], started: _Started | None
     data, descriptors, _, _ = socket.recv_fds(channel, GO_BYTES, 4)
     if not data:
         return  # never wanted
-    flags, count, size = GO.unpack_from(data)
+    flags, _count, _size = GO.unpack_from(data)
     args = data[GO.size :].decode().split("\0")[:-1]
     order = {"files": bool(flags & 4)}
     _put(descriptors, step, order)

@@ -226,7 +226,7 @@ class Zygote:
         data, descriptors, _, _ = socket.recv_fds(channel, GO_BYTES, 4)
         if not data:
             os._exit(0)  # never wanted
-        flags, count, size = GO.unpack_from(data)
+        flags, _count, _size = GO.unpack_from(data)
         arguments = data[GO.size :].decode().split("\0")[:-1]
         order = {"files": bool(flags & 4)}
         try:
