@@ -74,7 +74,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
         executor = Executor(client, services, kept)
-        self_tests = SelfTests(executor, toolchains, settings.deployment().run, settings.self_test_s)
+        self_tests = SelfTests(executor, toolchains, settings.run_limits(), settings.self_test_s)
         parts = api.Parts(
             settings, toolchains, client, executor, constructs, self_tests, services,
             Queue(settings.runs_at_once_of_one, settings.queue), facts(),
@@ -167,5 +167,5 @@ async def _until_ready(client: Client, keeper: subprocess.Popen[bytes], toolchai
         ready.cancel()
         await asyncio.wait([ready])
     if not is_ready:
-        problems = "; ".join(f"{name}: {text}" for name, text in client.state.get("wardens", {}).items())
+        problems = "; ".join(f"{name}: {text}" for name, text in client.wardens().items())
         raise launch.CannotStart(f"the keeper did not start: {problems or 'its message is above'}")

@@ -109,7 +109,7 @@ def _submission(
 
     toolchains = launch.load_registry(configured)
     toolchain = toolchains.find(language) if language else toolchains.find_by_file(file.name)
-    limits, maximum = plan.run_limits(toolchain, configured.deployment().run)
+    limits, maximum = plan.run_limits(toolchain, configured.run_limits())
     if timeout_s is not None:
         wall_ns = int(timeout_s * 1e9)
         if not 0 < wall_ns <= maximum.wall_ns:

@@ -159,7 +159,7 @@ def _toolchains(settings: Settings) -> Iterator[Finding]:
 async def _self_tests(settings: Settings) -> list[Finding]:
     findings = []
     async with app.own_engine(settings) as (executor, toolchains):
-        tests = SelfTests(executor, toolchains, settings.deployment().run, settings.self_test_s)
+        tests = SelfTests(executor, toolchains, settings.run_limits(), settings.self_test_s)
         for toolchain in toolchains:
             problem = await tests.prove(toolchain)
             version = tests.proofs[toolchain.id].version or "unknown version"

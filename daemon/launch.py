@@ -44,7 +44,7 @@ def load_registry(settings: Settings) -> Registry:
 
 def plan_descriptor(settings: Settings, toolchains: Registry) -> int:
     """The keeper's plan in a memfd, read from its start. Raises registry.BadToolchain."""
-    return _memfd("plan", plan.build(toolchains, settings.deployment()).to_json())
+    return _memfd("plan", plan.build(toolchains, settings.place()).to_json())
 
 
 def keeper_argv(settings: Settings, name: str, listen: int, plan_fd: int, peer_uid: int) -> list[str]:

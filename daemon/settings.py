@@ -1,5 +1,6 @@
 """The only place that reads configuration: defaults, then the settings file, then CELLBLOCK_* variables, then flags."""
 
+import dataclasses
 import difflib
 import os
 import pathlib
@@ -9,7 +10,8 @@ import pydantic
 import pydantic_settings
 
 from daemon.sandbox.model import Limits
-from daemon.toolchain.plan import Deployment, RunLimits
+from daemon.sandbox.plan import Deployment
+from daemon.toolchain.plan import Place, RunLimits
 
 MB = 1 << 20
 SHARE = pathlib.Path(__file__).parent / "share"
@@ -101,24 +103,27 @@ class Settings(pydantic_settings.BaseSettings):
         """Of each HTTP process."""
         return max(1, self.runs_at_once // self.http_processes)
 
-    def deployment(self) -> Deployment:
-        """The part that keeper and warden are told."""
+    def place(self) -> Place:
+        """What plans are built for."""
+        return Place(self.toolchain_root, self.parked_max if self.pools else 0, self.run_limits(), self.deployment())
+
+    def run_limits(self) -> RunLimits:
+        """What a run gets unasked, and the most that it may ask for."""
         share_ms = self.cpu_share_ms or None
         default = Limits(self.memory_mb * MB, int(self.timeout_s * 1e9), self.processes, cpu_share_ms=share_ms)
         maximum = Limits(self.memory_mb_max * MB, int(self.timeout_s_max * 1e9), self.processes, cpu_share_ms=share_ms)
-        return Deployment(
-            toolchain_root=self.toolchain_root,
-            first_uid=self.first_uid,
-            jails_max=2 * self.runs_at_once
-            + 8 * self.http_processes,  # removal overlaps; services, self-tests, versions
-            parked_bytes_max=self.parked_mb_max * MB,
-            parked_max=self.parked_max if self.pools else 0,
-            wardens=self.wardens,
-            start_s=self.start_s,
-            warden_runs_max=self.warden_runs_max,
-            warden_age_max_s=self.warden_age_max_s,
-            run=RunLimits(default, maximum, self.output_bytes),
-        )
+        return RunLimits(default, maximum, self.output_bytes)
+
+    def deployment(self) -> Deployment:
+        """What the keeper is told of this host."""
+        own = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(Deployment)
+            if hasattr(self, field.name)
+        }
+        # Removal overlaps; services, self-tests and versions have no slot.
+        jails_max = 2 * self.runs_at_once + 8 * self.http_processes
+        return Deployment(jails_max=jails_max, parked_bytes_max=self.parked_mb_max * MB, **own)
 
 
 class BadSettings(Exception):

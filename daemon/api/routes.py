@@ -16,8 +16,10 @@ from daemon.judge.files import BadName, File, check_together
 from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import Service
 from daemon.judge.submission import Submission
-from daemon.sandbox.client import Client, OnOutput, SandboxUnavailable
-from daemon.sandbox.model import MAX_PAYLOAD_BYTES, Limits
+from daemon.sandbox.client import Client, SandboxUnavailable
+from daemon.sandbox.messages import MAX_ARGS_BYTES
+from daemon.sandbox.model import Limits
+from daemon.sandbox.pumps import OnOutput
 from daemon.settings import Settings
 from daemon.toolchain.plan import run_limits
 from daemon.toolchain.registry import Registry
@@ -29,7 +31,7 @@ from .problems import ApiProblem, FieldError
 from .queue import Queue
 
 MB = 1 << 20
-MAX_ESCAPED_BYTES = 60_000  # it travels as a string in a message of at most 64 KB
+MAX_ESCAPED_BYTES = 60_000  # they travel in a JSON message of at most 64 KB
 VERSION = importlib.metadata.version("cellblock")
 
 
@@ -65,7 +67,7 @@ class Routes:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._run_limits = parts.settings.deployment().run
+        self._run_limits = parts.settings.run_limits()
 
     async def execute(self, request: web.Request) -> web.StreamResponse:
         parts = self._parts
@@ -113,9 +115,9 @@ class Routes:
             raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
         if any("\0" in argument for argument in wanted.args):
             raise _out_of_range("args", "arguments cannot hold NUL")
-        payload = json.dumps({"args": wanted.args})
-        if len(payload) > MAX_PAYLOAD_BYTES or len(json.dumps(payload)) > MAX_ESCAPED_BYTES:
-            raise _out_of_range("args", f"at most {MAX_PAYLOAD_BYTES} bytes together")
+        size = sum(len(argument.encode()) + 1 for argument in wanted.args)
+        if size > MAX_ARGS_BYTES or len(json.dumps(wanted.args)) > MAX_ESCAPED_BYTES:
+            raise _out_of_range("args", f"at most {MAX_ARGS_BYTES} bytes together")
         limits = self._limits(toolchain, wanted)
         return Submission(
             toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check,
@@ -169,9 +171,9 @@ class Routes:
 
     async def health(self, _: web.Request) -> web.Response:
         parts = self._parts
-        wardens = parts.client.state.get("wardens", {})
+        wardens, state, facts = parts.client.wardens(), parts.client.state, parts.client.facts
         wrong = {**parts.self_tests.problems(), **{name: why for name, why in wardens.items() if why != "ready"}}
-        if not parts.client.facts:
+        if facts is None:
             wrong["keeper"] = "not connected"
         status: dict[str, Any] = {
             "status": "unhealthy" if wrong else "healthy",
@@ -179,14 +181,17 @@ class Routes:
             "problems": wrong,
             "sandbox": {
                 **parts.facts,
-                "cgroup": parts.client.facts.get("cgroup"),
+                "cgroup": None if facts is None else facts.cgroup,
                 "wardens": wardens,
-                "jails": parts.client.state.get("jails"),
+                "jails": None if state is None else state.jails,
                 "services": {name: "ready" if service.ready else "away" for name, service in parts.services.items()},
-                "parked": parts.client.state.get("parked", {}),
-                "parked_bytes": parts.client.state.get("parked_bytes"),
+                "parked": {} if state is None else state.parked,
+                "parked_bytes": None if state is None else state.parked_bytes,
             },
-            "memory_bytes": {**parts.client.state.get("memory_bytes", {}), "http": psutil.Process().memory_info().rss},
+            "memory_bytes": {
+                **({} if state is None else state.memory_bytes),
+                "http": psutil.Process().memory_info().rss,
+            },
             "toolchains": {name: proof.version for name, proof in parts.self_tests.proofs.items()},
             "queue": {"running": parts.queue.running, "waiting": parts.queue.waiting},
         }

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
-from daemon.sandbox.client import OnOutput
+from daemon.sandbox.pumps import OnOutput
 
 SEND_S = 10.0  # for one event to be taken
 CONTENT_TYPE = "text/event-stream"

@@ -17,7 +17,7 @@ import cachetools
 import diskcache
 import structlog
 
-from daemon.sandbox.artifact import sealed_memfd
+from daemon.sandbox.descriptors import memfd
 from daemon.toolchain.schema import Toolchain
 
 log = structlog.get_logger("cellblock.artifacts")
@@ -68,7 +68,7 @@ class Artifacts:
         self.counts["disk" if content is not None else "missed"] += 1
         if content is None:
             return None
-        descriptor = sealed_memfd(content)
+        descriptor = memfd("artifact", content, sealed=True)
         self._hold(key, descriptor, len(content))
         return descriptor
 

@@ -3,16 +3,16 @@
 import asyncio
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
-from daemon.sandbox.artifact import sealed_copy, sealed_memfd
 from daemon.sandbox.client import Client, Finished, Order, SandboxUnavailable
-from daemon.sandbox.model import KilledBy, Limits, Warm
+from daemon.sandbox.descriptors import memfd, sealed_copy
+from daemon.sandbox.model import KilledBy, Limits
+from daemon.sandbox.plan import Warm
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
@@ -80,7 +80,9 @@ class Executor:
         if submission.files:
             files = pack(submission.files)
             stack.callback(os.close, files)
-        built = _Built(stack.enter_context(_memfd("source", submission.code)), None, 0, files=files)
+        source = memfd("source", submission.code)
+        stack.callback(os.close, source)
+        built = _Built(source, None, 0, files=files)
         for entry in submission.toolchain.steps[:-1]:
             if on_stage is not None:
                 on_stage(entry.id)
@@ -101,7 +103,7 @@ class Executor:
             compile_ns = built.compile_ns + time.monotonic_ns() - started_ns
             if answer["code"] is None:
                 return _diagnosed(answer["diagnostics"], compile_ns)
-            emitted = sealed_memfd(answer["code"].encode())
+            emitted = memfd("artifact", answer["code"].encode(), sealed=True)
             stack.callback(os.close, emitted)
             return _Built(None, emitted, compile_ns, files=built.files)
         finished = await self._run(self._compile_order(submission, entry, built))
@@ -162,7 +164,7 @@ class Executor:
             files=built.files,
             stdin=submission.stdin,
             on_output=submission.on_output,
-            payload=json.dumps({"args": submission.args}),
+            args=submission.args,
         )
 
     async def _run(self, order: Order) -> Finished:
@@ -185,18 +187,6 @@ class Executor:
                 async with asyncio.timeout_at(deadline_s):
                     await self._client.wait_ready(order.toolchain)
             await asyncio.sleep(HEAL_STEP_S)  # the keeper may hear of a warden's death a moment after we do
-
-
-@contextlib.contextmanager
-def _memfd(name: str, content: bytes) -> Iterator[int]:
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int | None:

@@ -93,9 +93,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[None]:
         limits = plan.own_limits(self._entry.limits)
-        order = Order(
-            self._toolchain.id, SERVICE_STEP, limits, output_bytes=0, payload='{"args": []}', on_output=self._complain
-        )
+        order = Order(self._toolchain.id, SERVICE_STEP, limits, output_bytes=0, on_output=self._complain)
         async with self._client.opened(order, self._break) as (stdin, stdout), _streams(stdin, stdout) as streams:
             async with asyncio.timeout(STARTS * self._start_s):
                 if await _read(streams[0]) != {"ready": True}:

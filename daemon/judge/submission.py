@@ -3,8 +3,8 @@
 import dataclasses
 import enum
 
-from daemon.sandbox.client import OnOutput
 from daemon.sandbox.model import Limits
+from daemon.sandbox.pumps import OnOutput
 from daemon.toolchain.schema import Toolchain
 
 from .files import File

@@ -15,12 +15,12 @@ import sys
 
 from daemon.host import cgroup, privileges
 from daemon.host.instance import Busy, Instance
-from daemon.sandbox.model import Plan
+from daemon.sandbox.plan import Plan
 
 from .core import Keeper
 from .loop import Loop
+from .nsjail import WardenSetup
 from .seccomp_policy import BadPolicy, compile_policy
-from .wardens import WardenSetup
 
 log = logging.getLogger("cellblock.keeper")
 
@@ -58,7 +58,7 @@ def _serve(options: argparse.Namespace) -> int:
     os.lseek(options.plan, 0, os.SEEK_SET)  # a keeper before us may have read it
     with open(options.plan) as file:
         plan = Plan.from_json(file.read())
-    instance = Instance(options.instance, plan.first_uid)
+    instance = Instance(options.instance, plan.deployment.first_uid)
     stuck = cgroup.sweep(instance.leftovers())
     if stuck:
         raise OSError(f"an earlier keeper's groups cannot be removed: {', '.join(stuck)}")
@@ -67,18 +67,17 @@ def _serve(options: argparse.Namespace) -> int:
     setup = WardenSetup(
         nsjail=options.nsjail,
         config=f"{options.configs}/warden.cfg",
-        code=str(pathlib.Path(__file__).parent.parent / "warden"),
+        code=str(pathlib.Path(__file__).parent.parent),
         mounts=plan.warden_mounts,
         links=dict(plan.warden_links),
         filter=compile_policy(f"{options.configs}/inner.toml"),
-        start_s=plan.start_s,
+        start_s=plan.deployment.start_s,
     )
-    versions = {"cgroup": f"v{tree.version}"}
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     privileges.adopt_orphans()
     privileges.keep_only(set(privileges.KEPT))
     loop = Loop()
-    keeper = Keeper(loop, plan, instance, tree, setup, versions, socket.socket(fileno=options.listen), options.peer_uid)
+    keeper = Keeper(loop, plan, instance, tree, setup, socket.socket(fileno=options.listen), options.peer_uid)
     _stop_on_signals(loop, keeper)
     loop.run()
     return 0

@@ -9,28 +9,35 @@ import logging
 import os
 from collections.abc import Callable
 
-from daemon.sandbox.model import Outcome, StepPlan, Warm
+from daemon.sandbox.descriptors import memfd
+from daemon.sandbox.plan import StepPlan, Warm
 
-from .jail import Jail, Refused
+from . import jail
 from .loop import Loop
+from .pool import Owner, Refused
 
 log = logging.getLogger("cellblock.keeper")
 
 RUNS = (Warm.EXEC, Warm.EXEC, Warm.FORK, Warm.FORK)  # twice: the first may be charged for the page cache
-AGAIN_S = 1.0
+AGAIN_S, AGAIN_S_MAX = 1.0, 30.0
+UNKNOWN_BYTES = 1 << 62
 
-
-Make = Callable[[Warm, "Baseline"], Jail]  # or raises Refused
+Make = Callable[[Warm, Owner], jail.Jail]  # a jail that is yet to be started; or raises Refused
 
 
 class Baseline:
-    """Calls `done` with bytes once it has measured; tries again while it cannot."""
+    """`start` measures once and calls `done` with bytes; it tries again, ever more slowly, while it cannot."""
 
     def __init__(self, loop: Loop, make: Make, step: StepPlan, done: Callable[[int], None]) -> None:
-        self._loop, self._make, self._step, self._done = loop, make, step, done
+        self._guard = loop.guard(lambda error: self._again(repr(error)))
+        self._make, self._step, self._done = make, step, done
         self._peaks: dict[Warm, int] = {}
         self._left = collections.deque(RUNS)
-        self._next()
+        self._jail: jail.Jail | None = None
+        self._pause_s = AGAIN_S
+
+    def start(self) -> None:
+        self._guard.call(self._next)
 
     def _next(self) -> None:
         if not self._left:
@@ -39,34 +46,38 @@ class Baseline:
             self._done(max(0, difference))
             return
         try:
-            self._make(self._left[0], self).start()
+            self._jail = made = self._make(self._left[0], self._hear)
         except Refused as refusal:
             self._again(str(refusal))
+            return
+        made.start()
 
     def _again(self, reason: str) -> None:
         log.warning("cannot measure the baseline memory yet: %s", reason)
         self._left = collections.deque(RUNS)
-        self._loop.after(AGAIN_S, self._next)
+        self._guard.after(self._pause_s, self._next)
+        self._pause_s = min(2 * self._pause_s, AGAIN_S_MAX)
 
-    # -- the Listener of jail.py
+    def _hear(self, news: jail.News) -> None:
+        match news:
+            case jail.Parked():
+                self._go()
+            case jail.Refused(stage, reason):
+                self._again(f"{stage}: {reason}")
+            case jail.Ended(outcome, _) if outcome.wait_status != 0:
+                self._again(f"{self._left[0]} ended with {outcome}")
+            case jail.Ended(outcome, _):
+                warm = self._left.popleft()
+                peak_bytes = outcome.usage.memory_bytes or 0
+                self._peaks[warm] = min(self._peaks.get(warm, UNKNOWN_BYTES), peak_bytes)
+                self._next()
 
-    def parked(self, jail: Jail) -> None:
-        source = os.memfd_create("nothing", os.MFD_CLOEXEC)
+    def _go(self) -> None:
+        assert self._jail is not None
+        source = memfd("nothing", b"")
         try:
-            jail.go(self._step.default, '{"args": []}', [source])
-        except Refused as refusal:
-            jail.fail("go", str(refusal))
+            reason = self._jail.go(self._step.default, (), [source], False)
         finally:
             os.close(source)
-
-    def refused(self, jail: Jail, stage: str, reason: str) -> None:
-        self._again(f"{stage}: {reason}")
-
-    def outcome(self, jail: Jail, outcome: Outcome, artifact: int | None) -> None:
-        warm, peak = self._left[0], outcome.usage.memory_bytes
-        if outcome.wait_status != 0:
-            self._again(f"{warm} ended with {outcome}")
-            return
-        self._left.popleft()
-        self._peaks[warm] = min(self._peaks.get(warm, 1 << 62), peak or 0)
-        self._next()
+        if reason is not None:
+            self._jail.fail("go", reason)

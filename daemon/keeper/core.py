@@ -10,16 +10,19 @@ import struct
 from daemon.host.cgroup import Tree
 from daemon.host.instance import Instance
 from daemon.host.privileges import reap_orphans
-from daemon.sandbox.model import KilledBy, Limits, Plan, StepPlan, Warm
+from daemon.sandbox import messages
+from daemon.sandbox.model import KilledBy, Limits
+from daemon.sandbox.plan import Plan, StepPlan, Warm
 
 from .baseline import Baseline
 from .closing import Closer
 from .fleet import Fleet
-from .jail import Jail, Listener, Refused
+from .jail import Jail
 from .loop import Loop, Timer
+from .nsjail import WardenSetup
 from .peers import Peer
-from .pool import Pool
-from .wardens import Warden, WardenSetup
+from .pool import Owner, Pool, Refused
+from .warden import Warden
 
 log = logging.getLogger("cellblock.keeper")
 
@@ -34,11 +37,12 @@ class Keeper:
     """Serves the peers that connect to `listener` with uid `peer_uid` until `stop`."""
 
     def __init__(
-        self, loop: Loop, plan: Plan, instance: Instance, tree: Tree, setup: WardenSetup, versions: dict[str, str],
-        listener: socket.socket, peer_uid: int,
+        self, loop: Loop, plan: Plan, instance: Instance, tree: Tree, setup: WardenSetup, listener: socket.socket,
+        peer_uid: int,
     ) -> None:  # fmt: skip
-        self._loop, self._plan, self._instance, self._tree, self._setup = loop, plan, instance, tree, setup
-        self._versions, self._listener, self._peer_uid = versions, listener, peer_uid
+        self._loop, self._plan, self._instance, self._tree = loop, plan, instance, tree
+        self._listener, self._peer_uid = listener, peer_uid
+        self._guard = loop.guard(lambda error: None)  # the log has it
         self._numbers = itertools.count(1)
         self._jails: dict[int, Jail] = {}
         self._peers: set[Peer] = set()
@@ -47,7 +51,9 @@ class Keeper:
             for toolchain in plan.toolchains
         }
         self._pools = {
-            (toolchain.id, step.id): Pool(loop, self, toolchain.id, step)
+            (toolchain.id, step.id): Pool(
+                loop, toolchain.id, step, setup.start_s, self._make_parked, self._pool_changed
+            )
             for toolchain in plan.toolchains
             for step in toolchain.steps
         }
@@ -55,9 +61,9 @@ class Keeper:
         self._measuring: set[Pool] = set()
         self._telling: Timer | None = None
         self._memory: dict[str, int] = {}
-        self.closer = Closer()
+        self._closer = Closer()
         listener.setblocking(False)
-        loop.watch(listener.fileno(), self._accept)
+        self._guard.watch(listener.fileno(), self._accept)
         for fleet in self._fleets.values():
             fleet.start()
         self._stats()
@@ -67,69 +73,60 @@ class Keeper:
 
     # -- jails
 
-    def pool(self, toolchain: str, step: str) -> Pool | None:
-        return self._pools.get((toolchain, step))
-
-    def make_jail(self, pool: Pool, limits: Limits) -> Jail:
-        return self._make(self._fleets[pool.toolchain], pool.step, limits, pool, pool.step.warm, pool.baseline_bytes)
-
-    def make_probe(self, fleet: Fleet, step: StepPlan, warm: Warm, listener: Baseline) -> Jail:
-        return self._make(fleet, step, step.default, listener, warm, 0)
+    def _make_parked(self, pool: Pool, limits: Limits, owner: Owner) -> Jail:
+        fleet = self._fleets[pool.toolchain]
+        return self._make(fleet, pool.step, limits, pool.step.warm, pool.baseline_bytes, owner)
 
     def _make(
-        self, fleet: Fleet, step: StepPlan, limits: Limits, listener: Listener, warm: Warm, baseline_bytes: int
+        self, fleet: Fleet, step: StepPlan, limits: Limits, warm: Warm, baseline_bytes: int, owner: Owner
     ) -> Jail:
         """A jail that is yet to be started. Raises Refused."""
         warden = fleet.choose()
         if warden is None:
             raise Refused(fleet.problem or NO_WARDEN)
-        if len(self._jails) - self._parked_count() >= self._plan.jails_max:
-            raise Refused(f"{self._plan.jails_max} jails are alive, the configured maximum")
+        parked = sum(pool.parked_count for pool in self._pools.values())
+        if len(self._jails) - parked >= self._plan.deployment.jails_max:
+            raise Refused(f"{self._plan.deployment.jails_max} jails are alive, the configured maximum")
         try:
-            jail = Jail(
-                self._loop, self._tree, warden, step, next(self._numbers), limits, listener, self._jail_removed, warm,
-                baseline_bytes,
+            made = Jail(
+                self._loop, self._tree, warden, step, next(self._numbers), limits, warm, baseline_bytes, owner,
+                self._jail_gone,
             )  # fmt: skip
         except OSError as error:
             log.error("cannot make a jail for %s/%s: %s", fleet.toolchain.id, step.id, error)
             raise Refused(str(error)) from error
-        self._jails[jail.number] = jail
+        self._jails[made.number] = made
         fleet.jail_made(warden)
-        return jail
+        return made
 
-    def _measure(self, fleet: Fleet, pool: Pool) -> None:
-        Baseline(self._loop, lambda warm, on: self.make_probe(fleet, pool.step, warm, on), pool.step, pool.set_baseline)
-
-    def lacks_warden(self, pool: Pool) -> str | None:
-        fleet = self._fleets[pool.toolchain]
-        return None if fleet.choose() is not None else fleet.problem or NO_WARDEN
-
-    def parked(self) -> None:
-        self._tell_state_soon()
-
-    def may_park(self) -> bool:
-        return sum(pool.parked_bytes for pool in self._pools.values()) < self._plan.parked_bytes_max
-
-    def _parked_count(self) -> int:
-        return sum(pool.parked_count for pool in self._pools.values())
-
-    def _jail_removed(self, jail: Jail) -> None:
-        self._jails.pop(jail.number, None)
-        self._fleets[jail.warden.plan.id].jail_removed(jail.warden)
-        self._tell_state_soon()
+    def _jail_gone(self, gone: Jail) -> None:
+        self._jails.pop(gone.number, None)
+        self._fleets[gone.warden.toolchain].jail_gone(gone.warden)
+        self._pool_changed()
         self._finish_stop()
+
+    def _pool_changed(self) -> None:
+        used_bytes = sum(pool.parked_bytes for pool in self._pools.values())
+        for pool in self._pools.values():
+            pool.set_room(used_bytes < self._plan.deployment.parked_bytes_max)
+        self._tell_state_soon()
 
     def _fleet_changed(self, fleet: Fleet, lost: Warden | None) -> None:
+        has_warden = fleet.choose() is not None
         for pool in self._pools.values():
             if pool.toolchain == fleet.toolchain.id:
-                if lost is not None:
-                    pool.drop(lost)
-                if pool.needs_baseline and fleet.choose() is not None and pool not in self._measuring:
+                pool.wardens_changed(None if has_warden else fleet.problem or NO_WARDEN, lost)
+                if pool.needs_baseline and has_warden and pool not in self._measuring:
                     self._measuring.add(pool)
                     self._measure(fleet, pool)
-                pool.fill_anew()
         self._tell_state()
         self._finish_stop()
+
+    def _measure(self, fleet: Fleet, pool: Pool) -> None:
+        def make(warm: Warm, owner: Owner) -> Jail:
+            return self._make(fleet, pool.step, pool.step.default, warm, 0, owner)
+
+        Baseline(self._loop, make, pool.step, pool.set_baseline).start()
 
     # -- peers
 
@@ -140,32 +137,28 @@ class Keeper:
             return  # it went away again
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         uid = struct.unpack("3i", credentials)[1]
-        if uid != self._peer_uid or len(self._peers) >= PEERS_MAX or self.closer.is_behind:
+        if uid != self._peer_uid or len(self._peers) >= PEERS_MAX or self._closer.is_behind:
             log.warning("refused a peer of uid %d, %d are connected", uid, len(self._peers))
-            self.closer.close([sock.detach()])
+            self._closer.close([sock.detach()])
             return
-        peer = Peer(self._loop, sock, self)
+        peer = Peer(self._loop, sock, self._find_pool, self._closer, self._peers.discard)
         self._peers.add(peer)
-        peer.send({"type": "hello", **self._versions})
-        peer.send(self._state())
+        peer.say(messages.Hello(f"v{self._tree.version}"))
+        peer.say(self._state())
 
-    def peer_closed(self, peer: Peer) -> None:
-        self._peers.discard(peer)
+    def _find_pool(self, toolchain: str, step: str) -> Pool | None:
+        return self._pools.get((toolchain, step))
 
     def _stats(self) -> None:
-        if self._stopping:
-            return
-        for fleet in self._fleets.values():
-            fleet.look()
-        self._memory = {"jails": self._tree.memory_bytes(), "keeper": _resident_bytes()}
-        self._tell_state()
+        """Once a second: figures that nothing announces, and children that nobody waits for."""
+        self._guard.after(STATS_S, self._stats)  # first: a figure that cannot be read now may be another time
         reap_orphans()
-        self._loop.after(STATS_S, self._stats)
+        self._memory = {"keeper": _resident_bytes(), "jails": self._tree.memory_bytes()}
+        self._tell_state()
 
     def _tell_state_soon(self) -> None:
-        """Once for all that happens within a moment."""
-        if self._telling is None and not self._stopping:
-            self._telling = self._loop.after(TELL_S, self._tell_state)
+        if self._telling is None:
+            self._telling = self._guard.after(TELL_S, self._tell_state)
 
     def _tell_state(self) -> None:
         if self._telling is not None:
@@ -173,9 +166,9 @@ class Keeper:
             self._telling = None
         state = self._state()
         for peer in list(self._peers):
-            peer.send(state)
+            peer.say(state)
 
-    def _state(self) -> dict[str, object]:
+    def _state(self) -> messages.Stats:
         parked = {
             f"{pool.toolchain}/{pool.step.id}": {"parked": pool.parked_count, "wanted": pool.step.parked}
             for pool in self._pools.values()
@@ -183,10 +176,7 @@ class Keeper:
         }
         wardens = {name: fleet.problem or "ready" for name, fleet in self._fleets.items()}
         parked_bytes = sum(pool.parked_bytes for pool in self._pools.values())
-        return {
-            "type": "stats", "jails": len(self._jails), "wardens": wardens, "parked": parked,
-            "parked_bytes": parked_bytes, "memory_bytes": self._memory,
-        }  # fmt: skip
+        return messages.Stats(len(self._jails), wardens, parked, parked_bytes, self._memory)
 
     # -- the end
 
@@ -195,7 +185,8 @@ class Keeper:
         if self._stopping:
             return
         self._stopping = True
-        self._loop.unwatch(self._listener.fileno())
+        self._guard.after(SHUTDOWN_S, self._give_up)
+        self._guard.unwatch(self._listener.fileno())
         self._listener.close()
         for peer in list(self._peers):
             peer.close("the keeper stops")
@@ -205,11 +196,10 @@ class Keeper:
             jail.kill(KilledBy.CLIENT)
         for fleet in self._fleets.values():
             fleet.stop()
-        self._loop.after(SHUTDOWN_S, self._give_up)
         self._finish_stop()
 
     def _finish_stop(self) -> None:
-        if self._stopping and not self._jails and all(fleet.gone for fleet in self._fleets.values()):
+        if self._stopping and not self._jails and all(fleet.is_gone for fleet in self._fleets.values()):
             self._loop.stop()
 
     def _give_up(self) -> None:

@@ -1,135 +1,104 @@
-"""The wardens of one toolchain: as many as configured, replaced when they die, age or have forked enough."""
+"""The wardens of one toolchain: performs what fleet_state decides."""
 
 import logging
-import time
 from collections.abc import Callable
 
 from daemon.host.cgroup import Tree
 from daemon.host.instance import Instance
-from daemon.sandbox.model import Plan, ToolchainPlan
+from daemon.sandbox.plan import Plan, ToolchainPlan
 
+from . import fleet_state as states
 from .loop import Loop
-from .wardens import Warden, WardenSetup
+from .machine import Machine
+from .nsjail import WardenSetup
+from .warden import Warden
 
 log = logging.getLogger("cellblock.keeper")
 
-RESTART_S, RESTART_S_MAX = 0.05, 5.0
-REAP_S = 0.005
-
 
 class Fleet:
-    """`on_change(fleet, dead)` is told when a warden became ready, or which one died or is to be left."""
+    """`on_change(fleet, lost)` is told when there may be another warden to make jails, or one less."""
 
     def __init__(
         self, loop: Loop, plan: Plan, toolchain: ToolchainPlan, instance: Instance, tree: Tree, setup: WardenSetup,
         on_change: Callable[["Fleet", Warden | None], None],
     ) -> None:  # fmt: skip
         self.toolchain = toolchain
-        self.problem: str | None = "its warden is starting"
-        self._loop, self._plan, self._instance, self._tree, self._setup = loop, plan, instance, tree, setup
+        self._loop, self._instance, self._tree, self._setup = loop, instance, tree, setup
         self._on_change = on_change
-        self._wardens: list[Warden] = []
-        self._dying: list[Warden] = []
-        self._failures = 0
-        self._due = 0  # wardens that a timer will start
-        self._stopping = False
+        self._wardens: dict[int, Warden] = {}
+        deployment = plan.deployment
+        state = states.State(deployment.wardens, deployment.warden_runs_max, deployment.warden_age_max_s)
+        guard = loop.guard(lambda error: None)  # the log has it; the state goes on from where it is
+        self._machine = Machine(guard, state, states.decide, states.due, self._perform)
 
     def __repr__(self) -> str:
-        return f"<Fleet {self.toolchain.id}: {self._wardens}, {len(self._dying)} dying>"
-
-    def start(self) -> None:
-        for _ in range(self._plan.wardens):
-            self._start()
-
-    def choose(self) -> Warden | None:
-        """The ready warden with the fewest live jails, or None."""
-        ready = [warden for warden in self._wardens if warden.ready and not warden.retired]
-        return min(ready, key=lambda warden: warden.live, default=None)
-
-    def jail_made(self, warden: Warden) -> None:
-        warden.made += 1
-        warden.live += 1
-
-    def jail_removed(self, warden: Warden) -> None:
-        warden.live -= 1
-        self._close_if_left(warden)
-
-    def look(self) -> None:
-        """Once a second: forks share a hash seed and an address layout, so a warden serves for a time only."""
-        for warden in [warden for warden in self._wardens if warden.ready and not warden.retired]:
-            age_s = time.monotonic() - warden.started_s
-            if age_s > self._plan.warden_age_max_s or warden.made >= self._plan.warden_runs_max:
-                starting = sum(not other.ready for other in self._wardens) + self._due
-                ready = sum(other.ready and not other.retired for other in self._wardens)
-                if ready > self._plan.wardens:
-                    warden.retired = True
-                    self._on_change(self, warden)
-                    self._close_if_left(warden)
-                elif not starting:
-                    self._start()
-
-    def stop(self) -> None:
-        self._stopping = True
-        for warden in list(self._wardens):
-            warden.close("the keeper stops")
+        return f"<Fleet {self.toolchain.id}: {list(self._wardens.values())}>"
 
     @property
-    def gone(self) -> bool:
-        return not self._wardens and not self._dying
+    def problem(self) -> str | None:
+        """Why no jail can be made, or None."""
+        return self._machine.state.problem
 
-    def _start(self) -> None:
-        if self._stopping:
-            return
+    @property
+    def is_gone(self) -> bool:
+        """Nothing is left of any warden."""
+        return self._machine.state.is_gone
+
+    def start(self) -> None:
+        self._machine.feed(states.Open())
+
+    def stop(self) -> None:
+        """End all of them."""
+        self._machine.feed(states.Close())
+
+    def choose(self) -> Warden | None:
+        """The one that is to make the next jail, or None."""
+        key = states.choose(self._machine.state)
+        return None if key is None else self._wardens[key]
+
+    def jail_made(self, warden: Warden) -> None:
+        self._machine.feed(states.JailMade(warden.key))
+
+    def jail_gone(self, warden: Warden) -> None:
+        self._machine.feed(states.JailGone(warden.key))
+
+    # -- what the state decides
+
+    def _perform(self, effect: states.Effect) -> None:
+        match effect:
+            case states.Start(key):
+                self._start(key)
+            case states.End(key, reason):
+                if key in self._wardens:
+                    self._wardens[key].close(reason)
+            case states.TellPools(lost):
+                warden = None if lost is None else self._wardens.get(lost)
+                if warden is not None:
+                    warden.is_retired = True
+                self._on_change(self, warden)
+            case states.Log(text):
+                log.error("%s: %s", self.toolchain.id, text)
+
+    def _start(self, key: int) -> None:
         try:
             with self._instance.slot() as slot:
-                uid_base = self._instance.uid_base(slot)
-                warden = Warden(self._loop, self._tree, self._setup, self.toolchain, slot, uid_base, self._changed)
+                self._wardens[key] = Warden(
+                    self._loop, self._tree, self._setup, self.toolchain, key, slot, self._instance.uid_base(slot),
+                    self._on_ready, self._on_dead, self._on_gone,
+                )  # fmt: skip
         except OSError as error:
-            self._failed(f"cannot start nsjail: {error}")
-            self._start_later()
-            return
-        if warden.dead is None:
-            self._wardens.append(warden)
+            self._machine.feed(states.IsDead(key, f"cannot start nsjail: {error}"))
+            self._machine.feed(states.IsGone(key))
 
-    def _start_later(self) -> None:
-        """At once after a warden that was ready, ever more slowly after ones that never were."""
+    def _on_ready(self, warden: Warden) -> None:
+        self._machine.feed(states.IsReady(warden.key))
 
-        def start() -> None:
-            self._due -= 1
-            self._start()
+    def _on_dead(self, warden: Warden, reason: str) -> None:
+        self._machine.feed(states.IsDead(warden.key, f"warden: {reason}"))
 
-        self._due += 1
-        self._loop.after(min(RESTART_S * 2**self._failures, RESTART_S_MAX), start)
-
-    def _changed(self, warden: Warden) -> None:
-        if warden.dead is None:
-            self.problem, self._failures = None, 0
-            self._on_change(self, None)
-            return
-        if warden in self._wardens:
-            self._wardens.remove(warden)
-        if self.choose() is None:
-            self._failed(f"warden: {warden.dead}")
-        if len(self._wardens) + self._due < self._plan.wardens:
-            self._start_later()
-        self._dying.append(warden)
-        self._on_change(self, warden)
-        self._reap(warden)
-
-    def _failed(self, problem: str) -> None:
-        self.problem = problem
-        self._failures += 1
-        if not self._stopping:
-            log.error("%s: %s", self.toolchain.id, problem)
-
-    def _close_if_left(self, warden: Warden) -> None:
-        if warden.retired and not warden.live and warden.dead is None:
-            warden.close("replaced")
-
-    def _reap(self, warden: Warden) -> None:
-        if not warden.reap():
-            self._loop.after(REAP_S, lambda: self._reap(warden))
-            return
-        self._dying.remove(warden)
+    def _on_gone(self, warden: Warden) -> None:
+        self._wardens.pop(warden.key, None)
         self._instance.give_slot(warden.slot)
-        self._on_change(self, warden)
+        self._machine.feed(states.IsGone(warden.key))
+        self._on_change(self, None)

@@ -1,484 +1,398 @@
-"""One single-use jail from the keeper's side: park, go, deadlines, end.
+"""One single-use jail with all that the keeper holds of it: group, channel, pidfds, pipes. It performs what jail_state
+decides, and turns what the kernel, the warden and the jail say into events.
 
-Its states follow one line: starting -> parked -> running -> ending -> ended, and any of them may go to ending. What it
-has to say goes to its listener: acquired, refused (before go) or outcome (after it).
+Its owner hears News: a pool until the jail is given away, then a run. Ends are told one turn of the loop later.
 """
 
 import contextlib
 import dataclasses
-import enum
 import logging
 import os
 import select
 import signal
 import socket
-import time
 from collections.abc import Callable
-from typing import Protocol
 
 from daemon.host.cgroup import Group, TooSmall, Tree
-from daemon.sandbox import wire
-from daemon.sandbox.model import KilledBy, Limits, Outcome, StepPlan, Usage, Warm
+from daemon.host.processes import is_regular_file
+from daemon.sandbox import descriptors as fds
+from daemon.sandbox import messages, wire
+from daemon.sandbox.model import MAX_ARTIFACT_BYTES, KilledBy, Limits, Outcome, Usage
+from daemon.sandbox.plan import StepPlan, Warm
 
-from . import artifact
-from .ending import Signs, cause
-from .loop import Loop, Timer
-from .wardens import Warden
+from . import jail_state as states
+from .end_cause import Signs, cause
+from .kinds import KINDS, OUR_PROCESSES, Kind, at_go, at_start
+from .loop import Loop
+from .machine import Machine
+from .warden import Order, Warden
 
 log = logging.getLogger("cellblock.keeper")
 
-REMOVE_RETRY_S = 0.002
-OUR_PROCESSES = 1  # in a jail's group beside the program: init, or of a fork its holder
-LEAST_CPU_TIMER_S = 0.001
 EVENTFD_BYTES = 8
-MB = 1 << 20
 
 
-class State(enum.StrEnum):
-    STARTING = "starting"
-    PARKED = "parked"
-    RUNNING = "running"
-    ENDING = "ending"
-    ENDED = "ended"
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parked:
+    """News: it waits for go."""
 
 
-class Listener(Protocol):
-    """Whoever has the jail: a pool until it is given away, then a run. The artefact is lent for the call."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refused:
+    """News: nothing ran."""
 
-    def parked(self, jail: "Jail") -> None: ...
-
-    def refused(self, jail: "Jail", stage: str, reason: str) -> None: ...
-
-    def outcome(self, jail: "Jail", outcome: Outcome, artifact: int | None) -> None: ...
+    stage: str
+    reason: str
 
 
-class Refused(Exception):
-    """The order cannot be carried out; the text says why."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ended:
+    """News: what became of the run. `artifact` is lent for the call."""
+
+    outcome: Outcome
+    artifact: int | None
+
+
+News = Parked | Refused | Ended
 
 
 class Jail:
-    """Made with its group, or OSError; `start` asks a warden to fork.
+    """`owner` hears its news, `on_gone` that nothing is left of it. Made with its group, or OSError and nothing.
 
-    `baseline_bytes` are counted as used by it. `limits` are those that it is parked with, `pipes` the far ends of the
-    program's stdin, stdout and stderr once it is parked, `parked_bytes` the memory that it then has.
+    `limits` are those that it is parked with. `baseline_bytes` count as used by it: memory that it shares with its
+    warden. `pipes` are the far ends of stdin, stdout and stderr once it is parked, `parked_bytes` its memory then.
     """
 
     def __init__(
-        self,
-        loop: Loop,
-        tree: Tree,
-        warden: Warden,
-        step: StepPlan,
-        number: int,
-        limits: Limits,
-        listener: Listener,
-        on_removed: Callable[["Jail"], None],
-        warm: Warm,
-        baseline_bytes: int,
-    ) -> None:
-        self.number, self.uid, self.step, self.warden, self.listener = number, warden.next_uid(), step, warden, listener
-        self.state = State.STARTING
+        self, loop: Loop, tree: Tree, warden: Warden, step: StepPlan, number: int, limits: Limits, warm: Warm,
+        baseline_bytes: int, owner: Callable[[News], None], on_gone: Callable[["Jail"], None],
+    ) -> None:  # fmt: skip
+        self.number, self.step, self.warden, self.owner = number, step, warden, owner
         self.pipes: list[int] = []
         self.parked_bytes = 0
-        self._loop, self._on_removed = loop, on_removed
-        self._pidfd: int | None = None  # of init
-        self._program_pidfd: int | None = None
-        self._killed_by: KilledBy | None = None
-        self._failure: tuple[str, str] | None = None
-        self._wait_status: int | None = None
+        self._kind: Kind = KINDS[warm]
+        self._warm, self._limits, self._baseline_bytes, self._on_gone = warm, limits, baseline_bytes, on_gone
+        self._guard = loop.guard(self._broke)
+        self._init: int | None = None  # pidfd
+        self._program: int | None = None  # pidfd, of a fork
         self._artifact: int | None = None
-        self._went = self._told = self._too_small = False
-        self._started_ns = self._ended_ns = 0
-        self._cpu_before_ns: int | None = None
-        self._limits = limits
-        self._warm, self._baseline_bytes = warm, baseline_bytes
-        self._is_fork = warm is Warm.FORK  # its program holds the channel, until go, and its init is in no group
-        self._forking = True
-        self._is_background = False
-        self._group: Group = tree.make(f"jail-{number}")
-        self._timers: list[Timer] = []
         self._memory_event: int | None = None
+        self._cpu_before_ns: int | None = None
+        self._is_background = self._is_channel_watched = False
+        self._group: Group = tree.make(f"jail-{number}")
         try:
             self._channel, self._inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.uid = warden.take_uid()
         except OSError:
             self._group.remove()
             raise
         self._channel.setblocking(False)
-        loop.watch(self._channel.fileno(), self._on_channel)
-        self._is_watched = True
+        self._machine = Machine(
+            self._guard, states.new(warden.patience_s, warden.clock()), states.decide, states.due, self._perform,
+            warden.clock,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<Jail {self.number} {self.warden.toolchain}/{self.step.id}: {self.phase}, uid {self.uid}>"
+
+    @property
+    def phase(self) -> states.Phase:
+        return self._machine.state.phase
+
+    # -- what others ask of it
 
     def start(self, background: bool = False) -> None:
-        """Limit the group and have the warden fork; what goes wrong is heard by the listener, perhaps at once.
-
-        In the background it gives way to what runs, until it is parked or `hurry` is called.
-        """
-        self._timers = [self._loop.after(self.warden.patience_s, self._on_park_timeout)]
-        with self._inner:
-            try:
-                self._set_limits(self._limits)
-                if background:
-                    self._group.set_background(True)
-                    self._is_background = True
-                self._memory_event = self._group.watch_memory()
-                if self._memory_event is not None:
-                    self._loop.watch(self._memory_event, self._on_memory)
-                joins = self._group.join_descriptors()
-            except OSError as error:
-                self._forking = False
-                self.fail("cgroup", str(error))
-                return
-            try:
-                order = {
-                    "step": self.step.id, "warm": self._warm, "uid": self.uid,
-                    "placeholders": placeholders(self.step, self._limits),
-                }  # fmt: skip
-                self.warden.fork(self.number, order, self._inner.fileno(), joins, self._forked, self._program_ended)
-            finally:
-                wire.close_all(joins)
+        """Limit the group and ask the warden. In the background it gives way to what runs, until parked or hurried."""
+        self._guard.call(lambda: self._start(background))
 
     def hurry(self) -> None:
-        """Somebody waits for it."""
+        """Somebody waits for it: the usual share of the processors from now on."""
         if self._is_background:
             self._is_background = False
+            self._guard.call(lambda: self._group.set_background(False))
+
+    def go(self, limits: Limits, args: tuple[str, ...], given: list[int], has_files: bool) -> str | None:
+        """Set the limits, start the clock, send go. The reason where it is refused: nothing was done then.
+
+        `given` are lent: source and artefact, each where the step takes it, then files.
+        """
+        reason = self._why_not(limits, given, has_files)
+        if reason is not None:
+            return reason
+        too_small = False
+        try:
+            self._cpu_before_ns = self._group.cpu_ns()
+            if limits != self._limits:
+                self._set_limits(limits)
+        except TooSmall:
+            too_small = True  # it uses more than that already: the limit is met at once
+        except OSError as error:
+            return str(error)
+        self._limits = limits
+        self._machine.feed(states.Went(limits.wall_ns / 1e9, limits.cpu_ns, os.cpu_count() or 1, too_small))
+        if not too_small:
+            self._send_go(args, given, has_files)
+        return None
+
+    def kill(self, why: KilledBy) -> None:
+        """End it; the first reason counts. Nothing happens to one that is ending."""
+        self._machine.feed(states.Kill(why))
+
+    def fail(self, stage: str, reason: str) -> None:
+        """Our own failure: no verdict may come of it."""
+        self._machine.feed(states.Fail(stage, reason))
+
+    def close_pipes(self) -> None:
+        """The keeper's copies, once they have been handed on."""
+        pipes, self.pipes = self.pipes, []
+        fds.close_all(pipes)
+
+    # -- before go
+
+    def _start(self, background: bool) -> None:
+        with self._inner:
+            self._guard.watch(self._channel.fileno(), self._on_channel)
+            self._is_channel_watched = True
+            self._set_limits(self._limits)
+            if background:
+                self._group.set_background(True)
+                self._is_background = True
+            self._memory_event = self._group.watch_memory()
+            if self._memory_event is not None:
+                self._guard.watch(self._memory_event, self._on_memory)
+            joins = self._group.join_descriptors()
             try:
-                self._group.set_background(False)
-            except OSError as error:
-                self.fail("cgroup", str(error))
+                make = messages.Make(
+                    self.number, self.step.id, self._warm, self.uid, at_start(self.step, self._warm, self._limits)
+                )
+                self.warden.make(
+                    Order(make, self._on_made, self._on_not_made, self._on_fork_ended), [self._inner.fileno(), *joins]
+                )
+            finally:
+                fds.close_all(joins)
+
+    def _broke(self, error: Exception) -> None:
+        if self.phase is states.Phase.MAKING and not self.warden.is_asked(self.number):
+            self._machine.feed(states.NotMade(repr(error)))  # the warden has not even been asked
+        else:
+            self.fail("keeper", repr(error))
 
     def _set_limits(self, limits: Limits) -> None:
         memory_bytes = limits.memory_bytes - self._baseline_bytes
         if memory_bytes <= 0:
             raise TooSmall(f"{limits.memory_bytes} bytes, the interpreter alone takes {self._baseline_bytes}")
-        changed = dataclasses.replace(limits, memory_bytes=memory_bytes, processes=limits.processes + OUR_PROCESSES)
-        self._group.set_limits(changed)
+        processes = limits.processes + OUR_PROCESSES
+        self._group.set_limits(dataclasses.replace(limits, memory_bytes=memory_bytes, processes=processes))
 
-    def _on_park_timeout(self) -> None:
-        """A warden that does not even fork hangs, and every jail after this one would too."""
-        if self._forking:
-            self.warden.close(f"did not fork within {self.warden.patience_s:.0f} s")
-        else:
-            self.fail("park", f"not ready after {self.warden.patience_s:.0f} s")
+    def _why_not(self, limits: Limits, given: list[int], has_files: bool) -> str | None:
+        step = self.step
+        if self.phase is not states.Phase.PARKED:
+            return f"the jail is {self.phase}, not parked"
+        beyond = limits.within(step.maximum)
+        if beyond is not None:
+            return f"limit {beyond} is out of range"
+        expected = (step.source_name is not None) + (step.takes_artifact is not None) + has_files
+        if len(given) != expected:
+            return f"{len(given)} descriptors, the step takes {expected}"
+        if step.takes_artifact is not None and not fds.is_sealed(given[-2 if has_files else -1]):
+            return "the artefact is not sealed"
+        return None
+
+    def _send_go(self, args: tuple[str, ...], given: list[int], has_files: bool) -> None:
+        strings = at_go(self.step, self._warm, self._limits, args)
+        go = messages.Go(self.step.source_name is not None, self.step.takes_artifact is not None, has_files, strings)
+        try:
+            wire.send(self._channel, go.encode(), given)
+        except (OSError, ValueError) as error:
+            self.fail("go", str(error))
+            return
+        if self._kind.closes_channel_at_go:
+            self._unwatch_channel()  # nothing to wake up for while it runs
+
+    # -- from the warden
+
+    def _on_made(self, pidfds: list[int]) -> None:
+        """Takes the pidfds: of init and, of a fork, of its program."""
+        self._init, self._program = pidfds[0], pidfds[1] if len(pidfds) > 1 else None
+        self._guard.watch(self._init, self._on_init_dead)
+        self._machine.feed(states.Made())
+
+    def _on_not_made(self, reason: str) -> None:
+        self._machine.feed(states.NotMade(reason))
+
+    def _on_fork_ended(self, status: int) -> None:
+        if self.phase is states.Phase.RUNNING:
+            while self._receive():  # what went wrong before it was the program was said before it ended
+                pass
+        self._machine.feed(states.ProgramEnded(status, self._is_alone(OUR_PROCESSES)))
+
+    def _is_alone(self, processes: int, lingers: bool = False) -> bool:
+        """Nothing is alive beside what is ours (and the program that lingers); asked only where the answer counts."""
+        if self._machine.state.killed_by is not None:
+            return False
+        try:
+            return (self._group.processes() if lingers else self._group.tasks()) <= processes
+        except OSError:
+            return False
+
+    # -- from the jail
+
+    def _on_channel(self) -> None:
+        self._receive()
+
+    def _receive(self) -> bool:
+        """Hear one message or the end; False when there is neither."""
+        if not self._is_channel_watched and not self._kind.closes_channel_at_go:
+            return False
+        try:
+            received = wire.receive(self._channel)
+        except BlockingIOError:
+            return False
+        except (OSError, messages.BadMessage):
+            received = None
+        if received is None:
+            self._unwatch_channel()
+            self._machine.feed(states.ChannelClosed(self._kind.closes_channel_at_go))
+            return False
+        data, descriptors = received
+        try:
+            self._hear(messages.decode_reply(data, len(descriptors)), descriptors)
+        except messages.BadMessage as error:
+            self.fail("init", str(error))
+        finally:
+            fds.close_all(descriptors)
+        return True
+
+    def _hear(self, reply: messages.Reply, descriptors: list[int]) -> None:
+        """Takes descriptors out of the list that it keeps."""
+        match reply:
+            case messages.Parked() if self.phase in (states.Phase.MAKING, states.Phase.STARTING) and not self.pipes:
+                self.pipes, descriptors[:] = list(descriptors), []
+                self.parked_bytes = self._group.memory_bytes()
+                self.hurry()
+                self._machine.feed(states.IsParked())
+            case messages.Status(status, lingers) if not self._kind.closes_channel_at_go:
+                is_wanted = status == 0 and self.step.leaves_artifact is not None and self._artifact is None
+                if is_wanted and descriptors and is_regular_file(descriptors[0], MAX_ARTIFACT_BYTES):
+                    self._artifact = descriptors.pop()
+                is_alone = self._is_alone(OUR_PROCESSES + lingers, lingers)
+                self._machine.feed(states.ProgramEnded(status, is_alone))
+            case messages.Failed(stage, reason):
+                self.fail(stage, reason)
+            case _:
+                self.fail("init", "spoke out of turn")
+
+    def _unwatch_channel(self) -> None:
+        if self._is_channel_watched:
+            self._is_channel_watched = False
+            self._guard.unwatch(self._channel.fileno())
+
+    # -- from the kernel
+
+    def _on_init_dead(self) -> None:
+        assert self._init is not None
+        self._guard.unwatch(self._init)
+        os.close(self._init)
+        self._init = None
+        while self._receive():  # its last words came before its death
+            pass
+        self._machine.feed(states.AllDead())
 
     def _on_memory(self) -> None:
         assert self._memory_event is not None
         os.read(self._memory_event, EVENTFD_BYTES)
         self.kill(KilledBy.MEMORY)
 
-    def __repr__(self) -> str:
-        return f"<Jail {self.number} {self.warden.plan.id}/{self.step.id}: {self.state}, uid {self.uid}>"
+    # -- what the state decides
 
-    # -- from the warden and from init
-
-    def _forked(self, pidfds: list[int], reason: str) -> None:
-        self._forking = False
-        self._pidfd = pidfd = pidfds[0] if pidfds else None
-        self._program_pidfd = pidfds[1] if len(pidfds) > 1 else None
-        if self.state is State.ENDING:
-            self._replace_timers()
-        if pidfd is not None:
-            self._loop.watch(pidfd, self._init_ended)
-            if self.state is State.ENDING:
+    def _perform(self, effect: states.Effect) -> None:
+        match effect:
+            case states.TellParked():
+                self.owner(Parked())
+            case states.TellRefused(stage, reason):
+                self._tell_later(Refused(stage, reason))
+            case states.TellOutcome():
+                self._tell_later(Ended(self._outcome(), self._artifact))
+            case states.KillAll():
                 self._kill_all()
-        elif self.state is State.ENDING:
-            self._settle()
-        else:
-            self.fail("fork", reason)
+            case states.BlameWarden(reason):
+                self.warden.close(reason)
+            case states.AskIfDead():
+                is_dead = self._program is not None and _is_dead(self._program)
+                self._machine.feed(states.WallPassed(is_dead))
+            case states.LookAtCpu():
+                self._machine.feed(states.CpuUsed(self._cpu_used_ns()))
+            case states.Release():
+                self._machine.feed(states.Removed(self._release()))
+            case states.Log(text):
+                log.warning("jail %d (%s/%s): %s", self.number, self.warden.toolchain, self.step.id, text)
+            case states.Forget():
+                self.warden.give_uid(self.uid)
+                self._guard.soon(lambda: self._on_gone(self))
 
-    def _on_channel(self) -> None:
-        self._receive()
+    def _tell_later(self, news: News) -> None:
+        owner, artifact = self.owner, self._artifact
+        self._artifact = None
 
-    def _receive(self) -> bool:
-        """Hear one message or the end; False when there is neither yet."""
+        def tell() -> None:
+            try:
+                owner(news)
+            finally:
+                if artifact is not None:
+                    os.close(artifact)
+
+        self._guard.soon(tell)
+
+    def _kill_all(self) -> None:
         try:
-            received = wire.receive(self._channel)
-        except BlockingIOError:
-            return False
-        except (OSError, wire.BadMessage):
-            received = None
-        if received is None:
-            self._lost()
-            return True
-        message, descriptors = received
+            self._group.lift_cpu_quota()
+        except OSError as error:
+            log.warning("jail %d: %s", self.number, error)
         try:
-            self._hear(message, descriptors)
+            self._group.kill()
         finally:
-            wire.close_all(descriptors)
-        return True
+            if self._init is not None:
+                with contextlib.suppress(ProcessLookupError):  # it is a zombie already; the pidfd says so too
+                    signal.pidfd_send_signal(self._init, signal.SIGKILL)
 
-    def _hear(self, message: wire.Message, descriptors: list[int]) -> None:
-        status = message.get("status")
-        match message["type"], self.state:
-            case "ready", State.STARTING if len(descriptors) == 3:
-                self.state = State.PARKED
-                self.pipes, descriptors[:] = list(descriptors), []
-                self.parked_bytes = self._group.memory_bytes()
-                self._replace_timers()
-                self.hurry()
-                self.listener.parked(self)
-            case "status", State.RUNNING if _is_wait_status(status) and not self._is_fork:
-                if status == 0 and self.step.leaves_artifact is not None and descriptors:
-                    self._artifact = artifact.accept(descriptors[0])
-                self._program_ended(status, waits=message.get("waits") is True)
-            case "failed", State.STARTING | State.PARKED | State.RUNNING:
-                self.fail(_short(message.get("stage")), _short(message.get("reason")))
-            case _:
-                self.fail("init", "spoke out of turn")
-
-    def _program_ended(self, status: object, waits: bool = False) -> None:
-        """Its status from init, or from the warden whose fork it was; it may be alive and wait to be killed."""
-        if self._is_fork and self.state is State.RUNNING:
-            self._receive()  # of what went wrong before it was the program, else that it closed the channel
-        if self.state in (State.STARTING, State.PARKED):
-            self.fail("program", f"ended before go: wait status {status}")
-        if self.state is not State.RUNNING or not _is_wait_status(status):
-            return
-        assert isinstance(status, int)
-        self._wait_status = status
-        self._ended_ns = time.monotonic_ns()
-        if self._killed_by is None and (self._is_alone() if waits else self._is_empty()):
-            self._tell()  # the rest is not waited for
-        self._end()
-
-    def _is_empty(self) -> bool:
-        try:
-            return self._group.tasks() <= OUR_PROCESSES
-        except OSError:
-            return False
-
-    def _is_alone(self) -> bool:
-        """Only the program itself is there, with whatever threads."""
-        try:
-            return self._group.processes() <= OUR_PROCESSES + 1
-        except OSError:
-            return False
-
-    def _lost(self) -> None:
-        """Init went without a word: our own kill, the jail's own OOM, else our failure; `_settle` tells which."""
-        self._close_channel()
-        if self.state in (State.STARTING, State.PARKED):
-            self.fail("init", "ended before go")
-        elif self.state is State.RUNNING and not self._is_fork:
-            self._end()
-
-    def _unwatch_channel(self) -> None:
-        if self._is_watched:
-            self._is_watched = False
-            self._loop.unwatch(self._channel.fileno())
-
-    def _close_channel(self) -> None:
+    def _release(self) -> bool:
+        """Close what is open; True once the group is removed."""
         self._unwatch_channel()
         self._channel.close()
-
-    # -- from the listener
-
-    def expect_go(self) -> None:
-        """Given away, and not used in time is destroyed."""
-        seconds = self.warden.patience_s
-        self._replace_timers(self._loop.after(seconds, lambda: self.fail("idle", f"not used in {seconds:.0f} s")))
-
-    def close_pipes(self) -> None:
-        """Our copies; called once they have been handed on."""
-        wire.close_all(self.pipes)
-        self.pipes = []
-
-    def go(self, limits: Limits, payload: str, descriptors: list[int], files: bool = False) -> None:
-        """Write the limits, start the clock, forward. Raises Refused with nothing done.
-
-        The descriptors are source and artefact where the step takes them, then `files`, packed.
-        """
-        if self.state is not State.PARKED:
-            raise Refused(f"the jail is {self.state}, not parked")
-        beyond = limits.within(self.step.maximum)
-        if beyond is not None:
-            raise Refused(f"limit {beyond} is out of range")
-        expected = (self.step.source_name is not None) + (self.step.takes_artifact is not None) + files
-        if len(descriptors) != expected:
-            raise Refused(f"{len(descriptors)} descriptors, the step takes {expected}")
-        if self.step.takes_artifact is not None and not artifact.is_sealed(descriptors[-2 if files else -1]):
-            raise Refused("the artefact is not sealed")
-        try:
-            self._cpu_before_ns = self._group.cpu_ns()
-            if limits != self._limits:
-                self._set_limits(limits)
-        except TooSmall:
-            self._too_small = True  # a memory limit below what the parked jail uses is met at once
-        except OSError as error:
-            raise Refused(str(error)) from error
-        self._limits = limits
-        self.state, self._went = State.RUNNING, True
-        self._started_ns = time.monotonic_ns()
-        if self._too_small:
-            self.kill(KilledBy.MEMORY)
-            return
-        self._replace_timers(self._loop.after(limits.wall_ns / 1e9, self._on_wall))
-        if limits.cpu_ns is not None:
-            self._watch_cpu()
-        order = {"type": "go", "placeholders": placeholders(self.step, limits), "payload": payload, "files": files}
-        try:
-            wire.send(self._channel, order, tuple(descriptors))
-        except OSError:
-            self._end()
-        if self._is_fork:
-            self._unwatch_channel()  # it closes it now: nothing to wake up for while it runs
-
-    def _on_wall(self) -> None:
-        """Too long, unless the program is dead and its warden has not told us: then that is what hangs."""
-        if self._program_pidfd is not None and _is_dead(self._program_pidfd):
-            self.fail("program", "its end was not told")
-            self.warden.close("did not tell of a program's end")
-        self.kill(KilledBy.WALL)
-
-    def _watch_cpu(self) -> None:
-        """CPU time is a counter, not an event: look again when the limit could be reached on all cores at once."""
-        limit_ns = self._limits.cpu_ns
-        if self.state is not State.RUNNING or limit_ns is None:
-            return
-        try:
-            used_ns = self._cpu_used_ns()
-        except OSError as error:
-            self.fail("cgroup", str(error))
-            return
-        if used_ns is None:
-            return
-        if used_ns >= limit_ns:
-            self.kill(KilledBy.CPU)
-            return
-        wait_s = max(LEAST_CPU_TIMER_S, (limit_ns - used_ns) / 1e9 / (os.cpu_count() or 1))
-        self._timers[1:] = [self._loop.after(wait_s, self._watch_cpu)]
+        self.warden.forget(self.number)
+        if self._memory_event is not None:
+            self._guard.unwatch(self._memory_event)
+            os.close(self._memory_event)
+            self._memory_event = None
+        if self._program is not None:
+            os.close(self._program)
+            self._program = None
+        self.close_pipes()
+        return self._group.remove()
 
     def _cpu_used_ns(self) -> int | None:
         now_ns = self._group.cpu_ns()
         return None if now_ns is None or self._cpu_before_ns is None else now_ns - self._cpu_before_ns
 
-    def kill(self, why: KilledBy) -> None:
-        """End the run for this reason; the first reason counts."""
-        if self.state in (State.ENDING, State.ENDED):
-            return
-        self._killed_by = why
-        self._end()
-
-    def fail(self, stage: str, reason: str) -> None:
-        """Our own failure: no verdict may come of it."""
-        if self.state in (State.ENDING, State.ENDED):
-            return
-        log.warning("jail %d (%s/%s): %s: %s", self.number, self.warden.plan.id, self.step.id, stage, reason)
-        self._failure = (stage, reason)
-        self._killed_by = KilledBy.LOST
-        self._end()
-
-    # -- the end
-
-    def _end(self) -> None:
-        """The one way out: kill, wait until empty, read the figures, say so, remove."""
-        self.state = State.ENDING
-        self._ended_ns = self._ended_ns or time.monotonic_ns()
-        self._replace_timers()
-        if self._forking:  # nothing can be killed before the warden has answered
-            self._timers = [self._loop.after(self.warden.patience_s, self._on_park_timeout)]
-        try:
-            self._group.lift_cpu_quota()
-        except OSError as error:
-            log.warning("jail %d: %s", self.number, error)
-        self._kill_all()
-        if self._pidfd is None and not self._forking:
-            self._settle()
-
-    def _kill_all(self) -> None:
-        self._group.kill()
-        if self._pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):  # it is a zombie already; the pidfd says so too
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
-    def _init_ended(self) -> None:
-        """The pidfd of a pid namespace's init is readable once all of the namespace is dead (pid_namespaces(7))."""
-        assert self._pidfd is not None
-        self._loop.unwatch(self._pidfd)
-        os.close(self._pidfd)
-        self._pidfd = None
-        while self.state not in (State.ENDING, State.ENDED):
-            if self._is_fork and self.state is State.RUNNING:
-                self._end()  # the warden would have told of the program first
-            elif not self._receive():
-                self._lost()
-        self._settle()
-
-    def _settle(self) -> None:
-        """Everything of the jail is dead: read the figures, answer, remove the group."""
-        if self.state is State.ENDED:
-            return
-        self.state = State.ENDED
-        self._close_channel()
-        if self._memory_event is not None:
-            self._loop.unwatch(self._memory_event)
-            os.close(self._memory_event)
-        self.warden.forget(self.number)
-        if self._program_pidfd is not None:
-            os.close(self._program_pidfd)
-            self._program_pidfd = None
-        self.close_pipes()
-        self._tell()
-        self._remove()
-
-    def _tell(self) -> None:
-        """The answer, once: an outcome after go, a refusal before it."""
-        if self._told:
-            return
-        self._told = True
-        try:
-            if self._went:
-                self.listener.outcome(self, self._outcome(), self._artifact)
-            else:
-                stage, reason = self._failure or ("kill", str(self._killed_by))
-                self.listener.refused(self, stage, reason)
-        finally:
-            if self._artifact is not None:
-                os.close(self._artifact)
-
     def _outcome(self) -> Outcome:
-        wall_ns = self._ended_ns - self._started_ns
+        state = self._machine.state
+        wall_ns = max(0, int((state.ended_s - state.started_s) * 1e9))
         try:
-            memory = self._group.out_of_memory(told=self._killed_by is KilledBy.MEMORY)
+            memory = self._group.out_of_memory(told=state.killed_by is KilledBy.MEMORY)
             cpu_ns, peak_bytes = self._cpu_used_ns(), self._group.peak_memory_bytes()
-            if peak_bytes is not None:
-                peak_bytes += self._baseline_bytes
         except OSError as error:  # somebody removed the group under us: no figures, so no verdict
             log.warning("jail %d: %s", self.number, error)
             return Outcome(None, KilledBy.LOST, Usage(wall_ns, None, None))
         signs = Signs(
-            killed_by=self._killed_by, failed=self._failure is not None, wait_status=self._wait_status, memory=memory,
-            too_small=self._too_small, cpu_ns=cpu_ns, cpu_limit_ns=self._limits.cpu_ns,
+            killed_by=state.killed_by, failed=state.failure is not None, wait_status=state.status, memory=memory,
+            too_small=state.too_small, cpu_ns=cpu_ns, cpu_limit_ns=self._limits.cpu_ns,
         )  # fmt: skip
-        return Outcome(self._wait_status, cause(signs), Usage(wall_ns, cpu_ns, peak_bytes))
-
-    def _remove(self) -> None:
-        if self._group.remove():
-            self._on_removed(self)
-        else:
-            self._loop.after(REMOVE_RETRY_S, self._remove)  # a dead process leaves its group a moment later
-
-    def _replace_timers(self, *timers: Timer) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers = list(timers)
-
-
-def placeholders(step: StepPlan, limits: Limits) -> dict[str, int]:
-    """What a command may name of its limits (toolchain/schema.py, RUN_PLACEHOLDERS)."""
-    return {
-        "memory_mb": limits.memory_bytes // MB, "processes": limits.processes, "stack_mb": step.jail.stack_bytes // MB,
-    }  # fmt: skip
+        used_bytes = None if peak_bytes is None else peak_bytes + self._baseline_bytes
+        return Outcome(state.status, cause(signs), Usage(wall_ns, cpu_ns, used_bytes))
 
 
 def _is_dead(pidfd: int) -> bool:
+    """pidfd_open(2): readable once the process has ended, as a zombie too."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _is_wait_status(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value <= 0xFFFF
-
-
-def _short(value: object) -> str:
-    """What a jail's init says, short and on one line: after go it may be anything."""
-    return ascii(str(value)[:200])[1:-1]

@@ -1,12 +1,21 @@
-"""One thread, one selector, one heap of timers: what the keeper waits for."""
+"""One thread, one selector, one heap of timers: what the keeper waits for.
+
+Ours rather than asyncio's, because this is shorter to read than what asyncio's tasks, transports and contexts would
+add to the privileged process, and imports neither ssl nor a thread pool.
+"""
 
 import heapq
 import itertools
+import logging
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable
 
+log = logging.getLogger("cellblock.keeper")
+
 Callback = Callable[[], None]
+Blame = Callable[[Exception], None]
 
 
 class Timer:
@@ -20,13 +29,18 @@ class Timer:
 
 
 class Loop:
-    """Calls back when a descriptor is ready or a time (CLOCK_MONOTONIC) has come."""
+    """Calls back when a descriptor is ready or a time (CLOCK_MONOTONIC, seconds) has come. Use it by `guard`."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._soon: deque[Callback] = deque()
         self._stopped = False
+
+    def guard(self, blame: Blame) -> "Guard":
+        """The loop for one owner: `blame` hears of an exception in any of its callbacks."""
+        return Guard(self, blame)
 
     def watch(self, descriptor: int, callback: Callback) -> None:
         self._selector.register(descriptor, selectors.EVENT_READ, (callback, None))
@@ -38,6 +52,7 @@ class Loop:
         self._selector.modify(descriptor, events, (key.data[0], callback))
 
     def unwatch(self, descriptor: int) -> None:
+        """Before the descriptor is closed. Raises KeyError when it is not watched."""
         self._selector.unregister(descriptor)
 
     def after(self, seconds: float, callback: Callback) -> Timer:
@@ -45,22 +60,30 @@ class Loop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
         return timer
 
+    def soon(self, callback: Callback) -> None:
+        """Call it when the callbacks of this turn are done: nobody hears of an end within a call of his own."""
+        self._soon.append(callback)
+
     def stop(self) -> None:
         self._stopped = True
 
     def run(self) -> None:
         while not self._stopped:
-            for key, events in self._selector.select(self._until_next_timer()):
+            for key, events in self._selector.select(self._until_next()):
                 if self._selector.get_map().get(key.fd) is not key:
-                    continue  # unwatched by an earlier callback of this round
+                    continue  # unwatched by an earlier callback of this turn
                 on_read, on_write = key.data
                 if events & selectors.EVENT_WRITE and on_write is not None:
                     on_write()
                 elif events & selectors.EVENT_READ:
                     on_read()
             self._call_timers()
+            for _ in range(len(self._soon)):
+                self._soon.popleft()()
 
-    def _until_next_timer(self) -> float | None:
+    def _until_next(self) -> float | None:
+        if self._soon:
+            return 0.0
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
         return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
@@ -71,3 +94,34 @@ class Loop:
             callback = heapq.heappop(self._timers)[2].callback
             if callback is not None:
                 callback()
+
+
+class Guard:
+    """The loop, for callbacks of one owner. An exception is logged and blamed on the owner; the loop goes on."""
+
+    def __init__(self, loop: Loop, blame: Blame) -> None:
+        self._loop, self._blame = loop, blame
+        self.unwatch = loop.unwatch
+
+    def watch(self, descriptor: int, callback: Callback) -> None:
+        self._loop.watch(descriptor, lambda: self.call(callback))
+
+    def watch_write(self, descriptor: int, callback: Callback | None) -> None:
+        self._loop.watch_write(descriptor, None if callback is None else lambda: self.call(callback))
+
+    def after(self, seconds: float, callback: Callback) -> Timer:
+        return self._loop.after(seconds, lambda: self.call(callback))
+
+    def soon(self, callback: Callback) -> None:
+        self._loop.soon(lambda: self.call(callback))
+
+    def call(self, callback: Callback) -> None:
+        """Now, with the same protection."""
+        try:
+            callback()
+        except Exception as error:
+            log.exception("a callback failed")
+            try:
+                self._blame(error)
+            except Exception:
+                log.exception("ending what had failed did not work either")

@@ -1,203 +1,151 @@
-"""One connected HTTP process: its runs, the messages it may send, and what it is sent.
-
-Nothing that it says stops the keeper.
-"""
+"""One connected HTTP process: its runs, what it says, and what it is told. Nothing that it says stops the keeper."""
 
 import collections
 import contextlib
-import fcntl
 import logging
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
-from daemon.sandbox import wire
-from daemon.sandbox.model import MAX_PAYLOAD_BYTES, KilledBy, Limits
+from daemon.sandbox import descriptors as fds
+from daemon.sandbox import messages, wire
+from daemon.sandbox.model import KilledBy
 
+from .closing import Closer
 from .loop import Loop, Timer
-from .runs import Order, Run
-
-if TYPE_CHECKING:
-    from .core import Keeper
+from .pool import Pool
+from .runs import Run
 
 log = logging.getLogger("cellblock.keeper")
 
-UNREAD_MAX = 256
+UNREAD_MAX = 256  # messages
 UNREAD_S = 2.0
-REASON_CHARACTERS = 500
-CLIENT_REASONS = {KilledBy.OUTPUT, KilledBy.CLIENT}
+
+FindPool = Callable[[str, str], Pool | None]  # by toolchain and step
 
 
 class Peer:
-    """A socket and the runs ordered through it.
+    """A socket and the runs ordered through it; `on_close` hears of its end.
 
-    Sends never block: a peer that does not read is closed and its runs are killed.
+    Nothing said to it ever blocks: a peer that does not read is closed and its runs are killed.
     """
 
-    def __init__(self, loop: Loop, sock: socket.socket, keeper: "Keeper") -> None:
-        self._loop, self._sock, self._keeper = loop, sock, keeper
+    def __init__(
+        self, loop: Loop, sock: socket.socket, find_pool: FindPool, closer: Closer, on_close: Callable[["Peer"], None]
+    ) -> None:
+        self._guard = loop.guard(lambda error: self.close(ascii(error)))
+        self._sock, self._find_pool, self._closer, self._on_close = sock, find_pool, closer, on_close
         self._runs: dict[int, Run] = {}
-        self._unsent: collections.deque[tuple[wire.Message, tuple[int, ...]]] = collections.deque()
+        self._unsent: collections.deque[tuple[bytes, list[int]]] = collections.deque()
         self._unread_timer: Timer | None = None
         self.closed = False
         sock.setblocking(False)
-        loop.watch(sock.fileno(), self._receive)
+        self._guard.watch(sock.fileno(), self._receive)
 
     def __repr__(self) -> str:
         return f"<Peer: {len(self._runs)} runs, {len(self._unsent)} unsent>"
 
     def close(self, reason: str) -> None:
-        """Idempotent. Kills every run of this peer."""
+        """Kill every run of this peer and forget it. Nothing happens to one that is closed."""
         if self.closed:
             return
         self.closed = True
         log.info("peer closed: %s", reason)
-        self._loop.unwatch(self._sock.fileno())
+        self._guard.unwatch(self._sock.fileno())
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        self._keeper.closer.close([self._sock.detach()])  # with what it holds unread
+        self._closer.close([self._sock.detach()])  # with what it holds unread
         if self._unread_timer is not None:
             self._unread_timer.cancel()
         for _, descriptors in self._unsent:
-            wire.close_all(descriptors)
+            fds.close_all(descriptors)
         self._unsent.clear()
         for run in list(self._runs.values()):
-            run.kill(KilledBy.CLIENT)
-        self._keeper.peer_closed(self)
+            self._guard.call(lambda run=run: run.kill(KilledBy.CLIENT))  # type: ignore[misc]
+        self._on_close(self)
 
     # -- from the peer
 
     def _receive(self) -> None:
         try:
-            received = wire.receive(self._sock, self._keeper.closer.close)
+            received = wire.receive(self._sock, self._closer.close)
         except BlockingIOError:
             return
-        except (OSError, wire.BadMessage) as error:
+        except (OSError, messages.BadMessage) as error:
             self.close(str(error))
             return
         if received is None:
             self.close("end of stream")
             return
-        message, descriptors = received
+        data, descriptors = received
         try:
-            if self._keeper.closer.is_behind:
-                raise wire.BadMessage("its descriptors cannot be closed")
-            self._obey(message, descriptors)
-        except (wire.BadMessage, ValueError, TypeError, ArithmeticError) as error:
-            self.close(ascii(error))  # whatever it is that cannot be encoded, compared or counted came from the peer
+            if self._closer.is_behind:
+                raise messages.BadMessage("its descriptors cannot be closed")
+            self._obey(messages.decode(data, len(descriptors), messages.TO_KEEPER), descriptors)
+        except messages.BadMessage as error:
+            self.close(str(error))
         finally:
-            self._keeper.closer.close(descriptors)
+            self._closer.close(descriptors)
 
-    def _obey(self, message: wire.Message, descriptors: list[int]) -> None:
-        run = _integer(message, "run")
-        match message["type"]:
-            case "acquire":
-                if run in self._runs:
-                    raise wire.BadMessage(f"run {run} exists")
-                self._acquire(run, message, descriptors)
-            case "go":
-                order = _order(message, descriptors)
-                if run in self._runs:  # else it was refused or ended while this message travelled
-                    self._runs[run].go(order)
-            case "kill":
-                why = _text(message, "why")
-                if why not in CLIENT_REASONS:
-                    raise wire.BadMessage(f"kill for {why!r}")
-                if run in self._runs:
-                    self._runs[run].kill(KilledBy(why))
-            case "release":
-                if run in self._runs:
-                    self._runs[run].kill(KilledBy.CLIENT)
-            case other:
-                raise wire.BadMessage(f"type {other!r}")
-
-    def _acquire(self, run: int, message: wire.Message, descriptors: list[int]) -> None:
-        pool = self._keeper.pool(_text(message, "toolchain"), _text(message, "step"))
-        if pool is None:
-            self.refuse(run, "acquire", f"no step {message['toolchain']}/{message['step']}")
-            return
-        order = _order(message, descriptors) if "limits" in message else None
-        self._runs[run] = Run(self, run, pool)
-        self._runs[run].acquire(order)
+    def _obey(self, message: messages.Message, descriptors: list[int]) -> None:
+        """Takes descriptors out of the list that it keeps."""
+        match message:
+            case messages.Run(number) if number in self._runs:
+                raise messages.BadMessage(f"run {number} exists")
+            case messages.Run(number, toolchain, step):
+                pool = self._find_pool(toolchain, step)
+                if pool is None:
+                    self.say(messages.Refused(number, "acquire", "no such step"))
+                    return
+                given, descriptors[:] = list(descriptors), []
+                run = self._runs[number] = Run(self, message, given, pool, self._closer.close)
+                run.start()
+            case messages.Kill(number, why):
+                if number in self._runs:  # else it ended while this message travelled
+                    self._runs[number].kill(why)
 
     # -- from the runs
 
-    def close_later(self, descriptors: list[int]) -> None:
-        self._keeper.closer.close(descriptors)
-
-    def ended(self, run: int) -> None:
-        self._runs.pop(run, None)
-
-    def refuse(self, run: int, stage: str, reason: str) -> None:
-        self.send({"type": "refused", "run": run, "stage": stage, "reason": reason[:REASON_CHARACTERS]})
+    def run_ended(self, number: int) -> None:
+        self._runs.pop(number, None)
 
     # -- to the peer
 
-    def send(self, message: wire.Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Send now or keep it, with copies of the descriptors, until the peer reads."""
+    def say(self, message: messages.Message, descriptors: Sequence[int] = ()) -> None:
+        """Send now, or keep it with copies of the descriptors until the peer reads."""
         if self.closed:
             return
+        data = message.encode()
         if not self._unsent:
             try:
-                wire.send(self._sock, message, descriptors)
+                wire.send(self._sock, data, list(descriptors))
                 return
             except BlockingIOError:
-                self._unread_timer = self._loop.after(UNREAD_S, lambda: self.close(f"unread for {UNREAD_S:.0f} s"))
-                self._loop.watch_write(self._sock.fileno(), self._flush)
+                self._unread_timer = self._guard.after(UNREAD_S, lambda: self.close(f"unread for {UNREAD_S:.0f} s"))
+                self._guard.watch_write(self._sock.fileno(), self._flush)
             except OSError as error:
                 self.close(str(error))
                 return
-        self._unsent.append((message, tuple(map(_copy, descriptors))))
+        try:
+            self._unsent.append((data, fds.copies(descriptors)))
+        except OSError as error:  # no descriptor left: the peer would wait for what can never come
+            self.close(str(error))
+            return
         if len(self._unsent) > UNREAD_MAX:
             self.close(f"{UNREAD_MAX} messages unread")
 
     def _flush(self) -> None:
         while self._unsent:
-            message, descriptors = self._unsent[0]
+            data, descriptors = self._unsent[0]
             try:
-                wire.send(self._sock, message, descriptors)
+                wire.send(self._sock, data, descriptors)
             except BlockingIOError:
                 return
             except OSError as error:
                 self.close(str(error))
                 return
-            wire.close_all(descriptors)
+            fds.close_all(descriptors)
             self._unsent.popleft()
-        self._loop.watch_write(self._sock.fileno(), None)
+        self._guard.watch_write(self._sock.fileno(), None)
         if self._unread_timer is not None:
             self._unread_timer.cancel()
-
-
-def _order(message: wire.Message, descriptors: list[int]) -> Order:
-    payload = _text(message, "payload")
-    if len(payload.encode()) > MAX_PAYLOAD_BYTES:
-        raise wire.BadMessage("payload too long")
-    try:
-        limits = Limits.from_json(message["limits"])
-    except (KeyError, TypeError) as error:
-        raise wire.BadMessage(f"limits: {error}") from error
-    return Order(limits, payload, _flag(message, "files"), descriptors)
-
-
-def _copy(descriptor: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-
-
-def _integer(message: wire.Message, key: str) -> int:
-    value = message.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
-        raise wire.BadMessage(f"{key} is not a number")
-    return value
-
-
-def _flag(message: wire.Message, key: str) -> bool:
-    value = message.get(key, False)
-    if not isinstance(value, bool):
-        raise wire.BadMessage(f"{key} is neither true nor false")
-    return value
-
-
-def _text(message: wire.Message, key: str) -> str:
-    value = message.get(key)
-    if not isinstance(value, str):
-        raise wire.BadMessage(f"{key} is not a string")
-    return value
+            self._unread_timer = None

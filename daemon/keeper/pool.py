@@ -1,216 +1,151 @@
-"""The parked jails of one step: made in advance, given away once, made again in the background."""
+"""The parked jails of one step: performs what pool_state decides."""
 
-import collections
+import itertools
 import logging
 import os
+from collections.abc import Callable
 from typing import Protocol
 
-from daemon.sandbox.model import KilledBy, Limits, Outcome, StepPlan, Warm
+from daemon.sandbox.model import KilledBy, Limits
+from daemon.sandbox.plan import StepPlan, Warm
 
-from .jail import Jail, Refused, placeholders
-from .loop import Loop, Timer
-from .wardens import Warden
+from . import jail, kinds
+from . import pool_state as states
+from .loop import Loop
+from .machine import Machine
+from .warden import Warden
 
 log = logging.getLogger("cellblock.keeper")
 
 STARTING_MAX = os.cpu_count() or 1  # in the background; those that somebody waits for are started at once
-AGAIN_S, AGAIN_S_MAX = 0.05, 5.0
-LATER_S = 0.005
 
 
 class Taker(Protocol):
     """Whoever waits for a jail: hears one of the two, perhaps at once."""
 
-    def given(self, jail: Jail) -> None: ...
+    def given(self, found: jail.Jail) -> None: ...
 
     def denied(self, stage: str, reason: str) -> None: ...
 
 
-class Maker(Protocol):
-    """Starts jails: the keeper."""
+class Refused(Exception):
+    """No jail can be made now; the text says why."""
 
-    def make_jail(self, pool: "Pool", limits: Limits) -> Jail:
-        """Raises Refused."""
 
-    def lacks_warden(self, pool: "Pool") -> str | None:
-        """Why, or None where there is one."""
-
-    def parked(self) -> None:
-        """Another one is."""
-
-    def may_park(self) -> bool:
-        """False when the parked jails have all the memory that they may have."""
+Owner = Callable[[jail.News], None]
+Make = Callable[["Pool", Limits, Owner], jail.Jail]  # a jail that is yet to be started; or raises Refused
 
 
 class Pool:
-    """Holds `step.parked` jails ready as long as there is a warden, never more."""
+    """Holds `step.parked` jails ready as long as there is a warden. `on_change` hears that one more is parked."""
 
-    def __init__(self, loop: Loop, maker: Maker, toolchain: str, step: StepPlan) -> None:
+    def __init__(
+        self, loop: Loop, toolchain: str, step: StepPlan, patience_s: float, make: Make, on_change: Callable[[], None]
+    ) -> None:
         self.toolchain, self.step = toolchain, step
-        self._loop, self._maker = loop, maker
-        self._parked: collections.deque[Jail] = collections.deque()
-        self._starting: dict[Jail, Taker | None] = {}  # those with a taker have limits of their own
-        self._waiting: collections.deque[Taker] = collections.deque()
-        self._failures = 0
-        self._timer: Timer | None = None
-        self._later: Timer | None = None
-        self.closed = False
         self.baseline_bytes = 0
-        self.needs_baseline = step.warm is Warm.FORK
-        self._starts_long = step.warm in (Warm.PRELOAD, Warm.STDIN)
+        self._make, self._on_change = make, on_change
+        self._kind = kinds.KINDS[step.warm]
+        self._jails: dict[int, jail.Jail] = {}  # by key: those that are starting or parked
+        self._takers: dict[int, tuple[Taker, Limits]] = {}  # by ticket
+        self._tickets = itertools.count(1)
+        is_measured = step.warm is not Warm.FORK
+        state = states.State(step.parked, STARTING_MAX, patience_s, is_measured)
+        guard = loop.guard(lambda error: None)  # the log has it; the state goes on from where it is
+        self._machine = Machine(guard, state, states.decide, states.due, self._perform)
 
     def __repr__(self) -> str:
-        counts = f"{len(self._parked)} parked, {len(self._starting)} starting, {len(self._waiting)} waiting"
+        state = self._machine.state
+        counts = f"{len(state.parked)} parked, {len(state.starting)} starting, {len(state.waiting)} waiting"
         return f"<Pool {self.toolchain}/{self.step.id}: {counts}>"
 
     @property
     def parked_count(self) -> int:
-        return len(self._parked)
-
-    @property
-    def waiting_count(self) -> int:
-        return len(self._waiting)
+        return len(self._machine.state.parked)
 
     @property
     def parked_bytes(self) -> int:
-        return sum(jail.parked_bytes for jail in self._parked)
+        return sum(self._jails[key].parked_bytes for key in self._machine.state.parked)
 
-    # -- giving
+    @property
+    def needs_baseline(self) -> bool:
+        """What its jails share with their warden is yet to be measured."""
+        return not self._machine.state.is_measured
 
-    def acquire(self, taker: Taker, limits: Limits | None) -> None:
-        """Give a parked jail now, or one as soon as it is ready. `limits` matter where a started command names them."""
-        if limits is not None and self._is_started_for_others(limits):
-            self._start(limits, taker)
-        elif self._parked:
-            taker.given(self._parked.popleft())
-            self._fill_later()
-        elif (problem := self._maker.lacks_warden(self)) is not None:
-            taker.denied("acquire", problem)
-        else:
-            self._waiting.append(taker)
-            for jail in list(self._starting):
-                jail.hurry()
-            if not self.needs_baseline and len(self._waiting) > self._shared_starting():
-                self._start(self.step.default, None)
+    def acquire(self, taker: Taker, limits: Limits) -> int:
+        """The taker gets a parked jail now, or one as soon as it is ready. The ticket is for `forget`."""
+        ticket = next(self._tickets)
+        self._takers[ticket] = taker, limits
+        self._machine.feed(states.Acquire(ticket, not kinds.is_parked_for(self.step, limits)))
+        return ticket
 
-    def forget(self, taker: Taker) -> None:
-        """It waits no more."""
-        if taker in self._waiting:
-            self._waiting.remove(taker)
-        for jail, other in list(self._starting.items()):
-            if other is taker:
-                self._starting.pop(jail)
-                jail.kill(KilledBy.CLIENT)
-
-    def _is_started_for_others(self, limits: Limits) -> bool:
-        started = self._starts_long and self.step.names_limits
-        return started and placeholders(self.step, limits) != placeholders(self.step, self.step.default)
-
-    def _shared_starting(self) -> int:
-        return sum(taker is None for taker in self._starting.values())
-
-    # -- filling
+    def forget(self, ticket: int) -> None:
+        """The taker waits no more, and hears nothing."""
+        if self._takers.pop(ticket, None) is not None:
+            self._machine.feed(states.Forget(ticket))
 
     def set_baseline(self, size: int) -> None:
-        self.baseline_bytes, self.needs_baseline = size, False
-        for _ in range(len(self._waiting)):
-            self._start(self.step.default, None)
-        self.fill()
+        """Bytes that each jail of the step is charged beside what its group counts."""
+        self.baseline_bytes = size
+        self._machine.feed(states.Measured())
 
-    def fill(self) -> None:
-        """Start as many as are missing, a few at a time."""
-        while (
-            not self.closed
-            and not self.needs_baseline
-            and self._timer is None
-            and len(self._parked) + self._shared_starting() < self.step.parked
-            and self._shared_starting() < STARTING_MAX
-            and self._maker.may_park()
-            and self._start(self.step.default, None)
-        ):
-            pass
+    def wardens_changed(self, problem: str | None, lost: Warden | None) -> None:
+        """`problem`: why there is none that makes jails. Jails parked with the lost one are destroyed."""
+        keys = tuple(key for key, found in self._jails.items() if found.warden is lost)
+        self._machine.feed(states.Wardens(problem, keys))
 
-    def _fill_later(self) -> None:
-        """A new jail costs as much as a short run: as long as there are enough, leave the processors to that."""
-        if len(self._parked) < self.step.parked / 2:
-            self.fill()
-        elif self._later is None:
-            self._later = self._loop.after(LATER_S, self._on_later)
-
-    def _on_later(self) -> None:
-        self._later = None
-        self.fill()
-
-    def _start(self, limits: Limits, taker: Taker | None) -> bool:
-        try:
-            jail = self._maker.make_jail(self, limits)
-        except Refused as refusal:
-            self._deny(taker, "acquire", str(refusal))
-            return False
-        self._starting[jail] = taker
-        jail.start(background=self._starts_long and taker is None and not self._waiting)
-        return True
-
-    def _deny(self, taker: Taker | None, stage: str, reason: str) -> None:
-        """One jail less than was hoped for: who would wait in vain is told."""
-        if taker is not None:
-            taker.denied(stage, reason)
-        elif len(self._waiting) > self._shared_starting():
-            self._waiting.popleft().denied(stage, reason)
-
-    # -- from its jails
-
-    def parked(self, jail: Jail) -> None:
-        taker = self._starting.pop(jail)
-        self._failures = 0
-        if taker is not None:
-            taker.given(jail)
-        elif self._waiting:
-            self._waiting.popleft().given(jail)
-        elif self.closed or jail.warden.retired or len(self._parked) >= self.step.parked:
-            jail.kill(KilledBy.CLIENT)  # those that it was made for have gone, or got another
-        else:
-            self._parked.append(jail)
-            self._maker.parked()
-        self.fill()
-
-    def refused(self, jail: Jail, stage: str, reason: str) -> None:
-        if jail in self._parked:
-            self._parked.remove(jail)
-        elif jail in self._starting:
-            self._deny(self._starting.pop(jail), stage, reason)
-        else:
-            return  # dropped by ourselves
-        self._failures += 1
-        if self._timer is None:
-            self._timer = self._loop.after(min(AGAIN_S * 2**self._failures, AGAIN_S_MAX), self._fill_again)
-
-    def outcome(self, jail: Jail, outcome: Outcome, artifact: int | None) -> None:
-        raise AssertionError(f"{jail} went without having been given away")
-
-    def _fill_again(self) -> None:
-        self._timer = None
-        self.fill()
-
-    def fill_anew(self) -> None:
-        """A warden became ready: earlier failures say nothing about it."""
-        self._failures = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self.fill()
-
-    # -- the end
-
-    def drop(self, warden: Warden) -> None:
-        """Destroy what is parked with a warden that is being replaced, or lost."""
-        for jail in [jail for jail in self._parked if jail.warden is warden]:
-            self._parked.remove(jail)
-            jail.kill(KilledBy.CLIENT)
+    def set_room(self, is_there: bool) -> None:
+        """Whether parked jails may take more memory."""
+        if is_there != self._machine.state.has_room:
+            self._machine.feed(states.Room(is_there))
 
     def close(self) -> None:
         """Nobody gets anything any more."""
-        self.closed = True
-        for taker in list(self._waiting):
-            taker.denied("acquire", "the keeper stops")
-        self._waiting.clear()
+        self._machine.feed(states.Close())
+
+    # -- what the state decides
+
+    def _perform(self, effect: states.Effect) -> None:
+        match effect:
+            case states.Start(key, is_background, ticket):
+                self._start(key, is_background, ticket)
+            case states.Give(key, ticket):
+                found, (taker, _) = self._jails.pop(key), self._takers.pop(ticket)
+                taker.given(found)
+            case states.Deny(ticket, stage, reason):
+                if ticket in self._takers:
+                    self._takers.pop(ticket)[0].denied(stage, reason)
+            case states.Destroy(key):
+                if key in self._jails:
+                    self._jails.pop(key).kill(KilledBy.CLIENT)
+            case states.Hurry(key):
+                if key in self._jails:
+                    self._jails[key].hurry()
+
+    def _start(self, key: int, is_background: bool, ticket: int | None) -> None:
+        limits = self.step.default if ticket is None else self._takers[ticket][1]
+        try:
+            self._jails[key] = made = self._make(self, limits, lambda news: self._hear(key, news))
+        except Refused as refusal:
+            self._machine.feed(states.Refused(key, "acquire", str(refusal)))
+            return
+        except Exception as error:
+            self._machine.feed(states.Refused(key, "keeper", repr(error)))
+            raise
+        made.start(background=is_background and self._kind.starts_long)
+
+    # -- from its jails
+
+    def _hear(self, key: int, news: jail.News) -> None:
+        match news:
+            case jail.Parked():
+                self._machine.feed(states.IsParked(key, self._is_stale(key)))
+                self._on_change()
+            case jail.Refused(stage, reason):
+                self._jails.pop(key, None)
+                self._machine.feed(states.Refused(key, stage, reason))
+            case jail.Ended():
+                raise AssertionError(f"{self} keeps a jail that went")
+
+    def _is_stale(self, key: int) -> bool:
+        return key in self._jails and self._jails[key].warden.is_retired

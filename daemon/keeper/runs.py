@@ -1,106 +1,90 @@
-"""One run of a peer: waits for a jail, has it go, and passes on what becomes of it."""
+"""One run of a peer: waits for a jail, has it go, and says what becomes of it."""
 
-import dataclasses
-import fcntl
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from daemon.sandbox import wire
-from daemon.sandbox.model import KilledBy, Limits, Outcome
+from daemon.sandbox import messages
+from daemon.sandbox.model import KilledBy
 
-from .jail import Jail, Refused
+from . import jail
 from .pool import Pool
 
-if TYPE_CHECKING:
-    from .peers import Peer
+log = logging.getLogger("cellblock.keeper")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Order:
-    """What a go says. The descriptors are lent."""
+class Speaker(Protocol):
+    """The peer, as its runs see it."""
 
-    limits: Limits
-    payload: str
-    files: bool
-    descriptors: list[int]
+    def say(self, message: messages.Message, descriptors: Sequence[int] = ()) -> None:
+        """Send it, with copies of the descriptors."""
+
+    def run_ended(self, number: int) -> None:
+        """Nothing more will be said of the run."""
 
 
 class Run:
-    """Takes a jail from a pool and is its listener from then on; `number` is the peer's own name for it."""
+    """Takes a jail from the pool; it owns the descriptors of its order until go, and closes them by `close`."""
 
-    def __init__(self, peer: "Peer", number: int, pool: Pool) -> None:
-        self._peer, self._number, self._pool = peer, number, pool
-        self._jail: Jail | None = None
-        self._order: Order | None = None  # waits for the jail
-        self._copies: list[int] = []  # of its descriptors, where the jail is not there at once
+    def __init__(
+        self, speaker: Speaker, order: messages.Run, given: list[int], pool: Pool, close: Callable[[list[int]], None]
+    ) -> None:
+        self._speaker, self._order, self._given, self._pool, self._close = speaker, order, given, pool, close
+        self._jail: jail.Jail | None = None
+        self._ticket: int | None = None
 
     def __repr__(self) -> str:
-        return f"<Run {self._number}: {self._jail or 'waits for a jail'}>"
+        return f"<Run {self._order.run}: {self._jail or 'waits for a jail'}>"
 
-    # -- from the peer
-
-    def acquire(self, order: Order | None) -> None:
-        """`order` is for as soon as there is a jail; else a go follows."""
-        self._order = order
-        self._pool.acquire(self, None if order is None else order.limits)
-        if self._order is not None:
-            self._copies = [_copy(number) for number in self._order.descriptors]
-            self._order = dataclasses.replace(self._order, descriptors=self._copies)
-
-    def go(self, order: Order) -> None:
+    def start(self) -> None:
+        """Ask the pool; what comes of it may be said before this returns."""
+        ticket = self._pool.acquire(self, self._order.limits)
         if self._jail is None:
-            raise wire.BadMessage("go before acquired")
-        try:
-            self._jail.go(order.limits, order.payload, order.descriptors, order.files)
-        except Refused as refusal:
-            self._jail.fail("go", str(refusal))
+            self._ticket = ticket
 
     def kill(self, why: KilledBy) -> None:
+        """End it, whatever has become of it."""
         if self._jail is not None:
             self._jail.kill(why)
-        else:
-            self._pool.forget(self)
+        elif self._ticket is not None:
+            self._pool.forget(self._ticket)
             self.denied("kill", str(why))
 
     # -- from the pool
 
-    def given(self, jail: Jail) -> None:
-        self._jail, jail.listener = jail, self
-        pipes = tuple(jail.pipes)
-        if self._order is None:
-            jail.expect_go()
-        else:
-            self.go(self._order)  # first: the program runs while the peer takes its pipes
-            self._end_order()
-        self._peer.send({"type": "acquired", "run": self._number}, pipes)
-        jail.close_pipes()
+    def given(self, found: jail.Jail) -> None:
+        self._jail, found.owner = found, self._hear
+        order = self._order
+        try:
+            reason = found.go(order.limits, order.args, self._given, order.files)
+        finally:
+            self._close_given()
+        if reason is not None:
+            found.fail("go", reason)  # heard by us as a refusal
+            return
+        self._speaker.say(messages.Started(order.run), found.pipes)  # the program runs while the peer takes its pipes
+        found.close_pipes()
 
     def denied(self, stage: str, reason: str) -> None:
-        self._end_order()
-        self._peer.refuse(self._number, stage, reason)
-        self._peer.ended(self._number)
+        self._ticket = None
+        self._close_given()
+        short = messages.REASON_CHARACTERS
+        self._speaker.say(messages.Refused(self._order.run, stage[:short], reason[:short]))
+        self._speaker.run_ended(self._order.run)
 
-    def _end_order(self) -> None:
-        self._order = None
-        self._peer.close_later(self._copies)
-        self._copies = []
+    def _close_given(self) -> None:
+        given, self._given = self._given, []
+        self._close(given)
 
     # -- from the jail
 
-    def parked(self, jail: Jail) -> None:
-        raise AssertionError(f"{jail} was parked when it was given")
-
-    def refused(self, jail: Jail, stage: str, reason: str) -> None:
-        self.denied(stage, reason)
-
-    def outcome(self, jail: Jail, outcome: Outcome, artifact: int | None) -> None:
-        message = {
-            "type": "outcome", "run": self._number, "wait_status": outcome.wait_status,
-            "killed_by": outcome.killed_by, "wall_ns": outcome.usage.wall_ns, "cpu_ns": outcome.usage.cpu_ns,
-            "memory_bytes": outcome.usage.memory_bytes,
-        }  # fmt: skip
-        self._peer.send(message, () if artifact is None else (artifact,))
-        self._peer.ended(self._number)
-
-
-def _copy(descriptor: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    def _hear(self, news: jail.News) -> None:
+        match news:
+            case jail.Ended(outcome, artifact):
+                message = messages.Ended.of(self._order.run, outcome)
+                self._speaker.say(message, () if artifact is None else (artifact,))
+                self._speaker.run_ended(self._order.run)
+            case jail.Refused(stage, reason):
+                self.denied(stage, reason)
+            case jail.Parked():
+                raise AssertionError(f"{self} was given a jail that was not parked")

@@ -3,7 +3,6 @@
 import dataclasses
 import enum
 import json
-import string
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -62,12 +61,6 @@ class StepPlan:
     default: Limits
     maximum: Limits
 
-    @property
-    def names_limits(self) -> bool:
-        """True when the command line holds a placeholder that is a limit."""
-        parsed = (part for argument in self.argv for part in string.Formatter().parse(argument))
-        return any(name is not None for _, name, _, _ in parsed)
-
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         fields = dict(data)
@@ -94,9 +87,6 @@ class ToolchainPlan:
         """The step whose interpreter the warden itself is."""
         return next((step for step in self.steps if step.warm is Warm.FORK), None)
 
-    def step(self, step_id: str) -> StepPlan | None:
-        return next((step for step in self.steps if step.id == step_id), None)
-
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         return cls(
@@ -109,22 +99,26 @@ class ToolchainPlan:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything the keeper takes from configuration."""
+class Deployment:
+    """What settings say of this host: declared here and nowhere else, passed through as it is."""
 
-    toolchains: tuple[ToolchainPlan, ...]
-    warden_mounts: tuple[Mount, ...]  # the outer root: the warden's own Python
-    warden_links: Mapping[str, str]
-    first_uid: int
-    jails_max: int
+    first_uid: int  # of the host ids that jails take
+    jails_max: int  # alive at once, the parked ones not counted
     parked_bytes_max: int  # memory of all parked jails together
     wardens: int  # of each toolchain
     start_s: float  # for a warden or a jail to be ready
     warden_runs_max: int  # a warden is replaced after so many jails
     warden_age_max_s: float
 
-    def toolchain(self, toolchain_id: str) -> ToolchainPlan | None:
-        return next((toolchain for toolchain in self.toolchains if toolchain.id == toolchain_id), None)
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the keeper takes from configuration."""
+
+    toolchains: tuple[ToolchainPlan, ...]
+    warden_mounts: tuple[Mount, ...]  # the outer root: the warden's own Python
+    warden_links: Mapping[str, str]
+    deployment: Deployment
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -137,16 +131,5 @@ class Plan:
             toolchains=tuple(ToolchainPlan.from_json(toolchain) for toolchain in data["toolchains"]),
             warden_mounts=tuple(Mount(**mount) for mount in data["warden_mounts"]),
             warden_links=dict(data["warden_links"]),
-            **{
-                name: data[name]
-                for name in (
-                    "first_uid",
-                    "jails_max",
-                    "parked_bytes_max",
-                    "wardens",
-                    "start_s",
-                    "warden_runs_max",
-                    "warden_age_max_s",
-                )
-            },
+            deployment=Deployment(**data["deployment"]),
         )

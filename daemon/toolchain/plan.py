@@ -3,7 +3,8 @@
 import dataclasses
 import pathlib
 
-from daemon.sandbox.model import JailSpec, Limits, Mount, Plan, StepPlan, ToolchainPlan, Warm
+from daemon.sandbox.model import Limits
+from daemon.sandbox.plan import Deployment, JailSpec, Mount, Plan, StepPlan, ToolchainPlan, Warm
 
 from .registry import BadToolchain, Registry
 from .schema import (
@@ -39,69 +40,55 @@ class RunLimits:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Deployment:
-    """Where things are on this host."""
+class Place:
+    """What a plan is built for: where toolchains are, the bounds of a run, how many jails of a step may be parked."""
 
     toolchain_root: pathlib.Path
-    first_uid: int
-    jails_max: int
-    parked_bytes_max: int
     parked_max: int
-    wardens: int
-    start_s: float
-    warden_runs_max: int
-    warden_age_max_s: float
     run: RunLimits
+    deployment: Deployment
 
 
-def build(registry: Registry, deployment: Deployment) -> Plan:
+def build(registry: Registry, place: Place) -> Plan:
     """Raises BadToolchain when a mount's source does not exist."""
     return Plan(
-        toolchains=tuple(_toolchain(toolchain, deployment) for toolchain in registry),
-        warden_mounts=(Mount(str(deployment.toolchain_root / PYTHON_ROOT / "usr"), "/usr"),),
+        toolchains=tuple(_toolchain(toolchain, place) for toolchain in registry),
+        warden_mounts=(Mount(str(place.toolchain_root / PYTHON_ROOT / "usr"), "/usr"),),
         warden_links=dict(LINKS),
-        first_uid=deployment.first_uid,
-        jails_max=deployment.jails_max,
-        parked_bytes_max=deployment.parked_bytes_max,
-        wardens=deployment.wardens,
-        start_s=deployment.start_s,
-        warden_runs_max=deployment.warden_runs_max,
-        warden_age_max_s=deployment.warden_age_max_s,
+        deployment=place.deployment,
     )
 
 
-def _toolchain(toolchain: Toolchain, deployment: Deployment) -> ToolchainPlan:
+def _toolchain(toolchain: Toolchain, place: Place) -> ToolchainPlan:
     mounts = []
     for entry in toolchain.mounts:
-        source = entry.source.replace(ROOT_PLACEHOLDER, str(deployment.toolchain_root), 1)
+        source = entry.source.replace(ROOT_PLACEHOLDER, str(place.toolchain_root), 1)
         source = source.replace(HERE_PLACEHOLDER, str(toolchain.folder), 1)
         if not pathlib.Path(source).exists():
             raise BadToolchain(f"{toolchain.id}.toml: mounts: {source} does not exist; run ./bootstrap or correct it")
         mounts.append(Mount(source, entry.target))
     version = StepEntry(id=VERSION_STEP, argv=toolchain.version, limits=VERSION_LIMITS)
-    steps = [_step(toolchain, version, deployment, None, source=False)]
+    steps = [_step(toolchain, version, place, None, source=False)]
     if toolchain.service is not None:
         service = StepEntry(id=SERVICE_STEP, argv=toolchain.service.argv, limits=toolchain.service.limits)
-        steps.append(_step(toolchain, service, deployment, None, source=False))
+        steps.append(_step(toolchain, service, place, None, source=False))
     before: str | None = None
     for number, step in enumerate(toolchain.steps):
-        steps.append(_step(toolchain, step, deployment, before, source=number == 0))
+        steps.append(_step(toolchain, step, place, before, source=number == 0))
         for suffix, argv in ((UNCHECKED, step.argv_unchecked), (WITH_FILES, step.argv_with_files)):
             if argv is not None:
                 changes = {"id": step.id + suffix, "argv": argv, "parked": 0, "warm": Warm.EXEC}
-                steps.append(_step(toolchain, step.model_copy(update=changes), deployment, before, source=number == 0))
+                steps.append(_step(toolchain, step.model_copy(update=changes), place, before, source=number == 0))
         before = step.artifact
     targets = {mount.target for mount in mounts}
     links = {path: text for path, text in {**LINKS, **toolchain.links}.items() if path not in targets}
     return ToolchainPlan(toolchain.id, tuple(mounts), links, tuple(steps), toolchain.imports)
 
 
-def _step(
-    toolchain: Toolchain, entry: StepEntry, deployment: Deployment, takes: str | None, *, source: bool
-) -> StepPlan:
+def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | None, *, source: bool) -> StepPlan:
     is_run = entry is toolchain.steps[-1]
     values = {"source": toolchain.source, "artifact": entry.artifact or takes or ""}
-    default, maximum = run_limits(toolchain, deployment.run) if is_run else (own_limits(entry.limits),) * 2
+    default, maximum = run_limits(toolchain, place.run) if is_run else (own_limits(entry.limits),) * 2
     limits = entry.limits
     return StepPlan(
         id=entry.id,
@@ -109,7 +96,7 @@ def _step(
         environment={**ENVIRONMENT, **toolchain.environment},
         start_environment=entry.start_environment,
         warm=entry.warm,
-        parked=min(entry.parked, deployment.parked_max),
+        parked=min(entry.parked, place.parked_max),
         source_name=toolchain.source if source and entry.warm is not Warm.STDIN else None,
         takes_artifact=takes,
         leaves_artifact=entry.artifact,

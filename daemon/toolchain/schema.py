@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 import pydantic
 
-from daemon.sandbox.model import Warm
+from daemon.sandbox.plan import Warm
 
 RUN_PLACEHOLDERS = ("memory_mb", "stack_mb", "processes")  # known at go
 STATIC_PLACEHOLDERS = ("source", "artifact")  # known when the file is loaded

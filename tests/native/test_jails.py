@@ -82,7 +82,7 @@ def test_command_of_ours_that_cannot_start_is_our_failure(commands: Player) -> N
 
 def test_program_starts_with_default_signals_and_no_descriptor_but_its_streams(commands: Player) -> None:
     jail = commands.make("exec", Warm.EXEC).park()
-    script = "cat /proc/$$/status; ls -l /proc/$$/fd"
+    script = "ls -l /proc/$$/fd; exec cat /proc/self/status"
     jail.go(SHELL, "-c", script, source=b"")
     text = jail.output()[0].decode()
     assert re.search(r"SigIgn:\t0+\n", text), text

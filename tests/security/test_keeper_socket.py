@@ -12,8 +12,7 @@ from tests.server import Server
 
 PREAMBLE = """
 import json, os, socket, sys
-from daemon.sandbox import wire
-from daemon.sandbox.model import Limits
+from daemon.sandbox import messages, wire
 path = sys.argv[1]
 def connect():
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -24,13 +23,16 @@ def hear(sock, *wanted):
     while True:
         received = wire.receive(sock)
         if received is None: return None
-        if received[0]['type'] in wanted: return received
+        fields = json.loads(received[0])
+        if fields['type'] in wanted: return fields, received[1]
 LIMITS = dict(memory_bytes=128 << 20, wall_ns=10**10, processes=64, cpu_ns=None, cpu_share_ms=500)
-def parked(sock, run=1, step='run', toolchain='python'):
-    wire.send(sock, {'type': 'acquire', 'run': run, 'toolchain': toolchain, 'step': step})
-    return hear(sock, 'acquired', 'refused')
 def memfd(text):
     fd = os.memfd_create('source'); os.write(fd, text); return fd
+def say(sock, *descriptors, **fields):
+    wire.send(sock, json.dumps(fields).encode(), descriptors)
+def order(sock, code=b'print(6 * 7)', run=1, **changes):
+    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False)
+    say(sock, memfd(code), **{**fields, **changes})
 """
 
 
@@ -48,9 +50,9 @@ def as_peer(server: Server, script: str, user: str = "cellblock") -> str:
 def test_the_protocol_works_for_a_polite_peer(cellblock: Server) -> None:
     script = """
     sock = connect()
-    message, fds = parked(sock)
-    wire.send(sock, {'type': 'go', 'run': 1, 'limits': LIMITS, 'payload': '{"args": []}'}, (memfd(b'print(6 * 7)'),))
-    outcome, _ = hear(sock, 'outcome')
+    order(sock)
+    _, fds = hear(sock, 'started')
+    outcome, _ = hear(sock, 'ended')
     print(os.read(fds[1], 100), outcome['wait_status'], outcome['killed_by'])
     """
     assert as_peer(cellblock, script) == r"b'42\n' 0 None"
@@ -68,21 +70,15 @@ def test_only_the_http_processs_uid_may_connect(cellblock: Server) -> None:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize(
-    "change",
-    ["memory_bytes=2 << 30", "cpu_ns=10**400", "wall_ns=10**12", "processes=10**6", "cpu_share_ms=None", "cpu_share_ms=1000", "memory_bytes=-1",
-     "wall_ns=True", "memory_bytes='1'"],
-)  # fmt: skip
+@pytest.mark.parametrize("change", ["memory_bytes=2 << 30", "wall_ns=10**12", "processes=10**6", "cpu_share_ms=None", "cpu_share_ms=1000"])
 def test_no_limit_can_be_raised_past_its_maximum(cellblock: Server, change: str) -> None:
     script = f"""
     sock = connect()
-    parked(sock)
-    limits = dict(LIMITS, {change})
-    wire.send(sock, {{'type': 'go', 'run': 1, 'limits': limits, 'payload': '{{"args": []}}'}}, (memfd(b'print(1)'),))
-    message, _ = hear(sock, 'outcome', 'refused')
-    print(message['type'], message['stage'])
+    order(sock, limits=dict(LIMITS, {change}))
+    message, _ = hear(sock, 'started', 'ended', 'refused')
+    print(message['type'], message['stage'], message['reason'])
     """
-    assert as_peer(cellblock, script) == "refused go"
+    assert as_peer(cellblock, script) == f"refused go limit {change.split('=')[0]} is out of range"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +86,9 @@ def test_no_limit_can_be_raised_past_its_maximum(cellblock: Server, change: str)
 )
 def test_only_declared_steps_exist(cellblock: Server, toolchain: str, step: str) -> None:
     script = f"""
-    message, _ = parked(connect(), toolchain={toolchain!r}, step={step!r})
+    sock = connect()
+    order(sock, toolchain={toolchain!r}, step={step!r})
+    message, _ = hear(sock, 'refused')
     print(message['type'], message['stage'])
     """
     assert as_peer(cellblock, script) == "refused acquire"
@@ -99,23 +97,32 @@ def test_only_declared_steps_exist(cellblock: Server, toolchain: str, step: str)
 def test_an_artefact_that_is_not_sealed_is_refused(cellblock: Server) -> None:
     script = """
     sock = connect()
-    parked(sock, toolchain='rust')
-    wire.send(sock, {'type': 'go', 'run': 1, 'limits': LIMITS, 'payload': '{"args": []}'}, (memfd(b'#!/usr/bin/env x'),))
-    message, _ = hear(sock, 'outcome', 'refused')
-    print(message['type'], message['stage'])
+    order(sock, b'#!/usr/bin/env x', toolchain='rust')
+    message, _ = hear(sock, 'started', 'ended', 'refused')
+    print(message['type'], message['stage'], message['reason'])
     """
-    assert as_peer(cellblock, script) == "refused go"
+    assert as_peer(cellblock, script) == "refused go the artefact is not sealed"
 
 
-def test_a_payload_that_is_not_json_is_our_failure_and_no_more(cellblock: Server) -> None:
+def test_a_wrong_number_of_descriptors_is_refused(cellblock: Server) -> None:
     script = """
     sock = connect()
-    parked(sock)
-    wire.send(sock, {'type': 'go', 'run': 1, 'limits': LIMITS, 'payload': 'rubbish'}, (memfd(b'print(1)'),))
-    message, _ = hear(sock, 'outcome', 'refused')
+    order(sock, files=True)
+    message, _ = hear(sock, 'started', 'ended', 'refused')
+    print(message['type'], message['stage'], message['reason'])
+    """
+    assert as_peer(cellblock, script) == "refused go 1 descriptors, the step takes 2"
+
+
+def test_files_that_are_not_packed_are_our_failure_and_no_more(cellblock: Server) -> None:
+    script = """
+    sock = connect()
+    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True)
+    say(sock, memfd(b'print(1)'), memfd(b'rubbish'), **fields)
+    message, _ = hear(sock, 'ended', 'refused')
     print(message['type'], message['killed_by'])
     """
-    assert as_peer(cellblock, script) == "outcome lost"
+    assert as_peer(cellblock, script) == "ended lost"
 
 
 @pytest.mark.vm
@@ -123,32 +130,49 @@ def test_a_peer_that_goes_away_takes_its_runs_with_it(cellblock: Server) -> None
     """The posture that follows demands that nothing of them is left."""
     script = """
     sock = connect()
-    for run in range(1, 4):
-        parked(sock, run)
-        wire.send(sock, {'type': 'go', 'run': run, 'limits': LIMITS, 'payload': '{"args": []}'}, (memfd(b'while True: pass'),))
-    parked(sock, 9)
+    for run in range(1, 5):
+        order(sock, b'while True: pass', run=run)
+        hear(sock, 'started')
     print('gone')
     """
     assert as_peer(cellblock, script) == "gone"
 
 
+def test_a_run_that_is_killed_before_it_has_a_jail_is_refused_and_one_that_runs_is_ended(cellblock: Server) -> None:
+    script = """
+    sock = connect()
+    order(sock, b'while True: pass')
+    hear(sock, 'started')
+    say(sock, type='kill', run=1, why='client')
+    ended, _ = hear(sock, 'ended')
+    for run in range(2, 40): order(sock, b'while True: pass', run=run)
+    for run in range(2, 40): say(sock, type='kill', run=run, why='client')
+    kinds = [hear(sock, 'ended', 'refused')[0]['type'] for run in range(2, 40)]
+    print(ended['killed_by'], len(kinds), set(kinds) <= {'ended', 'refused'})
+    """
+    assert as_peer(cellblock, script) == "client 38 True"
+
+
 def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server) -> None:
     keeper = cellblock.keeper.pid
     script = """
+    good = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=False)
     rude = [
-        {'type': 'acquire'}, {'type': 'acquire', 'run': -1, 'toolchain': 'python', 'step': 'run'},
-        {'type': 'acquire', 'run': 'x', 'toolchain': 'python', 'step': 'run'}, {'type': 'exec', 'run': 1},
-        {'type': 'kill', 'run': 1, 'why': 'memory'}, {'type': 'kill', 'run': 1}, {'type': 'go', 'run': True},
-        {'type': 'acquire', 'run': 1, 'toolchain': ['python'], 'step': 'run'},
+        {'type': 'run'}, {**good, 'run': -1}, {**good, 'run': 'x'}, {**good, 'run': True}, {**good, 'run': 1 << 53},
+        {**good, 'toolchain': ['python']}, {**good, 'limits': 5}, {**good, 'limits': {'memory_bytes': 1}},
+        {**good, 'limits': dict(LIMITS, extra=1)}, {**good, 'limits': dict(LIMITS, memory_bytes=-1)},
+        {**good, 'limits': dict(LIMITS, wall_ns=True)}, {**good, 'limits': dict(LIMITS, memory_bytes='1')},
+        {**good, 'limits': dict(LIMITS, cpu_ns=10**400)}, {**good, 'limits': dict(LIMITS, memory_bytes=1.5)},
+        {**good, 'args': 'x'}, {**good, 'args': [1]}, {**good, 'args': ['\\0']}, {**good, 'args': ['x' * 40000]},
+        {**good, 'files': 1}, {**good, 'extra': 1}, {**good, 'step': '\\ud800'},
+        {'type': 'exec', 'run': 1}, {'type': 'kill', 'run': 1, 'why': 'memory'}, {'type': 'kill', 'run': 1}, [], 'run',
     ]
     for message in rude:
-        sock = connect(); wire.send(sock, message)
-        assert hear(sock, 'never') is None, message
-    sock = connect(); parked(sock)
-    for odd in ({}, {'limits': 5}, {'limits': {'memory_bytes': 1}}, {'limits': dict(LIMITS, extra=1)}, {'limits': LIMITS, 'payload': '\\ud800'}):
-        sock = connect(); parked(sock)
-        wire.send(sock, {'type': 'go', 'run': 1, 'payload': '', **odd}, (memfd(b'print(1)'),))
-        assert hear(sock, 'outcome') is None, odd
+        sock = connect()
+        wire.send(sock, json.dumps(message).encode(), [memfd(b'print(1)')])
+        assert hear(sock, 'started', 'refused', 'ended') is None, message
+    sock = connect(); order(sock, b'while True: pass'); order(sock)
+    assert hear(sock, 'ended', 'refused') is None, 'the same run twice'
     print('all closed')
     """
     assert as_peer(cellblock, script) == "all closed"
@@ -160,7 +184,7 @@ def test_fuzzed_bytes_and_descriptors_never_stop_the_keeper(cellblock: Server) -
     script = f"""
     import random
     rng = random.Random({seed})
-    words = [b'{{', b'}}', b'"type"', b':', b'"acquire"', b'"go"', b'"kill"', b'1', b'null', b'[', b',', b'"run"', bytes([0, 255])]
+    words = [b'{{', b'}}', b'"type"', b':', b'"run"', b'"limits"', b'"kill"', b'1', b'null', b'[', b',', b'"run"', bytes([0, 255])]
     for _ in range(300):
         sock = connect()
         try:
@@ -200,11 +224,13 @@ def test_descriptors_that_are_slow_to_close_make_nobody_wait(cellblock: Server) 
     kept = [hostile(1, b'rubbish', True), hostile(9, unknown, True), hostile(1, unknown, False)]
     hostile(1, b'rubbish', False).close()
     started = time.monotonic()
-    message, fds = parked(connect())
+    sock = connect()
+    order(sock)
+    message, fds = hear(sock, 'started')
     print(message['type'], time.monotonic() - started < 5, flush=True)
     os._exit(0)
     """
-    assert as_peer(cellblock, script) == "acquired True"
+    assert as_peer(cellblock, script) == "started True"
 
 
 def test_a_peer_that_does_not_read_is_closed_and_others_are_served(cellblock: Server) -> None:
@@ -212,19 +238,9 @@ def test_a_peer_that_does_not_read_is_closed_and_others_are_served(cellblock: Se
     sock = connect()
     try:
         for run in range(100_000):
-            wire.send(sock, {'type': 'acquire', 'run': run, 'toolchain': 'none', 'step': 'x' * 2000})
+            order(sock, run=run, toolchain='none', step='x' * 2000)
         print('never closed')
     except (BrokenPipeError, ConnectionResetError):
         print('closed')
     """
     assert as_peer(cellblock, script) == "closed"
-
-
-def test_a_jail_that_is_acquired_and_not_used_is_destroyed(cellblock: Server) -> None:
-    script = """
-    sock = connect()
-    parked(sock)
-    message, _ = hear(sock, 'refused')
-    print(message['stage'], message['reason'])
-    """
-    assert as_peer(cellblock, script) == "idle not used in 10 s"

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from daemon.host.cgroup import OutOfMemory
-from daemon.keeper.ending import Signs, cause
+from daemon.keeper.end_cause import Signs, cause
 from daemon.sandbox.model import KilledBy
 
 QUIET = OutOfMemory(own=False, killed=False)

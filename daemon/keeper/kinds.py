@@ -1,0 +1,53 @@
+"""The kinds of jail as data: how a program starts, and who tells of its end; and the command lines that follow."""
+
+import dataclasses
+
+from daemon.sandbox.model import Limits
+from daemon.sandbox.plan import StepPlan, Warm
+
+OUR_PROCESSES = 1  # in a jail's group beside the program: a command's init, or a fork's memory holder
+MB = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kind:
+    """`closes_channel_at_go`: the program itself holds the channel until go, and the warden tells of its end; else the
+    jail's init holds it and tells. `starts_long`: it is started in the background while nobody waits for it.
+    """
+
+    closes_channel_at_go: bool
+    starts_long: bool
+    starts_before_go: bool
+
+
+COMMAND = Kind(closes_channel_at_go=False, starts_long=False, starts_before_go=False)
+STARTED_COMMAND = Kind(closes_channel_at_go=False, starts_long=True, starts_before_go=True)
+FORK = Kind(closes_channel_at_go=True, starts_long=False, starts_before_go=False)
+
+KINDS = {Warm.EXEC: COMMAND, Warm.PRELOAD: STARTED_COMMAND, Warm.STDIN: STARTED_COMMAND, Warm.FORK: FORK}
+
+
+def command(step: StepPlan, limits: Limits) -> tuple[str, ...]:
+    """The step's command with what it names of the limits (toolchain/schema.py, RUN_PLACEHOLDERS)."""
+    values = {
+        "memory_mb": limits.memory_bytes // MB, "processes": limits.processes, "stack_mb": step.jail.stack_bytes // MB,
+    }  # fmt: skip
+    return tuple(argument.format_map(values) for argument in step.argv)
+
+
+def at_start(step: StepPlan, warm: Warm, limits: Limits) -> tuple[str, ...]:
+    """What Make says: the command of a program that starts before go."""
+    return command(step, limits) if KINDS[warm].starts_before_go else ()
+
+
+def at_go(step: StepPlan, warm: Warm, limits: Limits, args: tuple[str, ...]) -> tuple[str, ...]:
+    """What Go says: the whole command line of a program that starts then, else its arguments alone."""
+    own = args if step.takes_args else ()
+    return (*command(step, limits), *own) if warm is Warm.EXEC else own
+
+
+def is_parked_for(step: StepPlan, limits: Limits) -> bool:
+    """False for a step whose parked command was started with other limits in its command line."""
+    if not KINDS[step.warm].starts_before_go:
+        return True
+    return command(step, limits) == command(step, step.default)

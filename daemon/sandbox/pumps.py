@@ -1,0 +1,98 @@
+"""Moves bytes between an event loop and a program's pipes: reads its output up to a limit, writes its input."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+READ_BYTES = 64 << 10
+
+OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr") and what came
+
+
+class Drain:
+    """Reads stdout and stderr whenever they have something, for as long as anybody holds their other ends.
+
+    At most `room` bytes are kept, both streams together; `on_over` is called once, at the first byte more. `on_output`
+    hears what is kept as it comes. Owns the descriptors; `close` may be called at any time, and again.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, stdout: int, stderr: int, room: int, on_over: Callable[[], None],
+        on_output: OnOutput | None,
+    ) -> None:  # fmt: skip
+        self._loop, self._room, self._on_over, self._on_output = loop, room, on_over, on_output
+        self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        self._open: dict[int, str] = {stdout: "stdout", stderr: "stderr"}
+        self._ended = asyncio.Event()
+        self.is_over = False  # there was more than there was room for
+        self.is_heard = False  # on_output was called
+        for descriptor in self._open:
+            os.set_blocking(descriptor, False)
+            loop.add_reader(descriptor, self._read, descriptor)
+
+    async def ended(self) -> None:
+        """Until both streams are at their end."""
+        await self._ended.wait()
+
+    def content(self, name: str) -> bytes:
+        """What was kept of a stream."""
+        return b"".join(self._chunks[name])
+
+    def close(self) -> None:
+        for descriptor in list(self._open):
+            self._close(descriptor)
+
+    def _close(self, descriptor: int) -> None:
+        del self._open[descriptor]
+        self._loop.remove_reader(descriptor)
+        os.close(descriptor)
+        if not self._open:
+            self._ended.set()
+
+    def _read(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close(descriptor)
+            return
+        name, kept = self._open[descriptor], data[: self._room]
+        self._room -= len(kept)
+        if kept:
+            self._chunks[name].append(kept)
+            if self._on_output is not None:
+                self.is_heard = True
+                self._on_output(name, kept)
+        if len(kept) < len(data) and not self.is_over:
+            self.is_over = True
+            self._on_over()
+
+
+class Feed:
+    """Writes all of `data` as the program reads it, then closes; a program that does not read it is not our affair.
+
+    Owns the descriptor; `close` may be called at any time, and again.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: int, data: bytes) -> None:
+        self._loop, self._pipe, self._rest = loop, pipe, memoryview(data)
+        self._is_open = True
+        os.set_blocking(pipe, False)
+        loop.add_writer(pipe, self._write)
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_writer(self._pipe)
+            os.close(self._pipe)
+
+    def _write(self) -> None:
+        try:
+            while self._rest:
+                self._rest = self._rest[os.write(self._pipe, self._rest) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            pass
+        self.close()
