@@ -127,7 +127,8 @@ class Warden:
         zygote: Zygote | None,
         pause: PauseProcess | None,
     ) -> None:
-        self._control, self._plan, self._filter, self._native = control, plan, filter_program, native
+        self._control, self._filter, self._native = control, filter_program, native
+        self._steps = {step.id: step for step in plan.steps}
         self._zygote, self._pause = zygote, pause
         self._children: dict[int, tuple[int, int | None]] = {}  # pidfd -> pid, and the jail whose program it is
         self._helpers = {helper.pidfd: helper.name for helper in (zygote, pause) if helper is not None}
@@ -181,7 +182,7 @@ class Warden:
         os.close(init)
 
     def _describe(self, step_id: str, warm: Warm, argv: tuple[str, ...]) -> bytes:
-        step = self._plan.step(step_id)
+        step = self._steps.get(step_id)
         if step is None:
             raise ValueError(f"no step {step_id}")
         return description.encode(step, warm, argv, self._filter)

@@ -31,3 +31,13 @@ def package() -> Iterator[pathlib.Path]:
     subprocess.run(["gcc", *compiling, "-fPIC", "-shared", *linking, "-o", library, SOURCE], check=True)
     yield directory
     shutil.rmtree(directory)
+
+
+def build_harness(directory: pathlib.Path, *command: str) -> pathlib.Path:
+    """harness.c, built by this compiler with these arguments besides."""
+    compiling, _ = compile_arguments()
+    kept = [argument for argument in compiling if "FORTIFY" not in argument]  # the sanitizers do more
+    target = directory / "harness"
+    source = pathlib.Path(__file__).with_name("harness.c")
+    subprocess.run([command[0], *kept, *command[1:], f"-I{SOURCE.parent}", "-o", target, source], check=True)
+    return target
