@@ -152,12 +152,13 @@ class Warden:
                     pass
 
     def _serve_one(self) -> None:
+        """Whatever goes wrong with one jail is told, and the next is made; not so where a helper is gone."""
         message, descriptors = _receive(self._control)
+        if not isinstance(message, Make):
+            raise BadMessage("a second setup")
         try:
-            if not isinstance(message, Make):
-                raise BadMessage("a second setup")
             self._make(message, descriptors)
-        except (HelperDied, BadMessage):
+        except HelperDied:
             raise
         except Exception as error:
             if not isinstance(error, OSError):

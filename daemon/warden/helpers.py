@@ -1,8 +1,8 @@
 """The two processes beside a warden whose step is warm by fork: the pause process and the zygote.
 
-A helper is a fork of the warden that serves one socket in native code (native/jail.c) and ends with it. The warden sends
-an order with a request number and waits for the answer with the same number. A helper that ends, answers something else
-or does not answer in ANSWER_S raises `HelperDied`, which ends the warden: the keeper starts another.
+A helper is a fork of the warden that serves one socket in native code (native/jail.c) and ends with it. The warden
+sends an order with a request number and waits for the answer with the same number. A helper that ends, answers
+something else or does not answer in ANSWER_S raises `HelperDied`, which ends the warden: the keeper starts another.
 """
 
 import fcntl
@@ -45,7 +45,7 @@ class Helper:
         """Fork: None in the warden; in the helper the descriptor of its socket. Raises OSError."""
         pid = os.fork()
         if pid == 0:
-            self._socket.detach()  # it is closed with all others, and an object would close whatever has its number then
+            self._socket.detach()  # closed with all others; an object would close whatever has its number by then
             return self._inner.detach()
         self.pid, self.pidfd = pid, os.pidfd_open(pid)
         self._inner.close()

@@ -1,7 +1,7 @@
 """Learns which pages of the zygote a program's start writes to, so that each program can have its copies before go.
 
-The kernel copies a page at the first write to it, 2.6 us each. All of them at once (MADV_POPULATE_WRITE, Linux 5.14) take
-1.8 each, and not while anybody waits. Forks of one zygote have everything at the same addresses, and start alike.
+The kernel copies a page at the first write to it, 2.6 us each. All of them at once (MADV_POPULATE_WRITE, Linux 5.14)
+take 1.8 each, and not while anybody waits. Forks of one zygote have everything at the same addresses, and start alike.
 """
 
 import array

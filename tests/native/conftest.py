@@ -19,16 +19,21 @@ def compile_arguments() -> tuple[list[str], list[str]]:
     return module["extra-compile-args"], module["extra-link-args"]
 
 
-@pytest.fixture(scope="session")
-def package() -> Iterator[pathlib.Path]:
-    """A directory with `warden` and `sandbox`, the library among them, as an installed package has them."""
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="native-"))
+def build_package(directory: pathlib.Path) -> None:
+    """Put `warden` and `sandbox` there, the library among them, as an installed package has them."""
     directory.chmod(0o755)
     for part in ("warden", "sandbox"):
         shutil.copytree(ROOT / "daemon" / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
     compiling, linking = compile_arguments()
     library = directory / "warden/native/jail.abi3.so"
     subprocess.run(["gcc", *compiling, "-fPIC", "-shared", *linking, "-o", library, SOURCE], check=True)
+
+
+@pytest.fixture(scope="session")
+def package() -> Iterator[pathlib.Path]:
+    """A directory as `build_package` makes it."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="native-"))
+    build_package(directory)
     yield directory
     shutil.rmtree(directory)
 

@@ -85,7 +85,9 @@ class Jail:
         assert isinstance(said, Parked), said
         return self
 
-    def go(self, *strings: str, source: bytes | None = None, artifact: bytes | None = None, files: bytes | None = None) -> None:
+    def go(
+        self, *strings: str, source: bytes | None = None, artifact: bytes | None = None, files: bytes | None = None
+    ) -> None:
         contents = [memfd("given", content) for content in (source, artifact, files) if content is not None]
         order = Go(source is not None, artifact is not None, files is not None, strings)
         wire.send(self.channel, order.encode(), contents)

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import select
 import signal
 import struct
 import time
@@ -35,13 +36,6 @@ def commands(package: pathlib.Path) -> Iterator[Player]:
 def forks(package: pathlib.Path) -> Iterator[Player]:
     with Player(player.plan(FORK), package) as running:
         yield running.ready()
-
-
-def gated(script: str) -> tuple[str, ...]:
-    return (SHELL, "-c", script)
-
-
-READY = "printf ready >&3; exec 9<&3; "
 
 
 def test_command_that_starts_at_go_runs_its_source_and_leaves_its_artefact(commands: Player) -> None:
@@ -108,13 +102,23 @@ def test_files_are_put_below_work_with_their_directories(commands: Player) -> No
         for name, content in ((b"a/b/c.txt", b"deep"), (b"empty", b""), (b"a/d", b"x" * 3_000_000))
     )
     jail = commands.make("exec", Warm.EXEC).park()
-    jail.go(PYTHON, "main.py", source=b"print(open('a/b/c.txt').read(), open('empty').read(), len(open('a/d').read()))", files=packed)
+    jail.go(
+        PYTHON,
+        "main.py",
+        source=b"print(open('a/b/c.txt').read(), open('empty').read(), len(open('a/d').read()))",
+        files=packed,
+    )
     assert jail.output() == (b"deep  3000000\n", b"")
 
 
 @pytest.mark.parametrize(
     "packed",
-    [b"short", struct.pack("<IIQ", 3, 0, 10) + b"cut", struct.pack("<IIQ", 2, 0, 0) + b"/x", struct.pack("<IIQ", 0, 0, 0)],
+    [
+        b"short",
+        struct.pack("<IIQ", 3, 0, 10) + b"cut",
+        struct.pack("<IIQ", 2, 0, 0) + b"/x",
+        struct.pack("<IIQ", 0, 0, 0),
+    ],
     ids=["no head", "cut", "absolute", "no name"],
 )
 def test_files_that_are_not_packed_well_are_a_failure_of_their_stage(commands: Player, packed: bytes) -> None:
@@ -249,7 +253,10 @@ def test_forks_see_nothing_of_each_other_and_files_come_with_them(forks: Player)
     packed = struct.pack("<IIQ", 8, 0, 7) + b"other.pyvalue=7"
     for _ in range(2):
         jail = forks.make("fork", Warm.FORK).park()
-        jail.go(source=b"import os, other; print(other.value, os.getpid(), os.path.exists('left')); open('left', 'w')", files=packed)
+        jail.go(
+            source=b"import os, other; print(other.value, os.getpid(), os.path.exists('left')); open('left', 'w')",
+            files=packed,
+        )
         assert jail.output() == (b"7 2 False\n", b"")
         forks.fork_ended()
 
@@ -299,8 +306,6 @@ def warden_of(running: Player) -> psutil.Process:
 
 
 def is_dead(pidfd: int, patience_s: float = 0) -> bool:
-    import select
-
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(patience_s * 1000))

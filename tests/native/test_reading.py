@@ -17,7 +17,19 @@ from .conftest import build_harness
 FUZZ_SECONDS, SEED = 3, 20261127
 FILTER = bytes(range(16))
 STEP = player.step("step", ("/usr/bin/true",), Warm.EXEC, source_name="main.py", leaves_artifact="made")
-HEAD_FIELDS = "bytes start instructions arguments variables zero stack files open scratch inodes".split()
+HEAD_FIELDS = [
+    "bytes",
+    "start",
+    "instructions",
+    "arguments",
+    "variables",
+    "zero",
+    "stack",
+    "files",
+    "open",
+    "scratch",
+    "inodes",
+]
 Harness = Callable[..., str]
 SANITIZED = ("gcc", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 
@@ -120,7 +132,13 @@ def test_files_are_unpacked_or_refused_whole(harness: Harness, tmp_path: pathlib
 
     assert harness("files", given=packed(b"a/b/c", b"deep") + packed(b"a/d", b"")) == "unpacked\n"
     assert (tmp_path / "a/b/c").read_bytes() == b"deep"
-    for bad in (packed(b"cut", b"x", 2), packed(b"/x", b""), packed(b"a\0b", b""), packed(b"", b""), packed(b"x", b"", 1 << 63)):
+    for bad in (
+        packed(b"cut", b"x", 2),
+        packed(b"/x", b""),
+        packed(b"a\0b", b""),
+        packed(b"", b""),
+        packed(b"x", b"", 1 << 63),
+    ):
         assert harness("files", given=bad) == "EINVAL\n"
     assert harness("files", given=packed(b"a/d", b"")) == "EEXIST\n"
 

@@ -46,8 +46,8 @@ class Native:
     def serve_as_zygote(self, description: bytes, sock: int, own_pids: int) -> list[str]:
         """Serve until the warden is gone; returns in the process of each program, at go, with its arguments.
 
-        `own_pids` is a descriptor of the calling process's pid namespace. The description must stay alive. Raises OSError
-        for a description that is not one of a fork.
+        `own_pids` is a descriptor of the calling process's pid namespace. The description must stay alive. Raises
+        OSError for a description that is not one of a fork.
         """
         strings = ctypes.c_void_p()
         ctypes.pythonapi.PyOS_BeforeFork()
