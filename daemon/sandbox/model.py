@@ -2,8 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 MAX_ARTIFACT_BYTES = 64 << 20
 
@@ -34,25 +33,12 @@ class Limits:
     cpu_share_ms: int | None = None
 
     def within(self, maximum: Self) -> str | None:
-        """The name of the first bound that is not positive or lies above `maximum`, or None."""
+        """The name of the first bound that lies above `maximum`, or None."""
         for field in dataclasses.fields(self):
             value, most = getattr(self, field.name), getattr(maximum, field.name)
-            if value is None:
-                if most is not None:
-                    return field.name
-            elif (
-                isinstance(value, bool)
-                or not isinstance(value, int)
-                or not 0 < value < 1 << 63
-                or (most is not None and value > most)
-            ):
+            if most is not None and (value is None or value > most):
                 return field.name
         return None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises TypeError on unknown or missing names."""
-        return cls(**data)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -67,8 +67,8 @@ class StepPlan:
         fields["argv"] = tuple(fields["argv"])
         fields["warm"] = Warm(fields["warm"])
         fields["jail"] = JailSpec(**fields["jail"])
-        fields["default"] = Limits.from_json(fields["default"])
-        fields["maximum"] = Limits.from_json(fields["maximum"])
+        fields["default"] = Limits(**fields["default"])
+        fields["maximum"] = Limits(**fields["maximum"])
         return cls(**fields)
 
 

@@ -70,7 +70,9 @@ def test_only_the_http_processs_uid_may_connect(cellblock: Server) -> None:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("change", ["memory_bytes=2 << 30", "wall_ns=10**12", "processes=10**6", "cpu_share_ms=None", "cpu_share_ms=1000"])
+@pytest.mark.parametrize(
+    "change", ["memory_bytes=2 << 30", "wall_ns=10**12", "processes=10**6", "cpu_share_ms=None", "cpu_share_ms=1000"]
+)
 def test_no_limit_can_be_raised_past_its_maximum(cellblock: Server, change: str) -> None:
     script = f"""
     sock = connect()

@@ -1,13 +1,42 @@
-"""Messages on the keeper's socket: whole JSON objects with descriptors, or an error, and never a leaked descriptor."""
+"""Messages between our processes: what is sent arrives, anything else is a BadMessage, and no descriptor leaks."""
 
+import dataclasses
+import json
 import os
 import pathlib
+import random
 import socket
 
 import pytest
 
-from daemon.sandbox import wire
-from daemon.sandbox.model import Limits
+from daemon.sandbox import descriptors as fds
+from daemon.sandbox import messages, wire
+from daemon.sandbox.messages import BadMessage
+from daemon.sandbox.model import KilledBy, Limits
+from daemon.sandbox.plan import Warm
+
+LIMITS = Limits(memory_bytes=128 << 20, wall_ns=10**10, processes=64, cpu_ns=None, cpu_share_ms=500)
+EXAMPLES: list[tuple[messages.Message, dict[str, type[messages.Message]], int]] = [
+    (messages.Run(1, "python", "run", LIMITS, ("a", "\u00e4", ""), True), messages.TO_KEEPER, 2),
+    (messages.Kill(3, KilledBy.OUTPUT), messages.TO_KEEPER, 0),
+    (messages.Hello("v2"), messages.TO_HTTP, 0),
+    (
+        messages.Stats(3, {"python": "ready"}, {"python/run": {"parked": 1, "wanted": 6}}, 5, {"keeper": 7}),
+        messages.TO_HTTP,
+        0,
+    ),
+    (messages.Started(9), messages.TO_HTTP, 3),
+    (messages.Refused(9, "acquire", "no warden"), messages.TO_HTTP, 0),
+    (messages.Ended(9, 256, None, 1, 2, None), messages.TO_HTTP, 1),
+    (messages.Ended(9, None, KilledBy.WALL, 1, None, 3), messages.TO_HTTP, 0),
+    (messages.Setup(), messages.TO_WARDEN, 2),
+    (messages.Make(4, "run", Warm.PRELOAD, 1000, ("/usr/bin/node", "main.js")), messages.TO_WARDEN, 5),
+    (messages.Ready(), messages.FROM_WARDEN, 0),
+    (messages.Broken("rootfs", "no space"), messages.FROM_WARDEN, 0),
+    (messages.Made(4), messages.FROM_WARDEN, 2),
+    (messages.NotMade(4, "EAGAIN"), messages.FROM_WARDEN, 0),
+    (messages.ForkEnded(4, 9), messages.FROM_WARDEN, 0),
+]
 
 
 @pytest.fixture
@@ -22,35 +51,116 @@ def open_descriptors() -> int:
     return len(list(pathlib.Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.parametrize(("message", "vocabulary", "descriptors"), EXAMPLES, ids=lambda value: type(value).__name__)
+def test_what_is_sent_arrives(
+    message: messages.Message, vocabulary: dict[str, type[messages.Message]], descriptors: int
+) -> None:
+    assert messages.decode(message.encode(), descriptors, vocabulary) == message
+
+
+@pytest.mark.parametrize(("message", "vocabulary", "descriptors"), EXAMPLES, ids=lambda value: type(value).__name__)
+def test_a_field_too_many_too_few_or_of_another_type_is_a_bad_message(
+    message: messages.Message, vocabulary: dict[str, type[messages.Message]], descriptors: int
+) -> None:
+    fields = json.loads(message.encode())
+    for changed in ({**fields, "extra": 1}, *({k: v for k, v in fields.items() if k != gone} for gone in fields)):
+        with pytest.raises(BadMessage):
+            messages.decode(json.dumps(changed).encode(), descriptors, vocabulary)
+    for name in fields:
+        for odd in (-1, 1.5, [{}], "\ud800", 10**30, True if name not in ("files",) else 0):
+            with pytest.raises(BadMessage) as told:
+                messages.decode(json.dumps({**fields, name: odd}).encode(), descriptors, vocabulary)
+            assert str(told.value).isascii()
+
+
+@pytest.mark.parametrize(("message", "vocabulary", "descriptors"), EXAMPLES, ids=lambda value: type(value).__name__)
+def test_another_number_of_descriptors_is_a_bad_message(
+    message: messages.Message, vocabulary: dict[str, type[messages.Message]], descriptors: int
+) -> None:
+    allowed = type(message).DESCRIPTORS
+    assert descriptors in allowed
+    for count in set(range(9)) - set(allowed):
+        with pytest.raises(BadMessage):
+            messages.decode(message.encode(), count, vocabulary)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"1", b'{"run":1}', b'{"type":1}', b'{"type":"exec"}', b"\xff", b"[" * 60000]
+)
+def test_anything_else_is_a_bad_message(data: bytes) -> None:
+    with pytest.raises(BadMessage):
+        messages.decode(data, 0, messages.TO_KEEPER)
+
+
+def test_a_message_that_is_too_long_is_not_encoded() -> None:
+    with pytest.raises(ValueError, match="at most 65536"):
+        dataclasses.replace(EXAMPLES[0][0], toolchain="x" * 70000).encode()  # type: ignore[call-arg]
+
+
+# -- the channel of a jail
+
+
+def test_what_a_jail_says_is_checked() -> None:
+    def reply(kind: int, value: int, text: bytes = b"") -> bytes:
+        return messages.REPLY_HEAD.pack(kind, value) + text
+
+    assert messages.decode_reply(reply(messages.REPLY_PARKED, 0), 3) == messages.Parked()
+    assert messages.decode_reply(reply(messages.REPLY_STATUS, 9), 0) == messages.Status(9)
+    assert messages.decode_reply(reply(messages.REPLY_STATUS, 0), 1) == messages.Status(0)
+    assert messages.decode_reply(reply(messages.REPLY_LINGERS, 0), 0) == messages.Status(0, lingers=True)
+    assert messages.decode_reply(messages.Failed("exec", "ENOENT").encode(), 0) == messages.Failed("exec", "ENOENT")
+    for data, descriptors in (
+        (b"", 0), (b"\1\0\0\0", 3), (reply(messages.REPLY_PARKED, 0), 2), (reply(messages.REPLY_PARKED, 0, b"x"), 3),
+        (reply(messages.REPLY_STATUS, 1 << 16), 0), (reply(messages.REPLY_STATUS, 0), 2), (reply(9, 0), 0), (reply(4, 0, b"x" * 241), 0),
+    ):  # fmt: skip
+        with pytest.raises(BadMessage):
+            messages.decode_reply(data, descriptors)
+
+
+def test_what_a_jail_says_of_its_failure_is_one_short_line_of_ascii() -> None:
+    told = messages.decode_reply(messages.REPLY_HEAD.pack(messages.REPLY_FAILED, 0) + b"a\nb\0\xff\x1b[31m\0more", 0)
+    assert isinstance(told, messages.Failed)
+    assert (told.stage + told.reason).isascii()
+    assert (told.stage + told.reason).isprintable()
+
+
+def test_random_bytes_from_a_jail_are_a_reply_or_a_bad_message() -> None:
+    rng = random.Random(11)
+    for _ in range(20_000):
+        data = bytes(rng.choice((0, 1, 2, 3, 4, 255)) for _ in range(rng.randrange(20)))
+        try:
+            messages.decode_reply(data, rng.randrange(4))
+        except BadMessage as error:
+            assert str(error).isascii()
+
+
+def test_a_go_with_nul_or_too_much_is_not_encoded() -> None:
+    assert messages.Go(True, False, True, ("a", "")).encode() == messages.GO_HEAD.pack(5, 2, 3) + b"a\0\0"
+    for strings in (("a\0b",), ("x" * 70000,)):
+        with pytest.raises(ValueError, match=r"NUL|at most"):
+            messages.Go(True, False, False, strings).encode()
+
+
+# -- the wire
+
+
 def test_a_message_arrives_with_its_descriptors(pair: tuple[socket.socket, socket.socket]) -> None:
     reader, writer = os.pipe()
-    wire.send(pair[0], {"type": "go", "run": 1}, (writer,))
+    wire.send(pair[0], b"hello", (writer,))
     received = wire.receive(pair[1])
     assert received is not None
-    message, (copy,) = received
-    assert message == {"type": "go", "run": 1}
+    data, (copy,) = received
+    assert data == b"hello"
     os.write(copy, b"x")
     assert os.read(reader, 9) == b"x"
     assert not os.get_inheritable(copy)
-    for descriptor in (reader, writer, copy):
-        os.close(descriptor)
-
-
-@pytest.mark.parametrize("data", [b"{", b"[]", b'{"run":1}', b'{"type":1}', b"\xff", b"[" * 60000])
-def test_anything_else_is_a_bad_message_and_its_descriptors_are_closed(
-    pair: tuple[socket.socket, socket.socket], data: bytes
-) -> None:
-    before = open_descriptors()
-    socket.send_fds(pair[0], [data], [0, 1, 2])
-    with pytest.raises(wire.BadMessage):
-        wire.receive(pair[1])
-    assert open_descriptors() == before
+    fds.close_all((reader, writer, copy))
 
 
 def test_too_many_descriptors_are_a_bad_message_and_closed(pair: tuple[socket.socket, socket.socket]) -> None:
     before = open_descriptors()
-    socket.send_fds(pair[0], [b'{"type":"go"}'], [0] * 20)
-    with pytest.raises(wire.BadMessage):
+    socket.send_fds(pair[0], [b"x"], [0] * 20)
+    with pytest.raises(BadMessage):
         wire.receive(pair[1])
     assert open_descriptors() == before
 
@@ -62,10 +172,27 @@ def test_the_end_of_the_stream_is_none_and_an_empty_socket_blocks(pair: tuple[so
     assert wire.receive(pair[1]) is None
 
 
-def test_a_message_that_is_too_long_is_not_sent(pair: tuple[socket.socket, socket.socket]) -> None:
-    with pytest.raises(ValueError, match="at most 65536"):
-        wire.send(pair[0], {"type": "x" * 70000})
+def test_copies_are_all_or_none() -> None:
+    before = open_descriptors()
+    with pytest.raises(OSError, match="Bad file"):
+        fds.copies([0, 1, 9999])
+    assert open_descriptors() == before
+    fds.close_all(fds.copies([0, 1]))
+    assert open_descriptors() == before
 
+
+def test_a_sealed_memfd_cannot_be_changed() -> None:
+    sealed, plain = fds.memfd("a", b"content", sealed=True), fds.memfd("a", b"content")
+    assert (fds.is_sealed(sealed), fds.is_sealed(plain), fds.is_sealed(0)) == (True, False, False)
+    assert os.read(plain, 99) == b"content"
+    with pytest.raises(PermissionError):
+        os.pwrite(sealed, b"x", 0)
+    copied = fds.sealed_copy(plain)
+    assert (fds.is_sealed(copied), os.pread(copied, 99, 0)) == (True, b"content")
+    fds.close_all((sealed, plain, copied))
+
+
+# -- limits
 
 MAXIMUM = Limits(memory_bytes=100, wall_ns=100, processes=10, cpu_ns=None, cpu_share_ms=500)
 
@@ -73,13 +200,11 @@ MAXIMUM = Limits(memory_bytes=100, wall_ns=100, processes=10, cpu_ns=None, cpu_s
 @pytest.mark.parametrize(
     ("change", "beyond"),
     [
-        ({}, None), ({"memory_bytes": 101}, "memory_bytes"), ({"memory_bytes": 0}, "memory_bytes"),
-        ({"wall_ns": -1}, "wall_ns"), ({"wall_ns": None}, "wall_ns"), ({"processes": True}, "processes"),
-        ({"processes": "1"}, "processes"), ({"cpu_ns": 5}, None), ({"cpu_ns": 0}, "cpu_ns"),
-        ({"cpu_share_ms": None}, "cpu_share_ms"), ({"cpu_share_ms": 501}, "cpu_share_ms"), ({"memory_bytes": 1.5}, "memory_bytes"),
+        ({}, None), ({"memory_bytes": 101}, "memory_bytes"), ({"wall_ns": 101}, "wall_ns"), ({"processes": 11}, "processes"),
+        ({"cpu_ns": 5}, None), ({"cpu_share_ms": None}, "cpu_share_ms"), ({"cpu_share_ms": 501}, "cpu_share_ms"),
     ],
     ids=str,
 )  # fmt: skip
-def test_limits_beyond_their_maximum_are_named(change: dict[str, object], beyond: str | None) -> None:
+def test_limits_beyond_their_maximum_are_named(change: dict[str, int], beyond: str | None) -> None:
     fields = {"memory_bytes": 100, "wall_ns": 100, "processes": 10, "cpu_share_ms": 500, **change}
-    assert Limits.from_json(fields).within(MAXIMUM) == beyond
+    assert Limits(**fields).within(MAXIMUM) == beyond

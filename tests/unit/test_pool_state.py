@@ -1,0 +1,255 @@
+"""Who gets which jail, event by event, without root and with a clock of our own."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from daemon.keeper import pool_state as ps
+from daemon.keeper.machine import TICK
+
+PATIENCE_S = 10.0
+
+
+class Shop:
+    """Feeds events and carries out what is decided: starts are remembered, and made real by `park` or `refuse`."""
+
+    def __init__(self, wanted: int = 2, is_measured: bool = True) -> None:
+        self.now = 100.0
+        self.state = ps.State(wanted, 2, PATIENCE_S, is_measured)
+        self.starting: dict[int, ps.Start] = {}
+        self.given: dict[int, int] = {}  # key by ticket
+        self.denied: dict[int, str] = {}
+        self.destroyed: set[int] = set()
+        self.hurried: set[int] = set()
+
+    def feed(self, event: object) -> Shop:
+        self.state, effects = ps.decide(self.state, event, self.now)  # type: ignore[arg-type]
+        for effect in effects:
+            match effect:
+                case ps.Start(key):
+                    self.starting[key] = effect
+                case ps.Give(key, ticket):
+                    assert ticket not in self.given
+                    assert key not in self.given.values(), "a jail is given once"
+                    self.given[ticket] = key
+                case ps.Deny(ticket, _, reason):
+                    self.denied[ticket] = reason
+                case ps.Destroy(key):
+                    self.destroyed.add(key)
+                case ps.Hurry(key):
+                    self.hurried.add(key)
+        return self
+
+    def open(self) -> Shop:
+        return self.feed(ps.Wardens(None))
+
+    def park(self, is_stale: bool = False) -> Shop:
+        """All that are starting become ready."""
+        while self.starting:
+            key = min(self.starting)
+            del self.starting[key]
+            self.feed(ps.IsParked(key, is_stale))
+        return self
+
+    def refuse(self) -> Shop:
+        """All that are starting now fail."""
+        for key in list(self.starting):
+            del self.starting[key]
+            self.feed(ps.Refused(key, "make", "no memory"))
+        return self
+
+    def wait(self) -> Shop:
+        due = ps.due(self.state)
+        assert due is not None
+        self.now = max(self.now, due)
+        return self.feed(TICK)
+
+
+def test_nothing_is_started_without_a_warden_and_all_that_are_wanted_with_one() -> None:
+    shop = Shop(wanted=5)
+    assert not shop.starting
+    shop.open()
+    assert len(shop.starting) == 2, "a few at a time"
+    assert all(start.is_background for start in shop.starting.values())
+    shop.park()
+    assert len(shop.state.parked) == 5
+
+
+def test_the_oldest_parked_jail_is_given_at_once_and_made_anew() -> None:
+    shop = Shop().open().park()
+    first = shop.state.parked[0]
+    shop.feed(ps.Acquire(7))
+    assert shop.given == {7: first}
+    shop.wait().park()
+    assert len(shop.state.parked) == 2
+
+
+def test_who_waits_is_served_in_the_order_of_arrival() -> None:
+    shop = Shop(wanted=0).open()
+    for ticket in (1, 2, 3):
+        shop.feed(ps.Acquire(ticket))
+    assert len(shop.starting) == 3, "as many are started as wait"
+    assert not any(start.is_background for start in shop.starting.values())
+    shop.park()
+    assert list(shop.given) == [1, 2, 3]
+
+
+def test_a_jail_in_the_background_is_hurried_for_who_waits() -> None:
+    shop = Shop(wanted=2).open()
+    shop.feed(ps.Acquire(1))
+    assert shop.hurried == {min(shop.starting)}
+    assert len(shop.starting) == 2, "no third one is started for him"
+
+
+def test_without_a_warden_nobody_waits_in_vain() -> None:
+    shop = Shop().feed(ps.Wardens("it is broken")).feed(ps.Acquire(1))
+    assert shop.denied == {1: "it is broken"}
+    shop = Shop(is_measured=False).open().feed(ps.Acquire(2)).feed(ps.Wardens("it died"))
+    assert shop.denied == {2: "it died"}
+
+
+def test_one_jail_less_is_one_denial_and_the_others_still_get_theirs() -> None:
+    shop = Shop(wanted=0).open()
+    for ticket in (1, 2):
+        shop.feed(ps.Acquire(ticket))
+    key = min(shop.starting)
+    del shop.starting[key]
+    shop.feed(ps.Refused(key, "make", "no memory"))
+    assert shop.denied == {1: "no memory"}
+    assert list(shop.park().given) == [2]
+
+
+def test_a_pool_is_full_again_after_refusals_without_another_request() -> None:
+    shop = Shop(wanted=3).open()
+    for _ in range(4):
+        shop.refuse()
+        assert not shop.starting
+        shop.wait()
+        assert shop.starting
+    shop.park()
+    assert len(shop.state.parked) == 3
+
+
+def test_failures_are_repeated_ever_more_slowly_and_for_ever() -> None:
+    shop = Shop().open()
+    pauses = []
+    for _ in range(2000):
+        shop.refuse()
+        due = ps.due(shop.state)
+        assert due is not None
+        pauses.append(due - shop.now)
+        shop.wait()
+    assert all(later >= earlier - 1e-6 for earlier, later in itertools.pairwise(pauses))
+    assert pauses[-1] == pytest.approx(ps.AGAIN_S_MAX)
+
+
+def test_a_new_warden_makes_earlier_failures_forgotten() -> None:
+    shop = Shop().open()
+    for _ in range(9):
+        shop.refuse()
+        if ps.due(shop.state) is not None:
+            shop.wait()
+    shop.refuse().feed(ps.Wardens(None))
+    assert shop.starting
+
+
+def test_what_is_parked_with_a_warden_that_goes_is_destroyed_and_replaced() -> None:
+    shop = Shop().open().park()
+    lost = shop.state.parked[0]
+    shop.feed(ps.Wardens(None, (lost,)))
+    assert shop.destroyed == {lost}
+    assert shop.starting
+    shop.feed(ps.IsParked(shop.starting.popitem()[0], is_stale=True))
+    assert len(shop.state.parked) == 1, "a jail of a warden that is being replaced is not kept"
+
+
+def test_no_more_are_parked_than_have_room() -> None:
+    shop = Shop(wanted=3).feed(ps.Room(False)).open()
+    assert not shop.starting
+    assert shop.feed(ps.Acquire(1)).starting, "but who waits is served"
+    shop.feed(ps.Room(True))
+    assert len(shop.starting) == 2
+
+
+def test_who_waits_too_long_is_denied() -> None:
+    shop = Shop(is_measured=False).open().feed(ps.Acquire(1)).wait()
+    assert shop.now == 100.0 + PATIENCE_S
+    assert shop.denied == {1: "no jail within 10 s"}
+
+
+def test_who_has_gone_gets_nothing_and_what_was_made_for_him_is_kept_or_destroyed() -> None:
+    shop = Shop(wanted=0).open().feed(ps.Acquire(1)).feed(ps.Forget(1)).park()
+    assert (shop.given, shop.denied, len(shop.destroyed)) == ({}, {}, 1)
+    shop = Shop(wanted=1).open().feed(ps.Acquire(1)).feed(ps.Forget(1)).park()
+    assert (len(shop.state.parked), shop.destroyed) == (1, set())
+
+
+def test_a_jail_of_his_own_is_for_him_alone() -> None:
+    shop = Shop().open().park()
+    shop.feed(ps.Acquire(1, is_own=True))
+    (own,) = [start for start in shop.starting.values() if start.ticket == 1]
+    assert not own.is_background
+    shop.feed(ps.Acquire(2))
+    assert shop.given[2] != own.key
+    del shop.starting[own.key]
+    shop.feed(ps.IsParked(own.key))
+    assert shop.given[1] == own.key
+
+
+def test_a_jail_of_his_own_is_destroyed_when_he_goes_and_denied_when_it_fails() -> None:
+    shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True)).feed(ps.Forget(1))
+    assert len(shop.destroyed) == 1
+    shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True)).refuse()
+    assert shop.denied == {1: "no memory"}
+
+
+def test_a_closed_pool_denies_destroys_and_starts_nothing() -> None:
+    shop = Shop(wanted=2).open().park().feed(ps.Acquire(1)).feed(ps.Acquire(2)).feed(ps.Acquire(3))
+    started = len(shop.starting)
+    shop.feed(ps.Close()).feed(ps.Acquire(4))
+    assert {3, 4} <= shop.denied.keys()
+    assert len(shop.starting) == started
+    assert ps.due(shop.state) is None
+
+
+def test_whatever_happens_everybody_gets_one_answer_and_the_pool_is_full_in_the_end() -> None:
+    """Ten thousand random events, then quiet: no ticket is lost, no jail forgotten."""
+    rng = random.Random(20261127)
+    shop = Shop(wanted=3).open()
+    tickets = 0
+    forgotten: set[int] = set()
+    for _ in range(10_000):
+        match rng.randrange(9):
+            case 0 | 1 | 2:
+                tickets += 1
+                shop.feed(ps.Acquire(tickets, is_own=rng.random() < 0.2))
+            case 3 | 4 if shop.starting:
+                key = rng.choice(list(shop.starting))
+                del shop.starting[key]
+                shop.feed(
+                    ps.IsParked(key, rng.random() < 0.1) if rng.random() < 0.7 else ps.Refused(key, "make", "bad luck")
+                )
+            case 5 if shop.state.waiting:
+                ticket = rng.choice(shop.state.waiting).ticket
+                forgotten.add(ticket)
+                shop.feed(ps.Forget(ticket))
+            case 6:
+                shop.feed(ps.Wardens(rng.choice([None, "gone"]), shop.state.parked[:1]))
+            case 7 if ps.due(shop.state) is not None:
+                shop.wait()
+            case 8:
+                shop.feed(ps.Room(rng.random() < 0.7))
+    shop.feed(ps.Room(True)).feed(ps.Wardens(None))
+    for _ in range(100):
+        shop.park()
+        if ps.due(shop.state) is None:
+            break
+        shop.wait()
+    assert len(shop.state.parked) == 3
+    assert not shop.state.waiting
+    answered = shop.given.keys() | shop.denied.keys()
+    assert answered | forgotten == set(range(1, tickets + 1))
+    assert not shop.given.keys() & shop.denied.keys()
