@@ -1,11 +1,13 @@
-"""The warden's loop: one message on the control socket is one jail to fork; answers with init's pidfd.
+"""The warden: pid 1 inside nsjail. It makes jails for the keeper, until the control socket ends.
 
-Started by the keeper inside nsjail: by `python3 -I -S -c …`, or, where a step is warm by fork, by the step's own
-command with toolchains/<id>/usercustomize.py, which calls `main`. The first message is the hello with the plan and the
-compiled filter; the end of the control socket is the end of the warden, and with it of every jail.
+The keeper starts it inside nsjail: by `python3 -I -S -c …`, or, where a step is warm by fork, by the step's own command
+with toolchains/<id>/usercustomize.py, which calls `main`. Messages are those of daemon/sandbox/messages.py. A jail is
+made by native/jail.c; this loop hears of the ends of its children and of its helpers. When the warden ends, for
+whatever reason, the kernel ends every jail with it, because it is pid 1 of their outer pid namespace.
 """
 
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -15,12 +17,32 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from . import calls, image, init, linux, nursery, rehearsal, wall, zygote
+from daemon.sandbox import wire
+from daemon.sandbox.descriptors import close_all
+from daemon.sandbox.messages import (
+    REASON_CHARACTERS,
+    TO_WARDEN,
+    BadMessage,
+    Broken,
+    ForkEnded,
+    Made,
+    Make,
+    Message,
+    NotMade,
+    Ready,
+    Setup,
+    decode,
+)
+from daemon.sandbox.plan import ToolchainPlan, Warm
 
-MAX_MESSAGE_BYTES = 64 << 10
-WALLS_MAX = 256
+from . import description, linux, prefault, rootfs
+from .helpers import HelperDied, PauseProcess, Zygote, fork_program
+from .native import Native
+
+DESCRIPTIONS_MAX = 64  # kept: a command line that names limits has one for each
+_DEFECT = 99  # exit status
 _kept: list[object] = []  # in a program too: to free them there would only copy pages
 
 
@@ -32,134 +54,139 @@ def main(control_fd: int, prepare: Callable[[], None] | None = None) -> list[str
     """
     try:
         return _main(control_fd, prepare)
+    except HelperDied as error:
+        print(f"warden: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
     except BaseException:
         traceback.print_exc()  # a defect of ours: the keeper sees the end of a socket, the log sees this
-        os._exit(99)
+        os._exit(_DEFECT)
 
 
 def _main(control_fd: int, prepare: Callable[[], None] | None) -> list[str]:
     # The kernel shields pid 1 only from signals at their default action; Python's handler would let a program end init.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     control = socket.socket(fileno=control_fd)
-    plan, program = _hello(control)
+    stage = "setup"
     try:
-        image.build(plan["mounts"], plan["links"])
+        plan, filter_program = _setup(control)
+        stage = "native"
+        native = Native()
+        stage = "rootfs"
+        rootfs.build(plan.mounts, plan.links)
+        stage = "privileges"
+        linux.drop_bounding_set()  # of every jail too; ours are in the permitted set
     except OSError as error:
-        _answer(control, {"type": "broken", "stage": "image", "reason": str(error)})
+        _say(control, Broken(stage, str(error)[:REASON_CHARACTERS]))
         os._exit(1)
-    linux.drop_bounding_set()  # of every jail too; ours are in the permitted set
     gc.collect()
     gc.freeze()  # the collector's marks would copy pages in every fork
-    ours = None
-    if prepare is not None:
-        step = next(step for step in plan["steps"] if step["warm"] == "fork")
-        ours = zygote.Zygote(step, program)
-        _kept.extend((ours, plan))
-        control.detach()  # a program closes it, and an object would close whatever has its number by then
-        arguments = ours.start(prepare)
-        if arguments is not None:
-            return arguments
-        control = socket.socket(fileno=control_fd)
-    warden = _Warden(control, plan, program, ours)
-    _answer(control, {"type": "ready"})
+    zygote = pause = None
+    if prepare is not None and plan.forked is not None:
+        zygote, described = Zygote(), description.encode(plan.forked, Warm.FORK, (), filter_program)
+        _kept.extend((zygote, plan, described, native))
+        sock = zygote.start()
+        if sock is not None:
+            control.detach()  # the zygote closes it, and an object would close whatever has its number by then
+            return zygote.serve(native, sock, described, prepare)
+        pause = PauseProcess(native)
+        _prefault(zygote, pause)
+    warden = Warden(control, plan, filter_program, native, zygote, pause)
+    _say(control, Ready())
     return warden.serve()
 
 
-def _hello(control: socket.socket) -> tuple[dict[str, Any], bytes]:
-    _, descriptors, _, _ = socket.recv_fds(control, MAX_MESSAGE_BYTES, 2)
+def _setup(control: socket.socket) -> tuple[ToolchainPlan, bytes]:
+    """The plan and the compiled filter, which come first. Raises BadMessage."""
+    message, descriptors = _receive(control)
+    if not isinstance(message, Setup):
+        raise BadMessage("the first message is no setup")
     texts = []
     for descriptor in descriptors:
         with open(descriptor, "rb") as file:
             file.seek(0)
             texts.append(file.read())
-    plan: dict[str, Any] = json.loads(texts[0])
-    return plan, texts[1]
+    return ToolchainPlan.from_json(json.loads(texts[0])), texts[1]
 
 
-class _Warden:
-    """Forks jails and tells of programs' ends until the keeper is gone."""
+def _prefault(zygote: Zygote, pause: PauseProcess) -> None:
+    try:
+        zygote.prefault(prefault.written_pages(zygote, pause))
+    except OSError as error:
+        print(f"warden: no prefault, programs start a little later: {error}", file=sys.stderr, flush=True)
+
+
+class Warden:
+    """Makes jails and tells of programs' ends until the keeper is gone. `zygote` and `pause` are there for forks."""
 
     def __init__(
-        self, control: socket.socket, plan: dict[str, Any], filter_program: bytes, ours: zygote.Zygote | None
+        self,
+        control: socket.socket,
+        plan: ToolchainPlan,
+        filter_program: bytes,
+        native: Native,
+        zygote: Zygote | None,
+        pause: PauseProcess | None,
     ) -> None:
-        self._control, self._filter, self._zygote = control, filter_program, ours
-        self._steps = {step["id"]: step for step in plan["steps"]}
+        self._control, self._filter, self._native = control, filter_program, native
+        self._steps = {step.id: step for step in plan.steps}
+        self._zygote, self._pause = zygote, pause
         self._children: dict[int, tuple[int, int | None]] = {}  # pidfd -> pid, and the jail whose program it is
-        self._nursery = None
-        if ours is not None:
-            self._nursery = nursery.Nursery()
-            self._rehearse(ours, self._nursery)
-        self._runner = calls.Runner(wall.TABLE_BYTES)
-        self._walls: dict[tuple[Any, ...], calls.Table] = {}
+        self._helpers = {helper.pidfd: helper.name for helper in (zygote, pause) if helper is not None}
+        self._described = functools.lru_cache(DESCRIPTIONS_MAX)(self._describe)
         self._poll = select.poll()
-        self._poll.register(control, select.POLLIN)
-
-    def _rehearse(self, ours: zygote.Zygote, inits: nursery.Nursery) -> None:
-        try:
-            init_pidfd = inits.make_init()
-            try:
-                ours.copy_early(rehearsal.written_pages(ours, init_pidfd))
-            finally:
-                os.close(init_pidfd)
-        except OSError as error:
-            print(f"warden: no rehearsal, programs start a little later: {error}", file=sys.stderr)
+        for descriptor in (control.fileno(), *self._helpers):
+            self._poll.register(descriptor, select.POLLIN)
 
     def serve(self) -> NoReturn:
+        """Raises HelperDied, BadMessage: the warden ends."""
         while True:
             for descriptor, _ in self._poll.poll():
+                if descriptor in self._helpers:
+                    raise HelperDied(f"{self._helpers[descriptor]} ended")
                 if descriptor in self._children:
                     self._child_ended(descriptor)
-                    continue
-                data, received = self._receive()
-                if not data:
-                    os._exit(0)  # the keeper is gone; as pid 1 we take every jail with us
-                order = json.loads(data)
-                order["placeholders"] = {}
-                if order["argv"]:
-                    self._steps[order["step"]] = {**self._steps[order["step"]], "argv": order["argv"]}
-                try:
-                    self._fork(order, self._steps[order["step"]], received)
-                except OSError as error:
-                    _answer(self._control, {"type": "not_made", "jail": order["jail"], "reason": str(error)})
-                for descriptor_ in received:
-                    os.close(descriptor_)
+                else:
+                    self._serve_one()
             with contextlib.suppress(ChildProcessError):
                 while self._reap_orphan():
                     pass
 
-    def _receive(self) -> tuple[bytes, list[int]]:
+    def _serve_one(self) -> None:
+        """Whatever goes wrong with one jail is told, and the next is made; not so where a helper is gone."""
+        message, descriptors = _receive(self._control)
+        if not isinstance(message, Make):
+            raise BadMessage("a second setup")
         try:
-            data, received, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 8)
-        except ConnectionResetError:  # gone, and without having read all that we said
-            return b"", []
-        return data, received
+            self._make(message, descriptors)
+        except HelperDied:
+            raise
+        except Exception as error:
+            if not isinstance(error, OSError):
+                traceback.print_exc()
+            _say(self._control, NotMade(message.jail, str(error)[:REASON_CHARACTERS]))
+        finally:
+            close_all(descriptors)
 
-    def _fork(self, order: dict[str, Any], step: dict[str, Any], received: list[int]) -> None:
-        """Raises OSError."""
-        if order["warm"] == "fork" and self._zygote is not None and self._nursery is not None:
-            init_pidfd = self._nursery.make_init()
-            try:
-                pid, pidfd = self._zygote.fork(order["uid"], received[0], init_pidfd, received[1:])
-                _answer(self._control, {"type": "made", "jail": order["jail"]}, [init_pidfd, pidfd])
-            finally:
-                os.close(init_pidfd)
-            self._watch(pid, pidfd, order["jail"])
-        else:
-            self._runner.fill(self._wall(step, received[1:]), order["uid"])
-            pid, pidfd = linux.fork_into(linux.NAMESPACES)
-            if pid == 0:
-                init.become(received[0], received[1:], step, order, self._runner)
-            _answer(self._control, {"type": "made", "jail": order["jail"]}, [pidfd])
+    def _make(self, wanted: Make, descriptors: list[int]) -> None:
+        """Raises OSError, ValueError, HelperDied; then nothing of the jail is left."""
+        if wanted.warm is not Warm.FORK:
+            described = self._described(wanted.step, wanted.warm, wanted.argv)
+            pid, pidfd = self._native.make_command(described, wanted.uid, descriptors)
             self._watch(pid, pidfd, None)
+            _say(self._control, Made(wanted.jail), [pidfd])
+            return
+        if self._zygote is None or self._pause is None:
+            raise ValueError(f"{wanted.step} is not warm by fork in this warden")
+        pid, pidfd, init = fork_program(self._zygote, self._pause, wanted.uid, descriptors[0], descriptors[1:])
+        self._watch(pid, pidfd, wanted.jail)
+        _say(self._control, Made(wanted.jail), [init, pidfd])
+        os.close(init)
 
-    def _wall(self, step: dict[str, Any], group_fds: list[int]) -> calls.Table:
-        """Kept: most jails have the same descriptors."""
-        key = step["id"], *group_fds
-        if key not in self._walls:
-            if len(self._walls) >= WALLS_MAX:
-                self._walls.clear()
-            self._walls[key] = self._runner.table(wall.up(group_fds, step["jail"], self._filter))
-        return self._walls[key]
+    def _describe(self, step_id: str, warm: Warm, argv: tuple[str, ...]) -> bytes:
+        step = self._steps.get(step_id)
+        if step is None:
+            raise ValueError(f"no step {step_id}")
+        return description.encode(step, warm, argv, self._filter)
 
     def _watch(self, pid: int, pidfd: int, jail: int | None) -> None:
         self._children[pidfd] = pid, jail
@@ -171,19 +198,37 @@ class _Warden:
         pid, jail = self._children.pop(pidfd)
         status = os.waitpid(pid, 0)[1]
         if jail is not None:
-            _answer(self._control, {"type": "fork_ended", "jail": jail, "status": status})
+            _say(self._control, ForkEnded(jail, status))
 
     def _reap_orphan(self) -> bool:
         """Reap one zombie that is not one of ours; True when there was one."""
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None or any(ended.si_pid == pid for pid, _ in self._children.values()):
             return False
+        if self._zygote and self._pause and ended.si_pid in (self._zygote.pid, self._pause.pid):
+            return False
         os.waitpid(ended.si_pid, 0)
         return True
 
 
-def _answer(control: socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+def _receive(control: socket.socket) -> tuple[Message, list[int]]:
+    """The keeper's next message; the descriptors are the caller's to close. Ends with the keeper. Raises BadMessage."""
     try:
-        socket.send_fds(control, [json.dumps(message).encode()], descriptors or [])
+        received = wire.receive(control)
+    except ConnectionResetError:  # gone, and without having read all that we said
+        received = None
+    if received is None:
+        os._exit(0)  # the keeper is gone; as pid 1 we take every jail with us
+    data, descriptors = received
+    try:
+        return decode(data, len(descriptors), TO_WARDEN), descriptors
+    except BadMessage:
+        close_all(descriptors)
+        raise
+
+
+def _say(control: socket.socket, message: Message, descriptors: list[int] | None = None) -> None:
+    try:
+        wire.send(control, message.encode(), descriptors or [])
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the keeper is gone

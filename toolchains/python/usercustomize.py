@@ -114,6 +114,7 @@ def has_last_words():
 
 
 def wait_at_the_gate(gate):
+    """Returns the program's arguments. They come as "go" and then each of them, with a NUL at its end."""
     hide()
     prepare()
     os.write(gate, b"ready")
@@ -121,11 +122,7 @@ def wait_at_the_gate(gate):
     if not message:
         os._exit(0)
     os.close(gate)
-    if message == b"[]":
-        return []
-    import json  # a megabyte
-
-    return json.loads(message)
+    return [os.fsdecode(argument) for argument in message.split(b"\0")[1:-1]]
 
 
 def be_the_warden(control):

@@ -38,5 +38,5 @@ if (gate >= 0) {
   const length = readSync(gate, message);
   if (length === 0) process.reallyExit(0);
   closeSync(gate);
-  process.argv.push(...JSON.parse(message.toString("utf8", 0, length)));
+  process.argv.push(...message.toString("utf8", 0, length).split("\0").slice(1, -1)); // "go", then each with a NUL
 }

@@ -1,6 +1,9 @@
 """The root directory that every jail of this warden starts from: built once, then read-only."""
 
 import os
+from collections.abc import Iterable, Mapping
+
+from daemon.sandbox.plan import Mount
 
 from . import linux
 
@@ -17,11 +20,11 @@ OWN_MOUNTS = ("work", "tmp", "dev/shm", "proc")  # made anew in each jail
 HOST_ROOT = "/host"  # where nsjail's flags put the host's directories, in the order of the plan
 
 
-def build(mounts: list[dict[str, str]], links: dict[str, str]) -> None:
+def build(mounts: Iterable[Mount], links: Mapping[str, str]) -> None:
     """Compose the image below /image. Raises OSError with the path that failed."""
     linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
-    for number, entry in enumerate(mounts):
-        source, target = f"{HOST_ROOT}/{number}", IMAGE + entry["target"]
+    for number, mount in enumerate(mounts):
+        source, target = f"{HOST_ROOT}/{number}", IMAGE + mount.target
         _make_target(source, target)
         _bind_read_only(source, target, linux.MS_NODEV)
     for path, text in links.items():

@@ -1,0 +1,167 @@
+"""The two processes beside a warden whose step is warm by fork: the pause process and the zygote.
+
+A helper is a fork of the warden that serves one socket in native code (native/jail.c) and ends with it. The warden
+sends an order with a request number and waits for the answer with the same number. A helper that ends, answers
+something else or does not answer in ANSWER_S raises `HelperDied`, which ends the warden: the keeper starts another.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable, Sequence
+
+from daemon.sandbox import wire
+from daemon.sandbox.descriptors import close_all
+from daemon.sandbox.messages import BadMessage
+
+from .native import Native
+
+ANSWER_S = 5.0
+ORDER = struct.Struct("<III")  # struct order of jail.c: request, kind, value
+ANSWER = struct.Struct("<Ii")  # request, and a pid, 0 or a negated errno
+RANGE = struct.Struct("<QQ")  # struct range of jail.c
+RANGES_MAX = 512
+_FORK, _PREFAULT, _INIT = 1, 2, 3  # ORDER_* of jail.c
+_SOCKET, _OWN_PIDS = 3, 4  # descriptors of the zygote
+
+
+class HelperDied(Exception):
+    """A helper is gone or hangs; the text says which. Nothing that it was asked for can be counted on."""
+
+
+class Helper:
+    """A helper as the warden sees it. `pid` is 0 until it is started, and `pidfd` -1."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pid, self.pidfd = 0, -1
+        self._request = 0
+        self._socket, self._inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(ANSWER_S)
+
+    def start(self) -> int | None:
+        """Fork: None in the warden; in the helper the descriptor of its socket. Raises OSError."""
+        pid = os.fork()
+        if pid == 0:
+            self._socket.detach()  # closed with all others; an object would close whatever has its number by then
+            return self._inner.detach()
+        self.pid, self.pidfd = pid, os.pidfd_open(pid)
+        self._inner.close()
+        return None
+
+    def ask(self, kind: int, value: int = 0, descriptors: Sequence[int] = (), more: bytes = b"") -> tuple[int, int]:
+        """Its answer: a pid and a pidfd, which is close-on-exec and the caller's to close; or 0 and -1.
+
+        Raises OSError for an order that it could not carry out, HelperDied.
+        """
+        self._request = self._request + 1 & 0xFFFFFFFF
+        try:
+            wire.send(self._socket, ORDER.pack(self._request, kind, value) + more, list(descriptors))
+            received = wire.receive(self._socket)
+        except (OSError, BadMessage) as error:  # TimeoutError too
+            raise HelperDied(f"{self.name}: {error}") from error
+        data, got = received or (b"", [])
+        if len(data) != ANSWER.size:
+            close_all(got)
+            raise HelperDied(f"{self.name} ended" if not data else f"{self.name}: an answer of {len(data)} bytes")
+        request, result = ANSWER.unpack(data)
+        if request != self._request or len(got) != (result > 0):
+            close_all(got)
+            raise HelperDied(f"{self.name}: answer {request} with {len(got)} descriptors to request {self._request}")
+        if result < 0:
+            raise OSError(-result, f"{self.name}: {os.strerror(-result)}")
+        return result, got[0] if got else -1
+
+
+class PauseProcess(Helper):
+    """Makes inits that hold the namespaces of a jail whose program is a fork."""
+
+    def __init__(self, native: Native) -> None:
+        super().__init__("the pause process")
+        sock = self.start()
+        if sock is not None:
+            try:
+                close_all_but({0, 1, 2, sock})
+                native.serve_as_pause_process(sock)
+            finally:
+                os._exit(1)
+
+    def make_init(self) -> int:
+        """A pidfd of pid 1 in new namespaces. Raises OSError, HelperDied."""
+        return self.ask(_INIT)[1]
+
+
+class Zygote(Helper):
+    """A frozen copy of the interpreter, which programs are forked from."""
+
+    def __init__(self) -> None:
+        super().__init__("the zygote")
+
+    def serve(self, native: Native, sock: int, description: bytes, prepare: Callable[[], None]) -> list[str]:
+        """In the zygote: serve; returns in the process of each program, at go, with its arguments.
+
+        `prepare` is called once, when the standard streams are pipes that lead nowhere. Descriptors are at the same
+        numbers in every fork. Raises OSError.
+        """
+        log = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
+        log = _arrange(sock, log)
+        try:
+            prepare()
+        except BaseException as error:
+            os.write(log, f"warden: the zygote's preparation: {error!r}\n".encode())
+            os._exit(99)
+        os.close(log)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # for the programs; jail.c ignores it until then
+        return native.serve_as_zygote(description, _SOCKET, _OWN_PIDS)
+
+    def fork(self, uid: int, channel: int, init: int, groups: Sequence[int]) -> tuple[int, int]:
+        """pid and pidfd of a new program in the namespaces of `init`, a child of ours. Raises OSError, HelperDied."""
+        return self.ask(_FORK, uid, [channel, init, *groups])
+
+    def prefault(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Have programs copy these pages before go: address and length of each range. Raises OSError, HelperDied."""
+        chosen = ranges[:RANGES_MAX]
+        padding = bytes(4)
+        self.ask(_PREFAULT, len(chosen), more=padding + b"".join(RANGE.pack(*one) for one in chosen))
+
+
+def fork_program(
+    zygote: Zygote, pause: PauseProcess, uid: int, channel: int, groups: Sequence[int]
+) -> tuple[int, int, int]:
+    """A jail whose program is a fork: pid and pidfd of the program and the pidfd of its init.
+
+    Raises OSError, and then nothing of the jail is left; HelperDied.
+    """
+    init = pause.make_init()
+    try:
+        pid, pidfd = zygote.fork(uid, channel, init, groups)
+    except BaseException:
+        signal.pidfd_send_signal(init, signal.SIGKILL)  # with it its namespaces go
+        os.close(init)
+        raise
+    return pid, pidfd, init
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every other descriptor of this process."""
+    low = 0
+    for descriptor in sorted(kept):
+        if low < descriptor:  # an empty range would close everything (CPython passes high - 1 to close_range(2))
+            os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, 1 << 20)
+
+
+def _arrange(sock: int, log: int) -> int:
+    """Put a zygote's descriptors at their numbers and close the rest but the log, whose number is returned."""
+    own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    free = _OWN_PIDS + 1
+    sock, own_pids, log = (fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, free) for descriptor in (sock, own_pids, log))
+    close_all_but({0, 1, 2, sock, own_pids, log})
+    reader, writer = os.pipe()
+    for descriptor, number in ((reader, 0), (writer, 1), (writer, 2), (sock, _SOCKET), (own_pids, _OWN_PIDS)):
+        os.dup2(descriptor, number, inheritable=number < _SOCKET)
+    close_all_but({0, 1, 2, _SOCKET, _OWN_PIDS, log})
+    return log

@@ -1,0 +1,645 @@
+/*
+ * Makes jails. The warden loads this library with ctypes; nothing here uses Python.
+ *
+ * THEORY OF OPERATION
+ *
+ * A jail is made by one process that confines itself: it moves into the jail's control groups, builds the jail's root
+ * directory, takes the jail's uid, gives up every capability and installs the filter of system calls. The function
+ * confine() is this list. Its order is the security argument, and the first step that fails ends the jail.
+ *
+ * Everything that a jail is made from stands in a description (struct head, then the filter, then strings), which
+ * daemon/warden/description.py writes and messages.h checks. The uid and the descriptors come beside it.
+ *
+ * There are four entry points:
+ *
+ * command_make   Called in the warden. Clones a process into new namespaces. It never returns into Python: it confines
+ *                itself, parks, and when it is told "go" it puts the source in place, starts the program, waits for
+ *                its end and tells the status. It is pid 1 of the jail, called init.
+ * pause_serve    The pause process. Makes inits for jails whose program is a fork of the interpreter. Such an init only
+ *                holds the namespaces, so it shares the memory of the pause process and costs a thirtieth of a fork.
+ * zygote_serve   The zygote: a frozen copy of the interpreter that programs are forked from. A new process enters the
+ *                namespaces of an init, confines itself and returns into the interpreter. The zygote itself goes on
+ *                waiting here, and writes to as few pages as it can: every page that it writes to would be copied.
+ * program_park   Called by the new process once the interpreter has got over its fork: it parks, and at "go" returns
+ *                into the interpreter again, which then opens the source.
+ *
+ * A jail speaks with the keeper on its channel, a socket of type SEQPACKET, in the structs of daemon/sandbox/messages.py:
+ * it says "parked" or "failed", hears "go", and (a command's init only) says the status or "failed". The program never
+ * holds the channel, because it is closed or close-on-exec before any code of a submission runs.
+ *
+ * System calls are made without the C library's wrappers. Some processes here share memory with others, and a wrapper
+ * would write to errno and other state of the C library in that memory. A call returns the negated errno where it fails.
+ */
+
+#define _GNU_SOURCE
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/mman.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "machine.h"
+#include "messages.h"
+
+#define PUBLIC __attribute__((visibility("default")))
+
+enum { ORDER_FORK = 1, ORDER_PREFAULT, ORDER_INIT }; /* as in helpers.py */
+enum { RANGES_MAX = 512, CANNOT_EXECUTE = 126, COPY_BYTES = 1 << 20, SIGNALS = 64 };
+
+/* Of each jail. The cgroup namespace follows in confine(), so that the jail's own group is its root. */
+static const uint64_t NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
+
+/* -- descriptors */
+
+/* Close all descriptors from 3 on but these, which it sorts. */
+static long close_all_but(int *kept, unsigned count)
+{
+    unsigned low = 3;
+    for (unsigned done = 0; done < count; done++) {
+        for (unsigned other = done + 1; other < count; other++)
+            if (kept[other] < kept[done]) {
+                int higher = kept[done];
+                kept[done] = kept[other];
+                kept[other] = higher;
+            }
+        if ((unsigned)kept[done] > low)
+            SYS(close_range, low, kept[done] - 1, 0);
+        low = (unsigned)kept[done] + 1;
+    }
+    return SYS(close_range, low, ~0U, 0);
+}
+
+static void close_each(const int *descriptors, unsigned count)
+{
+    for (unsigned number = 0; number < count; number++)
+        SYS(close, descriptors[number]);
+}
+
+/* -- the wall of a jail */
+
+static const struct {
+    const char *scratch, *target;
+    unsigned mode;
+} WRITABLE[] = {
+    {"/scratch/work", "/image/work", 0755},
+    {"/scratch/tmp", "/image/tmp", 01777},
+    {"/scratch/shm", "/image/dev/shm", 01777},
+};
+
+/*
+ * Put this process, which is root of the warden's user namespace and in new namespaces, behind the wall of a jail. What
+ * fails is told on the channel and ends the process. Afterwards it has the jail's uid and root directory, no capability
+ * in any set, and only the system calls of the filter; its working directory is /work.
+ */
+static void confine(const struct jail *jail, int channel, uint32_t uid, const int *groups, unsigned count)
+{
+    /* 1. The control groups come first, so that all that follows is on the jail's account. Whoever holds one of these
+     * descriptors can move processes, because root opened them, so each is closed at once. */
+    for (unsigned number = 0; number < count; number++) {
+        must(channel, "cgroup", "write", SYS(write, groups[number], "0", 1));
+        must(channel, "cgroup", "close", SYS(close, groups[number]));
+    }
+    must(channel, "cgroup", "unshare", SYS(unshare, CLONE_NEWCGROUP));
+
+    /* 2. The root directory: the warden's image, read-only, with three writable parts of one bounded tmpfs and a /proc
+     * that shows the jail's own processes only. After pivot_root the old root lies below the new one and is detached
+     * with everything that is mounted on it. */
+    const unsigned long plain = MS_NOSUID | MS_NODEV;
+    char options[96];
+    snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=755", (unsigned long long)jail->head.scratch_bytes,
+             (unsigned long long)jail->head.scratch_inodes);
+    SYS(umask, 022);
+    must(channel, "root", "mount /scratch", SYS(mount, "tmpfs", "/scratch", "tmpfs", plain, options));
+    for (unsigned number = 0; number < LENGTH(WRITABLE); number++) {
+        const char *path = WRITABLE[number].scratch, *target = WRITABLE[number].target;
+        must(channel, "root", path, SYS(mkdirat, AT_FDCWD, path, WRITABLE[number].mode));
+        must(channel, "root", path, SYS(fchmodat, AT_FDCWD, path, WRITABLE[number].mode)); /* umask or not */
+        must(channel, "root", path, SYS(fchownat, AT_FDCWD, path, uid, uid, 0));
+        must(channel, "root", target, SYS(mount, path, target, 0, MS_BIND, 0));
+    }
+    must(channel, "root", "mount /proc",
+         SYS(mount, "proc", "/image/proc", "proc", plain | MS_NOEXEC | MS_RDONLY, "subset=pid"));
+    must(channel, "root", "chdir /image", SYS(chdir, "/image"));
+    must(channel, "root", "pivot_root", SYS(pivot_root, ".", "."));
+    must(channel, "root", "umount2", SYS(umount2, ".", MNT_DETACH));
+    must(channel, "root", "chdir /work", SYS(chdir, "/work"));
+    must(channel, "root", "sethostname", SYS(sethostname, "cellblock", 9));
+
+    /* 3. Resource limits: soft and hard at once, while we may still raise them. */
+    const struct {
+        int kind;
+        uint64_t value;
+    } limits[] = {
+        {RLIMIT_CORE, 0},
+        {RLIMIT_STACK, jail->head.stack_bytes},
+        {RLIMIT_FSIZE, jail->head.file_bytes},
+        {RLIMIT_NOFILE, jail->head.files_open},
+        {RLIMIT_MEMLOCK, 64 << 10},
+        {RLIMIT_MSGQUEUE, 0},
+        {RLIMIT_SIGPENDING, 256}, /* charged to the user namespace's owner too (Linux 5.14), so shared by all jails */
+    };
+    for (unsigned number = 0; number < LENGTH(limits); number++) {
+        const uint64_t both[2] = {limits[number].value, limits[number].value};
+        must(channel, "confine", "prlimit64", SYS(prlimit64, 0, limits[number].kind, both, 0));
+    }
+
+    /* 4. The uid. Going from 0 to another empties the permitted and effective sets (capabilities(7)); the groups go
+     * before it, because it ends the right to set them. nsjail fills the inheritable set, which capset empties. */
+    must(channel, "confine", "setgroups", SYS(setgroups, 0, 0));
+    must(channel, "confine", "setresgid", SYS(setresgid, uid, uid, uid));
+    must(channel, "confine", "setresuid", SYS(setresuid, uid, uid, uid));
+    struct __user_cap_header_struct version = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+    must(channel, "confine", "capset", SYS(capset, &version, none));
+
+    /* 5. Not dumpable: the program, which has the same uid, can neither trace nor read this process. */
+    must(channel, "confine", "dumpable", SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0));
+
+    /* 6. The filter is the last, because it forbids most of the above. It needs no_new_privs, which also makes that no
+     * program file can give rights back. */
+    must(channel, "confine", "no_new_privs", SYS(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    must(channel, "confine", "seccomp", SYS(prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &jail->filter, 0, 0));
+}
+
+/* Three pipes, made behind the wall so that their buffers are on the jail's account: the program's ends (0, 1, 2 of it)
+ * and the far ends. */
+static void make_pipes(int channel, int inner[3], int outer[3])
+{
+    for (int number = 0; number < 3; number++) {
+        int ends[2];
+        must(channel, "pipes", "pipe2", SYS(pipe2, ends, O_CLOEXEC));
+        inner[number] = ends[number == 0 ? 0 : 1];
+        outer[number] = ends[number == 0 ? 1 : 0];
+    }
+}
+
+/* -- go */
+
+static _Alignas(8) uint8_t message[MESSAGE_BYTES];
+
+/* Wait for go. Where there is none the jail was never wanted, and ends. */
+static void receive_go(int channel, const struct jail *jail, struct go *go)
+{
+    unsigned count;
+    long bytes = receive(channel, message, sizeof message, go->descriptors, &count);
+    if (bytes == 0 || bytes == -ECONNRESET)
+        leave(0);
+    must(channel, "go", "recvmsg", bytes);
+    must(channel, "go", "message", read_go(message, (size_t)bytes, count, jail, go));
+}
+
+/* Copy `bytes` of a descriptor, from `offset` on, to a new file below /work; all that there is where bytes is -1. */
+static long put(int source, int64_t offset, int64_t bytes, const char *name, unsigned mode)
+{
+    long target = SYS(openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    while (target >= 0 && bytes != 0) {
+        long copied = SYS(sendfile, target, source, &offset, bytes < 0 || bytes > COPY_BYTES ? COPY_BYTES : bytes);
+        if (copied < 0)
+            return copied;
+        if (copied == 0 && bytes > 0)
+            return -EINVAL; /* it is cut */
+        if (copied == 0)
+            break;
+        bytes -= bytes > 0 ? copied : 0;
+    }
+    return target < 0 ? target : SYS(close, target);
+}
+
+struct file_head { /* of one file, then its name, then its content; judge/files.py packs them one after the other */
+    uint32_t name_bytes, zero;
+    uint64_t bytes;
+};
+
+/* Make the directories above a file. */
+static long make_parents(char *name)
+{
+    for (char *slash = strchr(name, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        long made = SYS(mkdirat, AT_FDCWD, name, 0755);
+        *slash = '/';
+        if (made < 0 && made != -EEXIST)
+            return made;
+    }
+    return 0;
+}
+
+/* Unpack the files below /work. We have the jail's uid by now, so no name reaches anything outside of it. */
+static long put_files(int packed)
+{
+    char name[NAME_BYTES + 1];
+    struct file_head head;
+    int64_t offset = 0;
+    for (;;) {
+        long got = SYS(pread64, packed, &head, sizeof head, offset);
+        if (got <= 0)
+            return got;
+        if (got != sizeof head || head.name_bytes < 1 || head.name_bytes > NAME_BYTES || head.bytes > INT64_MAX / 2)
+            return -EINVAL;
+        offset += (int64_t)sizeof head;
+        if (SYS(pread64, packed, name, head.name_bytes, offset) != (long)head.name_bytes ||
+            memchr(name, 0, head.name_bytes) != NULL || name[0] == '/')
+            return -EINVAL;
+        name[head.name_bytes] = 0;
+        offset += head.name_bytes;
+        long done = make_parents(name);
+        if (done == 0)
+            done = put(packed, offset, (int64_t)head.bytes, name, 0644);
+        if (done < 0)
+            return done;
+        offset += (int64_t)head.bytes;
+    }
+}
+
+/* Put in place what came with go, and close it: a source is first, then an artefact, then files. */
+static void put_in_place(int channel, const struct jail *jail, const struct go *go)
+{
+    unsigned next = 0;
+    if (go->flags & GO_FILES) {
+        unsigned last = (unsigned)__builtin_popcount(go->flags) - 1;
+        must(channel, "source", "files", put_files(go->descriptors[last]));
+    }
+    if (go->flags & GO_SOURCE)
+        must(channel, "source", jail->source, put(go->descriptors[next++], 0, -1, jail->source, 0644));
+    if (go->flags & GO_ARTIFACT)
+        must(channel, "source", jail->takes, put(go->descriptors[next++], 0, -1, jail->takes, 0755));
+    close_each(go->descriptors, (unsigned)__builtin_popcount(go->flags));
+}
+
+/* -- a command's jail */
+
+static struct jail the_jail; /* one for each process */
+static _Alignas(16) char child_stack[8 << 10]; /* of a process that shares our memory */
+
+struct start {
+    const int *descriptors; /* of the program, from 0 on */
+    unsigned count;
+    char *const *argv, *const *environment;
+    long error; /* of execve, set by the child */
+};
+
+/* In the child, which shares our memory until execve. All other descriptors are close-on-exec. */
+static void become_program(void *argument)
+{
+    struct start *start = argument;
+    int high[5];
+    SYS(setsid);
+    SYS(close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+    for (unsigned number = 0; number < start->count; number++) /* out of the way of the numbers below */
+        high[number] = (int)SYS(fcntl, start->descriptors[number], F_DUPFD_CLOEXEC, start->count);
+    for (unsigned number = 0; number < start->count && start->error == 0; number++)
+        start->error = SYS(dup3, high[number], number, 0) < 0 ? -EBADF : 0;
+    if (start->error == 0)
+        start->error = SYS(execve, start->argv[0], start->argv, start->environment);
+    leave(127);
+}
+
+/* Start a program as vfork(2) would: nothing is copied, and it has started once this returns. Its pid, or an error. */
+static long spawn(struct start *start)
+{
+    uint64_t flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
+    long pid = clone_call(flags, child_stack + sizeof child_stack, NULL, become_program, start);
+    if (pid > 0 && start->error != 0) {
+        SYS(wait4, pid, 0, 0, 0);
+        return start->error;
+    }
+    return pid;
+}
+
+/* The raw wait status of the program. Orphans that end before it are reaped on the way. */
+static int wait_for(int channel, long pid)
+{
+    for (;;) {
+        int status;
+        long ended = SYS(wait4, -1, &status, 0, 0);
+        if (ended == pid)
+            return status;
+        if (ended != -EINTR)
+            must(channel, "wait", "wait4", ended);
+    }
+}
+
+/*
+ * As wait_for(), but a program that is warm by preload may say on `end` that it has ended with 0 and waits to be killed:
+ * then this returns -1. A program that says so without having ended is killed as well, as if it had called exit.
+ */
+static int wait_for_end(int channel, long pid, int end)
+{
+    const uint64_t child = UINT64_C(1) << (SIGCHLD - 1);
+    must(channel, "wait", "rt_sigprocmask", SYS(rt_sigprocmask, SIG_BLOCK, &child, 0, SIGNAL_SET_BYTES));
+    long signals = SYS(signalfd4, -1, &child, SIGNAL_SET_BYTES, O_CLOEXEC | O_NONBLOCK);
+    must(channel, "wait", "signalfd4", signals);
+    struct pollfd wanted[2] = {{.fd = (int)signals, .events = POLLIN}, {.fd = end, .events = POLLIN}};
+    for (;;) {
+        int status;
+        char text[128];
+        long ended = SYS(wait4, -1, &status, WNOHANG, 0);
+        if (ended == pid)
+            return status;
+        if (ended > 0)
+            continue;
+        must(channel, "wait", "wait4", ended);
+        SYS(ppoll, wanted, 2, 0, 0, SIGNAL_SET_BYTES);
+        if (wanted[0].revents)
+            SYS(read, signals, text, sizeof text);
+        if (wanted[1].revents) {
+            if (SYS(read, end, text, 5) == 5 && memcmp(text, "ended", 5) == 0)
+                return -1;
+            wanted[1].fd = -1; /* it has closed it, or says something else: its status is waited for */
+        }
+    }
+}
+
+/* A program that starts before go. */
+struct early {
+    long pid;
+    int gate, end;
+};
+
+/* Start it and wait until it has come as far as it can without its source. Closes the program's ends of the pipes. */
+static struct early start_early(int channel, const struct jail *jail, const int inner[3])
+{
+    int gate[2] = {-1, -1}, end[2] = {-1, -1};
+    int with_gate = jail->head.start == START_PRELOAD;
+    if (with_gate) {
+        must(channel, "park", "socketpair", SYS(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, gate));
+        must(channel, "park", "pipe2", SYS(pipe2, end, O_CLOEXEC | O_NONBLOCK));
+    }
+    const int descriptors[5] = {inner[0], inner[1], inner[2], gate[1], end[1]}; /* the gate is 3, the end 4 */
+    struct start start = {descriptors, with_gate ? 5 : 3, jail->argv, jail->environment, 0};
+    struct early early = {spawn(&start), gate[0], end[0]};
+    must(channel, "exec", jail->argv[0], early.pid);
+    close_each(descriptors, start.count);
+    char told[5];
+    if (with_gate && (SYS(read, gate[0], told, sizeof told) != sizeof told || memcmp(told, "ready", sizeof told) != 0)) {
+        char what[64];
+        snprintf(what, sizeof what, "the program ended before go: wait status %d", wait_for(channel, early.pid));
+        fail(channel, "park", what, -ECHILD);
+    }
+    return early;
+}
+
+/* Start the program now. What a submission's own build left may be no program: that is the submission's failure, and
+ * told as a shell tells it (POSIX, 2.8.2). Anything else that cannot be started is ours. */
+static int run_now(int channel, struct jail *jail, const struct go *go, const int inner[3])
+{
+    char *place = go->strings;
+    must(channel, "go", "arguments",
+         read_strings(&place, go->strings + go->bytes, go->count, jail->argv, LENGTH(jail->argv)) ? 0 : -E2BIG);
+    struct start start = {inner, 3, jail->argv, jail->environment, 0};
+    long pid = spawn(&start);
+    if (pid < 0 && strncmp(jail->argv[0], "/work/", 6) == 0) {
+        char text[NAME_BYTES];
+        int bytes = snprintf(text, sizeof text, "%s: %s\n", jail->argv[0], strerrordesc_np((int)-pid));
+        SYS(write, inner[2], text, bytes < (int)sizeof text ? (size_t)bytes : sizeof text - 1);
+        return CANNOT_EXECUTE << 8;
+    }
+    must(channel, "exec", jail->argv[0], pid);
+    close_each(inner, 3);
+    return wait_for(channel, pid);
+}
+
+/* Tell the program's arguments to the gate: "go", then each, with a NUL at its end. A program that has ended while it
+ * was parked does not hear it, as its status tells. */
+static void open_gate(const struct early *early, const struct go *go)
+{
+    char *text = go->strings - 3; /* over the end of the head, which has been read */
+    memcpy(text, "go", 3);
+    send_with(early->gate, text, go->bytes + 3, NULL, 0);
+    SYS(close, early->gate);
+}
+
+/* All that init does after go. */
+static void run(int channel, struct jail *jail, const int inner[3], const struct early *early)
+{
+    struct go go;
+    int status;
+    receive_go(channel, jail, &go);
+    put_in_place(channel, jail, &go);
+    if (jail->head.start == START_EXEC) {
+        status = run_now(channel, jail, &go, inner);
+    } else if (jail->head.start == START_STDIN) {
+        status = wait_for(channel, early->pid);
+    } else {
+        open_gate(early, &go);
+        status = wait_for_end(channel, early->pid, early->end);
+    }
+    /* The keeper checks what the artefact is; this only follows no link and does not wait for a FIFO. */
+    int artifact = -1;
+    if (status <= 0 && *jail->leaves)
+        artifact = (int)SYS(openat, AT_FDCWD, jail->leaves, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    say(channel, status < 0 ? REPLY_LINGERS : REPLY_STATUS, status < 0 ? 0 : (uint32_t)status, &artifact, artifact >= 0);
+}
+
+/* Init of a jail whose program is a command. */
+static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const int *groups, unsigned count)
+{
+    int kept[GROUPS_MAX + 1], inner[3], outer[3];
+    const struct { /* struct sigaction of rt_sigaction(2): SIG_DFL */
+        uint64_t handler, flags, restorer, mask;
+    } defaults = {0, 0, 0, 0};
+    for (int number = 1; number <= SIGNALS; number++) /* Python ignores SIGPIPE and SIGXFSZ; the program inherits ours */
+        SYS(rt_sigaction, number, &defaults, 0, SIGNAL_SET_BYTES);
+    memcpy(kept, groups, count * sizeof *groups);
+    kept[count] = channel;
+    must(channel, "descriptors", "close_range", close_all_but(kept, count + 1));
+    confine(jail, channel, uid, groups, count);
+    make_pipes(channel, inner, outer);
+    struct early early = {0, -1, -1};
+    if (jail->head.start != START_EXEC)
+        early = start_early(channel, jail, inner);
+    /* Until now our standard descriptors were the keeper's; nothing of the host stays open beside a program. */
+    long null = SYS(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
+    must(channel, "descriptors", "/dev/null", null);
+    for (int number = 0; number < 3; number++)
+        must(channel, "descriptors", "dup3", SYS(dup3, null, number, 0));
+    SYS(close, null);
+    say(channel, REPLY_PARKED, 0, outer, 3);
+    close_each(outer, 3);
+    run(channel, jail, inner, &early);
+    leave(0);
+}
+
+/*
+ * Make a jail for a command. `descriptors` are the channel and then 0 to 5 groups. Returns the pid of its init and sets
+ * `pidfd`, which is close-on-exec; or returns a negated errno, and nothing is left.
+ */
+PUBLIC long command_make(const uint8_t *description, size_t bytes, uint32_t uid, const int *descriptors, unsigned count,
+                         int *pidfd)
+{
+    long read = read_description(description, bytes, &the_jail);
+    if (read < 0 || the_jail.head.start == START_FORK || uid == 0 || count < 1 || count > 1 + GROUPS_MAX)
+        return -EINVAL;
+    struct clone_args arguments = {
+        .flags = NAMESPACES | CLONE_PIDFD, .pidfd = (uintptr_t)pidfd, .exit_signal = SIGCHLD};
+    long pid = SYS(clone3, &arguments, sizeof arguments);
+    if (pid == 0)
+        be_init(&the_jail, uid, descriptors[0], descriptors + 1, count - 1);
+    return pid;
+}
+
+/* -- the helpers: what the warden orders, and what they answer */
+
+struct order {
+    uint32_t request, kind, value; /* ORDER_*; a uid, or a number of ranges */
+};
+
+struct range {
+    uint64_t start, bytes;
+};
+
+static void answer(int sock, uint32_t request, long result, const int *pidfd)
+{
+    const struct {
+        uint32_t request;
+        int32_t result; /* a pid, or a negated errno */
+    } told = {request, (int32_t)result};
+    if (send_with(sock, &told, sizeof told, pidfd, result > 0) < 0)
+        leave(1); /* the warden is gone */
+}
+
+static void hold(void *unused)
+{
+    (void)unused;
+    SYS(close_range, 0, ~0U, 0);
+    pause_for_ever();
+}
+
+/*
+ * Serve as the pause process on this socket until the warden is gone. Its inits have no descriptor, the socket neither,
+ * so its death is seen at once. All signals of an init are at their default, which for pid 1 of a namespace means
+ * ignored, and SIGCHLD is ignored, so that the kernel reaps orphans by itself (wait(2), NOTES). Inits share one stack:
+ * all write the same few words to it, and none returns to them.
+ */
+PUBLIC void pause_serve(int sock)
+{
+    const uint64_t ignore[4] = {(uintptr_t)SIG_IGN, 0, 0, 0};
+    int descriptors[DESCRIPTORS_MAX];
+    unsigned count;
+    struct order order;
+    SYS(rt_sigaction, SIGCHLD, ignore, 0, SIGNAL_SET_BYTES);
+    while (receive(sock, &order, sizeof order, descriptors, &count) == sizeof order && order.kind == ORDER_INIT) {
+        int pidfd = -1;
+        long pid = clone_call(NAMESPACES | CLONE_VM | CLONE_PIDFD | SIGCHLD, child_stack + sizeof child_stack, &pidfd,
+                              hold, NULL);
+        answer(sock, order.request, pid, &pidfd);
+        if (pid > 0)
+            SYS(close, pidfd);
+    }
+    leave(0);
+}
+
+/* -- the zygote */
+
+static struct {
+    struct order order;
+    struct range ranges[RANGES_MAX];
+} ordered; /* what came last */
+static struct range prefault[RANGES_MAX]; /* pages that a program's start writes to */
+static uint32_t prefault_count;
+static uint64_t python_sigint[4]; /* struct sigaction: Python's own handler */
+
+static int program_channel, program_pipes[3]; /* of a program that is to park; the far ends of its pipes */
+
+/*
+ * In the new process: everything until it can park.
+ *
+ * hold() shares the memory of the program until the jail is killed, a moment after the program's end has been told. The
+ * kernel tells of a process's end once its memory is gone (do_exit in kernel/exit.c: exit_mm, then exit_notify), which
+ * takes most of a millisecond; but only the last of those that share it frees it. The holder is confined as the program
+ * is, has nothing open and is no child that wait(2) would find, because it has no exit signal. It is made while SIGINT is
+ * ignored, so it catches no signal. A program that kills it only ends later.
+ */
+static void be_program(const struct jail *jail, uint32_t uid, const int *descriptors, unsigned count)
+{
+    const int channel = descriptors[0], init = descriptors[1], *groups = descriptors + 2;
+    int kept[GROUPS_MAX + 1], inner[3];
+    must(channel, "namespaces", "setns", SYS(setns, init, NAMESPACES & ~(uint64_t)CLONE_NEWPID));
+    memcpy(kept, groups, (count - 2) * sizeof *groups);
+    kept[count - 2] = channel;
+    must(channel, "descriptors", "close_range", close_all_but(kept, count - 1));
+    confine(jail, channel, uid, groups, count - 2);
+    make_pipes(channel, inner, program_pipes);
+    for (int number = 0; number < 3; number++)
+        must(channel, "pipes", "dup3", SYS(dup3, inner[number], number, 0));
+    close_each(inner, 3);
+    must(channel, "session", "setsid", SYS(setsid));
+    must(channel, "holder", "clone", clone_call(CLONE_VM, child_stack + sizeof child_stack, NULL, hold, NULL));
+    must(channel, "session", "dumpable", SYS(prctl, PR_SET_DUMPABLE, 1, 0, 0, 0)); /* as after an exec */
+    must(channel, "session", "rt_sigaction", SYS(rt_sigaction, SIGINT, python_sigint, 0, SIGNAL_SET_BYTES));
+    for (uint32_t number = 0; number < prefault_count; number++) /* where it fails the page is copied later */
+        SYS(madvise, prefault[number].start, prefault[number].bytes, MADV_POPULATE_WRITE);
+    program_channel = channel;
+}
+
+/*
+ * Called in the process of a program: parks, waits for go and puts the source in place; never returns where there is no
+ * go. Returns the bytes of the program's arguments, each with a NUL at its end, and sets `strings`.
+ */
+PUBLIC long program_park(const char **strings)
+{
+    struct go go;
+    say(program_channel, REPLY_PARKED, 0, program_pipes, 3);
+    close_each(program_pipes, 3);
+    receive_go(program_channel, &the_jail, &go);
+    put_in_place(program_channel, &the_jail, &go);
+    SYS(close, program_channel);
+    *strings = go.strings;
+    return go.bytes;
+}
+
+/* Fork one program whose pid namespace is that of `init`. Its pid, or an error; 0 in the new process. Its parent is ours:
+ * the warden, which hears of its end. */
+static long fork_program(int init, int own_pids, int *pidfd)
+{
+    struct clone_args arguments = {.flags = CLONE_PARENT | CLONE_PIDFD, .pidfd = (uintptr_t)pidfd};
+    long entered = SYS(setns, init, CLONE_NEWPID); /* of those that we fork, not our own */
+    if (entered < 0)
+        return entered;
+    long pid = SYS(clone3, &arguments, sizeof arguments);
+    if (pid != 0 && SYS(setns, own_pids, CLONE_NEWPID) < 0)
+        leave(1);
+    return pid;
+}
+
+/*
+ * Serve as the zygote until the warden is gone. `own_pids` is the pid namespace of this process. Returns 0 in the process
+ * of a program, which then calls program_park(); or -EINVAL at once for a bad description.
+ */
+PUBLIC long zygote_serve(const uint8_t *description, size_t bytes, int sock, int own_pids)
+{
+    const uint64_t ignore[4] = {(uintptr_t)SIG_IGN, 0, 0, 0};
+    int descriptors[DESCRIPTORS_MAX];
+    unsigned count;
+    if (read_description(description, bytes, &the_jail) < 0 || the_jail.head.start != START_FORK)
+        return -EINVAL;
+    SYS(rt_sigaction, SIGINT, ignore, python_sigint, SIGNAL_SET_BYTES);
+    for (;;) {
+        long got = receive(sock, &ordered, sizeof ordered, descriptors, &count);
+        const struct order order = ordered.order;
+        if (got < (long)sizeof order)
+            leave(0);
+        if (order.kind == ORDER_PREFAULT && order.value <= RANGES_MAX &&
+            (size_t)got == sizeof order + 4 + order.value * sizeof(struct range)) {
+            prefault_count = order.value;
+            memcpy(prefault, ordered.ranges, prefault_count * sizeof(struct range));
+            answer(sock, order.request, 0, NULL);
+        } else if (order.kind == ORDER_FORK && order.value > 0 && count >= 2 && count <= 2 + GROUPS_MAX) {
+            int pidfd = -1;
+            long pid = fork_program(descriptors[1], own_pids, &pidfd);
+            if (pid == 0) {
+                be_program(&the_jail, order.value, descriptors, count);
+                return 0;
+            }
+            answer(sock, order.request, pid, &pidfd);
+            if (pid > 0)
+                SYS(close, pidfd);
+        } else {
+            answer(sock, order.request, -EPROTO, NULL);
+        }
+        close_each(descriptors, count);
+    }
+}

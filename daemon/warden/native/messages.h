@@ -1,0 +1,212 @@
+/* What jail.c reads and writes: the description of a jail, and the messages on its channel. All that is read is checked
+ * here. The same structs stand in daemon/warden/description.py and daemon/sandbox/messages.py. */
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { MESSAGE_BYTES = 64 << 10, REPLY_TEXT_BYTES = 240 };
+enum { GO_SOURCE = 1, GO_ARTIFACT = 2, GO_FILES = 4 };
+enum { REPLY_PARKED = 1, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED };
+enum { START_EXEC = 1, START_FORK, START_PRELOAD, START_STDIN };
+enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_ALONE = 98 };
+
+/* -- the description of a jail */
+
+struct head { /* little-endian, as both processors are; written by description.py */
+    uint32_t bytes; /* of the whole description */
+    uint32_t start; /* START_* */
+    uint32_t instructions; /* of the filter, each a struct sock_filter */
+    uint32_t arguments, variables; /* numbers of strings */
+    uint32_t zero;
+    uint64_t stack_bytes, file_bytes, files_open; /* resource limits */
+    uint64_t scratch_bytes, scratch_inodes; /* of the tmpfs that holds /work, /tmp and /dev/shm */
+};
+
+struct jail {
+    struct head head;
+    struct sock_fprog filter;
+    const char *source, *takes, *leaves; /* names below /work, or empty: source, earlier artefact, own artefact */
+    char *argv[MESSAGE_BYTES]; /* of a program that starts before go; of others, what came with go */
+    char *environment[ENVIRONMENT_MAX + 1];
+};
+
+/* The next string of a block of strings, each with a NUL at its end; NULL where there is none. */
+static char *next_string(char **place, const char *end)
+{
+    char *string = *place;
+    char *nul = string < end ? memchr(string, 0, (size_t)(end - string)) : NULL;
+    if (nul == NULL)
+        return NULL;
+    *place = nul + 1;
+    return string;
+}
+
+/* Fill `list` with exactly `count` strings and a NULL. False where there are fewer. */
+static int read_strings(char **place, const char *end, uint32_t count, char **list, size_t room)
+{
+    if (count >= room)
+        return 0;
+    for (uint32_t number = 0; number < count; number++) {
+        list[number] = next_string(place, end);
+        if (list[number] == NULL)
+            return 0;
+    }
+    list[count] = NULL;
+    return 1;
+}
+
+static int is_name(const char *name)
+{
+    return name != NULL && strlen(name) <= 255 && strchr(name, '/') == NULL && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
+}
+
+/* Check a description and point into it; it must stay where it is. 0, or -EINVAL for anything that is not as above. */
+static long read_description(const uint8_t *data, size_t bytes, struct jail *jail)
+{
+    struct head *head = &jail->head;
+    if (bytes < sizeof *head || bytes > MESSAGE_BYTES)
+        return -EINVAL;
+    memcpy(head, data, sizeof *head);
+    if (head->bytes != bytes || head->zero != 0 || head->start < START_EXEC || head->start > START_STDIN)
+        return -EINVAL;
+    if (head->instructions < 1 || head->instructions > BPF_MAXINSNS ||
+        head->instructions * sizeof(struct sock_filter) > bytes - sizeof *head)
+        return -EINVAL;
+    if (!head->stack_bytes || !head->files_open || !head->scratch_bytes || !head->scratch_inodes)
+        return -EINVAL; /* for a tmpfs 0 would mean "no limit" */
+    jail->filter.len = (unsigned short)head->instructions;
+    jail->filter.filter = (struct sock_filter *)(uintptr_t)(data + sizeof *head);
+    char *place = (char *)(uintptr_t)data + sizeof *head + head->instructions * sizeof(struct sock_filter);
+    const char *end = (const char *)data + bytes;
+    jail->source = next_string(&place, end);
+    jail->takes = next_string(&place, end);
+    jail->leaves = next_string(&place, end);
+    if (!is_name(jail->source) || !is_name(jail->takes) || !is_name(jail->leaves))
+        return -EINVAL;
+    if (!read_strings(&place, end, head->arguments, jail->argv, LENGTH(jail->argv)) ||
+        !read_strings(&place, end, head->variables, jail->environment, LENGTH(jail->environment)) || place != end)
+        return -EINVAL;
+    int starts_early = head->start == START_PRELOAD || head->start == START_STDIN;
+    return starts_early == (head->arguments > 0) ? 0 : -EINVAL;
+}
+
+/* -- go */
+
+struct go_head {
+    uint32_t flags, count, bytes; /* GO_*, strings, and their bytes with a NUL after each */
+};
+
+struct go {
+    uint32_t flags, count, bytes;
+    char *strings;
+    int descriptors[DESCRIPTORS_MAX]; /* source, artefact, files: those that the flags name */
+};
+
+/* Check what came as "go" for this jail. 0, or -EPROTO. */
+static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const struct jail *jail, struct go *go)
+{
+    struct go_head head;
+    if (bytes < sizeof head)
+        return -EPROTO;
+    memcpy(&head, data, sizeof head);
+    go->flags = head.flags;
+    go->count = head.count;
+    go->bytes = head.bytes;
+    go->strings = (char *)data + sizeof head;
+    uint32_t expected = (*jail->source ? GO_SOURCE : 0) | (*jail->takes ? GO_ARTIFACT : 0);
+    if (head.bytes != bytes - sizeof head || (head.flags & ~(uint32_t)GO_FILES) != expected ||
+        descriptors != (unsigned)__builtin_popcount(head.flags))
+        return -EPROTO;
+    if (jail->head.start == START_EXEC && head.count == 0)
+        return -EPROTO;
+    char *place = go->strings;
+    const char *end = place + head.bytes;
+    uint32_t found = 0;
+    while (next_string(&place, end) != NULL)
+        found++;
+    return found == head.count && place == end ? 0 : -EPROTO;
+}
+
+/* -- messages */
+
+/* Receive one message. Its length, 0 at the end of the stream; descriptors arrive close-on-exec. */
+static long receive(int sock, void *data, size_t room, int *descriptors, unsigned *count)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+    } control;
+    struct iovec part = {data, room};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control};
+    long bytes;
+    do {
+        message.msg_controllen = sizeof control;
+        bytes = SYS(recvmsg, sock, &message, MSG_CMSG_CLOEXEC);
+    } while (bytes == -EINTR);
+    *count = 0;
+    if (bytes < 0)
+        return bytes;
+    struct cmsghdr *first = CMSG_FIRSTHDR(&message);
+    if (first != NULL && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS) {
+        *count = (unsigned)((first->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(descriptors, CMSG_DATA(first), *count * sizeof(int));
+    }
+    return message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EMSGSIZE : bytes;
+}
+
+static long send_with(int sock, const void *data, size_t bytes, const int *descriptors, unsigned count)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+    } control;
+    struct iovec part = {(void *)(uintptr_t)data, bytes};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (count > 0) {
+        memset(&control, 0, sizeof control);
+        message.msg_control = &control;
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        struct cmsghdr *first = CMSG_FIRSTHDR(&message);
+        first->cmsg_level = SOL_SOCKET;
+        first->cmsg_type = SCM_RIGHTS;
+        first->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(first), descriptors, count * sizeof(int));
+    }
+    return SYS(sendmsg, sock, &message, MSG_NOSIGNAL);
+}
+
+struct reply {
+    uint32_t kind, value;
+    char text[REPLY_TEXT_BYTES];
+};
+
+static void say(int channel, uint32_t kind, uint32_t value, const int *descriptors, unsigned count)
+{
+    struct reply reply = {.kind = kind, .value = value};
+    if (send_with(channel, &reply, offsetof(struct reply, text), descriptors, count) < 0)
+        leave(EXIT_ALONE); /* the keeper has let go of us */
+}
+
+/* Tell which stage failed, and end: nothing of a jail that is not whole goes on. */
+static noreturn void fail(int channel, const char *stage, const char *what, long error)
+{
+    struct reply reply = {.kind = REPLY_FAILED};
+    const char *reason = strerrordesc_np((int)-error);
+    int bytes = snprintf(reply.text, sizeof reply.text, "%s%c%s: %s", stage, 0, what, reason ? reason : "?");
+    size_t length = bytes < (int)sizeof reply.text ? (size_t)bytes : sizeof reply.text - 1;
+    send_with(channel, &reply, offsetof(struct reply, text) + length, NULL, 0);
+    leave(0);
+}
+
+static void must(int channel, const char *stage, const char *what, long result)
+{
+    if (result < 0)
+        fail(channel, stage, what, result);
+}

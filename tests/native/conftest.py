@@ -1,0 +1,48 @@
+"""jail.c, built for these tests: as it is installed, and with the sanitizers."""
+
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SOURCE = ROOT / "daemon/warden/native/jail.c"
+
+
+def compile_arguments() -> tuple[list[str], list[str]]:
+    """Those of pyproject.toml: for the compiler and for the linker."""
+    (module,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    return module["extra-compile-args"], module["extra-link-args"]
+
+
+def build_package(directory: pathlib.Path) -> None:
+    """Put `warden` and `sandbox` there, the library among them, as an installed package has them."""
+    directory.chmod(0o755)
+    for part in ("warden", "sandbox"):
+        shutil.copytree(ROOT / "daemon" / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
+    compiling, linking = compile_arguments()
+    library = directory / "warden/native/jail.abi3.so"
+    subprocess.run(["gcc", *compiling, "-fPIC", "-shared", *linking, "-o", library, SOURCE], check=True)
+
+
+@pytest.fixture(scope="session")
+def package() -> Iterator[pathlib.Path]:
+    """A directory as `build_package` makes it."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="native-"))
+    build_package(directory)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def build_harness(directory: pathlib.Path, *command: str) -> pathlib.Path:
+    """harness.c, built by this compiler with these arguments besides."""
+    compiling, _ = compile_arguments()
+    kept = [argument for argument in compiling if "FORTIFY" not in argument]  # the sanitizers do more
+    target = directory / "harness"
+    source = pathlib.Path(__file__).with_name("harness.c")
+    subprocess.run([command[0], *kept, *command[1:], f"-I{SOURCE.parent}", "-o", target, source], check=True)
+    return target

@@ -1,0 +1,322 @@
+"""The warden with a test in the keeper's place: what each kind of jail does from `Make` to its end."""
+
+import os
+import pathlib
+import re
+import select
+import signal
+import struct
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from daemon.sandbox.messages import NotMade, Status
+from daemon.sandbox.plan import Warm
+
+from . import player
+from .player import FORK, Player
+
+PYTHON = "/usr/bin/python3"
+SHELL = "/usr/bin/dash"
+EXEC = player.step("exec", (PYTHON,), Warm.EXEC, source_name="main.py", leaves_artifact="made")
+BUILT = player.step("built", ("/work/main",), Warm.EXEC, takes_artifact="main")
+STDIN = player.step("stdin", (PYTHON, "-"), Warm.STDIN, leaves_artifact="made")
+GATED = player.step("gated", (SHELL, "-c"), Warm.PRELOAD)
+
+
+@pytest.fixture(scope="module")
+def commands(package: pathlib.Path) -> Iterator[Player]:
+    with Player(player.plan(EXEC, BUILT, STDIN, GATED), package) as running:
+        yield running.ready()
+
+
+@pytest.fixture(scope="module")
+def forks(package: pathlib.Path) -> Iterator[Player]:
+    with Player(player.plan(FORK), package) as running:
+        yield running.ready()
+
+
+def test_command_that_starts_at_go_runs_its_source_and_leaves_its_artefact(commands: Player) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.go(PYTHON, "main.py", "one", "ü", source=b"import sys; print(sys.argv[1:]); open('made', 'w').write('left')")
+    assert jail.output() == ("['one', 'ü']\n".encode(), b"")
+    assert jail.status() == Status(0)
+    assert jail.artifact == [b"left"]
+
+
+def test_artefact_that_is_a_link_is_not_opened(commands: Player) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.go(PYTHON, "main.py", source=b"import os; os.symlink('main.py', 'made')")
+    assert jail.status() == Status(0)
+    assert jail.artifact == []
+
+
+def test_status_is_the_raw_one_of_wait(commands: Player) -> None:
+    for source, status in ((b"raise SystemExit(3)", 3 << 8), (b"import os; os.kill(os.getpid(), 9)", 9)):
+        jail = commands.make("exec", Warm.EXEC).park()
+        jail.go(PYTHON, "main.py", source=source)
+        assert jail.status() == Status(status)
+
+
+def test_build_that_is_no_program_is_told_as_a_shell_tells_it(commands: Player) -> None:
+    jail = commands.make("built", Warm.EXEC).park()
+    jail.go("/work/main", artifact=b"no program")
+    assert jail.status() == Status(126 << 8)
+    assert jail.output() == (b"", b"/work/main: Exec format error\n")
+
+
+def test_command_of_ours_that_cannot_start_is_our_failure(commands: Player) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.go("/usr/bin/no-such-program", source=b"")
+    failed = jail.failure()
+    assert (failed.stage, failed.reason) == ("exec", "/usr/bin/no-such-program: No such file or directory")
+
+
+def test_program_starts_with_default_signals_and_no_descriptor_but_its_streams(commands: Player) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    script = "ls -l /proc/$$/fd; exec cat /proc/self/status"
+    jail.go(SHELL, "-c", script, source=b"")
+    text = jail.output()[0].decode()
+    assert re.search(r"SigIgn:\t0+\n", text), text
+    assert re.search(r"SigBlk:\t0+\n", text), text
+    assert set(re.findall(r" (\d+) -> ", text)) == {"0", "1", "2"}, text
+
+
+def test_program_has_no_right_in_any_set_and_a_filter(commands: Player) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.go(SHELL, "-c", "cat /proc/1/status /proc/$$/status", source=b"")
+    text = jail.output()[0].decode()
+    assert text.count("Name:") == 2
+    assert set(re.findall(r"Cap\w+:\t(\w+)", text)) == {"0" * 16}
+    assert set(re.findall(r"Seccomp:\t(\d)", text)) == {"2"}
+    assert set(re.findall(r"NoNewPrivs:\t(\d)", text)) == {"1"}
+    uid = 1000 + jail.number
+    assert set(re.findall(r"[UG]id:\t(.*)", text)) == {"\t".join([str(uid)] * 4)}
+
+
+def test_files_are_put_below_work_with_their_directories(commands: Player) -> None:
+    packed = b"".join(
+        struct.pack("<IIQ", len(name), 0, len(content)) + name + content
+        for name, content in ((b"a/b/c.txt", b"deep"), (b"empty", b""), (b"a/d", b"x" * 3_000_000))
+    )
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.go(
+        PYTHON,
+        "main.py",
+        source=b"print(open('a/b/c.txt').read(), open('empty').read(), len(open('a/d').read()))",
+        files=packed,
+    )
+    assert jail.output() == (b"deep  3000000\n", b"")
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"short",
+        struct.pack("<IIQ", 3, 0, 10) + b"cut",
+        struct.pack("<IIQ", 2, 0, 0) + b"/x",
+        struct.pack("<IIQ", 0, 0, 0),
+    ],
+    ids=["no head", "cut", "absolute", "no name"],
+)
+def test_files_that_are_not_packed_well_are_a_failure_of_their_stage(commands: Player, packed: bytes) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.go(PYTHON, "main.py", source=b"", files=packed)
+    assert jail.failure().stage == "source"
+
+
+def test_go_with_other_descriptors_than_the_step_takes_is_refused(commands: Player) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.go(PYTHON, "main.py")
+    assert jail.failure().stage == "go"
+
+
+def test_jail_whose_channel_ends_before_go_ends(commands: Player) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.channel.close()
+    assert wait_until_dead(jail.pidfds[0])
+
+
+def test_command_that_reads_its_source_is_started_before_go(commands: Player) -> None:
+    jail = commands.make("stdin", Warm.STDIN, STDIN.argv).park()
+    jail.go()
+    os.write(jail.pipes[0], b"print('read'); open('made', 'w').write('left')")
+    os.close(jail.pipes.pop(0))
+    with open(jail.pipes[0], "rb", closefd=False) as stdout:
+        assert stdout.read() == b"read\n"
+    assert jail.status() == Status(0)
+    assert jail.artifact == [b"left"]
+
+
+def test_gate_gets_the_arguments_with_a_nul_after_each(commands: Player) -> None:
+    source = "import os, sys; os.write(3, b'ready'); print(os.read(3, 99)); sys.exit(7)"
+    jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", source)).park()
+    jail.go("one", "")
+    assert jail.output()[0] == b"b'go\\x00one\\x00\\x00'\n"
+    assert jail.status() == Status(7 << 8)
+
+
+def test_program_that_says_it_has_ended_lingers(commands: Player) -> None:
+    source = "import os, time; os.write(3, b'ready'); os.read(3, 99); os.write(4, b'ended'); time.sleep(60)"
+    jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", source)).park()
+    jail.go()
+    assert jail.status() == Status(0, lingers=True)
+    assert wait_until_dead(jail.pidfds[0])
+
+
+def test_program_that_says_something_else_there_is_waited_for(commands: Player) -> None:
+    source = "import os; os.write(3, b'ready'); os.read(3, 99); os.write(4, b'other'); os._exit(5)"
+    jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", source)).park()
+    jail.go()
+    assert jail.status() == Status(5 << 8)
+
+
+def test_program_that_ends_before_go_is_a_failure_of_parking(commands: Player) -> None:
+    jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", "raise SystemExit(4)"))
+    failed = jail.failure()
+    assert failed.stage == "park"
+    assert f"wait status {4 << 8}" in failed.reason
+
+
+def test_orphans_are_reaped_while_the_program_runs(commands: Player) -> None:
+    source = b"""
+import os, time
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.fork()  # the grandchild becomes an orphan of init
+    os._exit(0)
+os.wait()
+os.close(writer)
+os.read(reader, 1)  # until the orphan has ended
+while any(open(f"/proc/{pid}/stat").read().split()[2] == "Z" for pid in os.listdir("/proc") if pid.isdigit()):
+    time.sleep(0.001)
+print("reaped")
+"""
+    jail = commands.make("exec", Warm.EXEC).park()
+    jail.go(PYTHON, "main.py", source=source)
+    assert jail.output() == (b"reaped\n", b"")
+
+
+def test_group_that_cannot_be_joined_is_told_with_stage_and_reason(commands: Player) -> None:
+    closed, other = os.pipe()
+    jail = commands.make("exec", Warm.EXEC, groups=(closed,))  # its reading end
+    os.close(closed)
+    os.close(other)
+    failed = jail.failure()
+    assert (failed.stage, failed.reason) == ("cgroup", "write: Bad file descriptor")
+
+
+def test_make_for_an_unknown_step_is_answered_and_the_warden_goes_on(commands: Player) -> None:
+    jail = commands.ask("nothing", Warm.EXEC)
+    assert commands.refusal().jail == jail.number
+    assert commands.make("exec", Warm.EXEC).park()
+
+
+def test_make_with_a_command_that_nobody_would_start_is_answered(commands: Player) -> None:
+    jail = commands.ask("exec", Warm.EXEC, (PYTHON,))
+    assert commands.refusal().jail == jail.number
+
+
+# -- forks
+
+
+def test_fork_runs_its_source_as_the_interpreter_would(forks: Player) -> None:
+    jail = forks.make("fork", Warm.FORK).park()
+    jail.go("one", "ü", "", source=b"import sys; print(__name__, sys.argv); print('x', file=sys.stderr); sys.exit(3)")
+    assert jail.output() == ("__main__ ['main.py', 'one', 'ü', '']\n".encode(), b"x\n")
+    ended = forks.fork_ended()
+    assert (ended.jail, ended.status) == (jail.number, 3 << 8)
+    assert wait_until_dead(jail.pidfds[1])
+    assert not is_dead(jail.pidfds[0]), "init holds the namespaces until it is killed"
+
+
+def test_fork_closes_its_channel_at_go(forks: Player) -> None:
+    jail = forks.make("fork", Warm.FORK).park()
+    jail.go(source=b"import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:-1])")
+    with pytest.raises(EOFError):
+        jail.hear()
+    assert jail.output() == (b"[0, 1, 2]\n", b"")
+    forks.fork_ended()
+
+
+def test_fork_gets_sigint_as_python_does(forks: Player) -> None:
+    jail = forks.make("fork", Warm.FORK).park()
+    source = b"import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    print('heard')"
+    jail.go(source=source)
+    assert jail.output() == (b"heard\n", b"")
+    forks.fork_ended()
+
+
+def test_forks_see_nothing_of_each_other_and_files_come_with_them(forks: Player) -> None:
+    packed = struct.pack("<IIQ", 8, 0, 7) + b"other.pyvalue=7"
+    for _ in range(2):
+        jail = forks.make("fork", Warm.FORK).park()
+        jail.go(
+            source=b"import os, other; print(other.value, os.getpid(), os.path.exists('left')); open('left', 'w')",
+            files=packed,
+        )
+        assert jail.output() == (b"7 2 False\n", b"")
+        forks.fork_ended()
+
+
+def test_refused_fork_leaves_no_init(package: pathlib.Path) -> None:
+    """Defect 3: an init that the zygote did not use was left with its namespaces."""
+    with Player(player.plan(FORK), package) as running:
+        running.ready()
+        warden = warden_of(running)
+        before = len(warden.children(recursive=True))
+        zygote = warden.children()[0]
+        rlimit = zygote.rlimit(psutil.RLIMIT_NOFILE)
+        zygote.rlimit(psutil.RLIMIT_NOFILE, (8, rlimit[1]))  # no room for a pidfd beside what comes with an order
+        jail = running.ask("fork", Warm.FORK)
+        assert running.refusal() == NotMade(jail.number, "[Errno 24] the zygote: Too many open files")
+        zygote.rlimit(psutil.RLIMIT_NOFILE, rlimit)
+        until(lambda: len(warden.children(recursive=True)) == before)
+        assert running.make("fork", Warm.FORK).park()
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["zygote", "pause process"])
+def test_death_of_a_helper_ends_the_warden_at_once(package: pathlib.Path, number: int) -> None:
+    """Defect 2: the pause process's inits kept its socket open, and its death was noticed at the third request."""
+    with Player(player.plan(FORK), package) as running:
+        running.ready()
+        running.make("fork", Warm.FORK).park()
+        helpers = sorted(warden_of(running).children(), key=lambda child: child.pid)
+        began = time.monotonic()
+        helpers[number].send_signal(signal.SIGKILL)
+        with pytest.raises(EOFError):
+            running.hear()
+        assert time.monotonic() - began < 2
+
+
+def test_helper_that_hangs_ends_the_warden_in_seconds(package: pathlib.Path) -> None:
+    with Player(player.plan(FORK), package) as running:
+        running.ready()
+        helpers = sorted(warden_of(running).children(), key=lambda child: child.pid)
+        helpers[1].suspend()
+        running.ask("fork", Warm.FORK)
+        with pytest.raises(EOFError):
+            running.hear()
+
+
+def warden_of(running: Player) -> psutil.Process:
+    return psutil.Process(running.process.pid).children()[0]
+
+
+def is_dead(pidfd: int, patience_s: float = 0) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(patience_s * 1000))
+
+
+def wait_until_dead(pidfd: int) -> bool:
+    return is_dead(pidfd, player.PATIENCE_S)
+
+
+def until(condition: object) -> None:
+    deadline = time.monotonic() + player.PATIENCE_S
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
