@@ -93,7 +93,7 @@ def test_all_nsjails_dying_at_once_do_not_take_the_keeper_with_them() -> None:
 
 
 def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
-    with Server(languages=["python"]) as server:
+    with Server(languages=["python"], start_s=2) as server:  # it is given up after so long
         hung = server.wardens()[0]
         hung.suspend()
         answer = server.post({"language": "python", "code": "print('repeated')"})
