@@ -220,11 +220,12 @@ def test_a_peer_that_does_not_read_is_closed_and_others_are_served(cellblock: Se
     assert as_peer(cellblock, script) == "closed"
 
 
-def test_a_jail_that_is_acquired_and_not_used_is_destroyed(cellblock: Server) -> None:
+def test_a_jail_that_is_acquired_and_not_used_is_destroyed() -> None:
     script = """
     sock = connect()
     parked(sock)
     message, _ = hear(sock, 'refused')
     print(message['stage'], message['reason'])
     """
-    assert as_peer(cellblock, script) == "idle not used in 10 s"
+    with Server(languages=["python"], start_s=2) as server:
+        assert as_peer(server, script) == "idle not used in 2 s"
