@@ -12,16 +12,22 @@ from tests import posture, server
 def cellblock() -> collections.abc.Iterator[server.Server]:
     """One server for the whole session, with default settings."""
     with server.Server() as running:
-        running.post({"language": "python", "code": "import socket"})  # starts the validation's worker process
+        posture.warm_up(running)
         yield running
 
 
+@pytest.fixture(scope="session")
+def baseline(cellblock: server.Server) -> posture.Posture:
+    """What the session's server holds at rest; one for all tests, so that what grows in many small steps is seen."""
+    server.until(lambda: posture.is_at_rest(cellblock), server.START_S, "the first pools are full")
+    return posture.take(cellblock)
+
+
 @pytest.fixture
-def leaves_nothing(cellblock: server.Server) -> collections.abc.Iterator[None]:
+def leaves_nothing(cellblock: server.Server, baseline: posture.Posture) -> collections.abc.Iterator[None]:
     """Posture and canary: after the test nothing of its jails is left, and the next program answers as always."""
-    before = posture.take(cellblock)
     yield
-    posture.demand(cellblock, before)
+    posture.demand(cellblock, baseline)
     answer = cellblock.execute("python", "print('canary', 6 * 7)")
     assert (answer["output"], answer["error"], answer["reason"]) == ("canary 42\n", None, "exited")
 

@@ -1,4 +1,4 @@
-# Sourced by tests/vm/run and tests/fresh/run: a Debian root directory, and commands run in it.
+# Sourced by tests/vm/run, tests/trixie/run and tests/fresh/run: a Debian root directory, and commands run in it.
 
 need_packages() {
   local package
@@ -34,4 +34,19 @@ in_root() {
     cd "$root"; mkdir -p .old; pivot_root . .old; umount -l /.old
     exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
       PIP_CERT=/etc/host-certificates.crt NODE_EXTRA_CA_CERTS=/etc/host-certificates.crt "$@"' bash "$@"
+}
+
+# trixie_root CLONE WORK: WORK/root is Debian 13 with a kernel and systemd, built once and kept, and in it the clone at
+# /src, installed. WORK/vmlinuz and WORK/initrd boot it.
+trixie_root() {
+  local clone=$1 work=$2
+  need_packages debootstrap
+  if [ ! -e "$work/root.trixie" ]; then
+    make_root trixie "$work/root" systemd,systemd-sysv,linux-image-cloud-amd64,initramfs-tools,udev,dbus,ca-certificates,perl
+    cp "$work"/root/boot/vmlinuz-* "$work/vmlinuz"; cp "$work"/root/boot/initrd.img-* "$work/initrd"
+    touch "$work/root.trixie"
+  fi
+  say "installing cellblock in the root"
+  copy_clone "$clone" "$work/root"
+  in_root "$work/root" /src/bootstrap install
 }

@@ -21,6 +21,8 @@ import psutil
 PREFIX = pathlib.Path(os.environ.get("CELLBLOCK_PREFIX", "/var/lib/cellblock"))
 COMMAND = str(pathlib.Path(sys.executable).parent / "cellblock")
 START_S = float(os.environ.get("CELLBLOCK_TEST_START_S", "30"))
+SLACK_S = float(os.environ.get("CELLBLOCK_TEST_SLACK_S", "0.1"))  # from a limit, or a program's end, to its answer
+IS_EMULATED = "CELLBLOCK_TEST_SLACK_S" in os.environ  # tests/vm: no promise in milliseconds can be tested there
 _numbers = itertools.count(1)
 
 
@@ -161,6 +163,12 @@ class Server:
         result: dict[str, Any] = answer.json
         return result
 
+    def execute_timed(self, language: str, code: str, **fields: Any) -> tuple[dict[str, Any], float]:
+        """The body of a 200, and the seconds from before the request until all of the answer is here."""
+        started_s = time.monotonic()
+        result = self.execute(language, code, **fields)
+        return result, time.monotonic() - started_s
+
     # -- processes
 
     def processes(self, module: str) -> list[psutil.Process]:
@@ -188,6 +196,23 @@ class Server:
 
     def wardens(self) -> list[psutil.Process]:
         return [child for nsjail in self.nsjails() for child in nsjail.children()]
+
+    def nsjail(self, language: str) -> psutil.Process:
+        """The one that the first warden of this language lives in, which is its child."""
+        named = f"/cellblock-{self.instance}/warden-{language}-"
+        return next(one for one in self.nsjails() if named in pathlib.Path(f"/proc/{one.pid}/cgroup").read_text())
+
+    def warden(self, language: str) -> psutil.Process:
+        (warden,) = self.nsjail(language).children()
+        return warden
+
+    def helpers(self, language: str) -> list[psutil.Process]:
+        """The warden's children that are no jails, whose uid is its own: zygote, then what makes inits."""
+        warden = self.warden(language)
+        return sorted(
+            (child for child in warden.children() if child.uids().real == warden.uids().real),
+            key=lambda child: child.pid,
+        )
 
     def groups(self) -> list[pathlib.Path]:
         """The top groups of this instance."""

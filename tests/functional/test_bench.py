@@ -10,6 +10,7 @@ import pytest
 from daemon import cli
 from daemon.bench import dialects
 from daemon.toolchain import registry
+from tests import posture
 from tests.server import COMMAND, Server
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
@@ -44,7 +45,7 @@ def test_it_starts_servers_of_its_own_and_leaves_nothing(tmp_path: pathlib.Path)
     assert done.returncode == 0, done.stderr
     for words in ("warm", "cold", "CPU milliseconds", "keeper", "machine"):
         assert words in done.stdout
-    assert not list(pathlib.Path("/sys/fs/cgroup").rglob("cellblock-bench-*"))
+    assert not posture.instance_groups("bench-*")
     assert not list(pathlib.Path("/run/cellblock").glob("bench-*"))
 
 

@@ -1,4 +1,7 @@
-"""What each death leads to: real SIGKILLs in the middle of runs."""
+"""What each death leads to: real SIGKILLs in the middle of runs.
+
+A death is survived when programs run again within two seconds, and every pool is full again soon after.
+"""
 
 import concurrent.futures
 import itertools
@@ -10,9 +13,11 @@ import psutil
 import pytest
 
 from tests import posture
-from tests.server import START_S, Answer, Server, until
+from tests.server import IS_EMULATED, START_S, Answer, Server, until
 
-BACK_S = 2.0 if START_S <= 30 else START_S
+BACK_S = START_S if IS_EMULATED else 2.0  # until a program runs again
+FULL_S = START_S if IS_EMULATED else 8.0  # until all is as before: a helper that says nothing is given up after 10
+LANGUAGES = ["python"] if IS_EMULATED else ["python", "rust", "typescript"]  # emulated, Node starts for a minute
 
 
 @pytest.fixture(autouse=True)
@@ -28,19 +33,25 @@ def post_slowly(server: Server) -> Answer | None:
         return None
 
 
+NURSERY = pytest.param(
+    "nursery",
+    marks=pytest.mark.xfail(not IS_EMULATED, strict=True, reason="defect 2: its death is noticed after 10 s"),
+)
+
+
 @pytest.mark.vm
-@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "nursery", "nsjail", "http"])
+@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", NURSERY, "nsjail", "http"])
 def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
-    """Every request is answered or its connection closed, nothing goes on running, and service is back in 2 s."""
-    with Server(languages=["python"], runs_at_once=16) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
+    """Every request is answered or its connection closed, nothing goes on running, and all pools are full again."""
+    with Server(languages=LANGUAGES, runs_at_once=16) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(post_slowly, server) for _ in range(8)]
         until(lambda: runs_in_flight(server) >= 1, START_S, "runs in flight")
         processes = {
             "keeper": lambda: server.keeper,
-            "warden": lambda: server.wardens()[0],
-            "zygote": lambda: helpers(server.wardens()[0])[0],
-            "nursery": lambda: helpers(server.wardens()[0])[1],
-            "nsjail": lambda: server.nsjails()[0],
+            "warden": lambda: server.warden("python"),
+            "zygote": lambda: server.helpers("python")[0],
+            "nursery": lambda: server.helpers("python")[1],
+            "nsjail": lambda: server.nsjail("python"),
             "http": lambda: server.http,
         }
         processes[victim]().send_signal(signal.SIGKILL)
@@ -51,16 +62,9 @@ def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
             answer = future.result(timeout=60)
             assert answer is None or answer.status in (200, 503), answer.text
             assert answer is None or answer.status != 200 or answer.json["output"] == "slept\n", answer.text
-        until(lambda: posture.is_at_rest(server), BACK_S, "nothing goes on running, no group is left")
-        assert len(server.nsjails()) == 1
+        until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full, no other group is left")
+        assert len(server.nsjails()) == len(LANGUAGES)
     assert_nothing_left(server)
-
-
-def helpers(warden: psutil.Process) -> list[psutil.Process]:
-    """Its children that are no jails: their uid is its own. The zygote is the first of them."""
-    return sorted(
-        (child for child in warden.children() if child.uids().real == warden.uids().real), key=lambda child: child.pid
-    )
 
 
 def runs_in_flight(server: Server) -> int:
@@ -83,17 +87,19 @@ def test_all_nsjails_dying_at_once_do_not_take_the_keeper_with_them() -> None:
         for nsjail in server.nsjails():
             nsjail.kill()
         until(lambda: answers(server), BACK_S, "a program runs again")
+        until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full again")
         assert server.keeper.pid == keeper
     assert_nothing_left(server)
 
 
 def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
-    with Server(languages=["python"]) as server:
+    with Server(languages=["python"], start_s=2) as server:  # it is given up after so long
         hung = server.wardens()[0]
         hung.suspend()
         answer = server.post({"language": "python", "code": "print('repeated')"})
         assert (answer.status, answer.json.get("output")) == (200, "repeated\n"), answer.text
         until(lambda: not hung.is_running(), BACK_S, "the hung warden is gone")
+        until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full again")
     assert_nothing_left(server)
 
 
@@ -151,7 +157,7 @@ def test_two_instances_run_beside_each_other() -> None:
 def test_a_second_server_of_the_same_name_is_refused() -> None:
     with Server(languages=["python"]) as server:
         done = subprocess.run(
-            ["cellblock", "serve", "--port", "0"],
+            [COMMAND, "serve", "--port", "0"],
             env=server.environment,
             capture_output=True,
             text=True,
@@ -165,7 +171,7 @@ def test_a_second_server_of_the_same_name_is_refused() -> None:
 
 def assert_nothing_left(server: Server) -> None:
     assert not posture.jail_processes(server)
-    assert not list(posture.instance_groups(server.instance))
+    assert not posture.instance_groups(server.instance)
     assert server.instance not in "".join(map(str, posture.run_directories()))
 
 
@@ -188,6 +194,7 @@ def test_several_http_processes_share_a_port_and_replace_each_other() -> None:
         for number in range(20):
             assert server.execute("python", f"print({number})")["output"] == f"{number}\n"
         until(lambda: len(server.processes("http")) == 3, BACK_S, "a third one again")
+        until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full again")
         assert len({process.pid for process in server.processes("http")} & first) == 2
     assert_nothing_left(server)
 

@@ -1,33 +1,33 @@
 """Each limit ends a program at its bound, with its own reason, and nothing else does."""
 
-import os
-
 import pytest
 
-from tests.server import Server
+from tests.server import SLACK_S, Server
 
-SLACK_S = float(os.environ.get("CELLBLOCK_TEST_SLACK_S", "0.1"))  # a killed program's answer may be this late
 HOG = "kept = []\nwhile True: kept.append(bytearray(1 << 20))"
 
 
 @pytest.mark.vm
 @pytest.mark.parametrize("code", ["while True: pass", "import time\ntime.sleep(60)"], ids=["busy", "asleep"])
 def test_wall_time_ends_a_program(cellblock: Server, code: str) -> None:
-    answer = cellblock.execute("python", code, timeout=1)
+    """The client has its answer within 100 ms of the limit."""
+    answer, took_s = cellblock.execute_timed("python", code, timeout=1)
     assert (answer["reason"], answer["error"]) == ("time_limit", "Execution timed out after 1 second")
-    assert 1 <= answer["wall_time"] < 1 + SLACK_S
+    assert 1 <= took_s < 1 + SLACK_S
 
 
 def test_ignoring_sigterm_does_not_help(cellblock: Server) -> None:
     code = "import signal\nfor n in range(1, 32):\n    if n not in (9, 19): signal.signal(n, signal.SIG_IGN)\nwhile True: pass"
-    answer = cellblock.execute("python", code, timeout=0.5)
+    answer, took_s = cellblock.execute_timed("python", code, timeout=0.5)
     assert answer["reason"] == "time_limit"
-    assert answer["wall_time"] < 0.5 + SLACK_S
+    assert 0.5 <= took_s < 0.5 + SLACK_S
 
 
 def test_stopping_oneself_is_a_time_limit(cellblock: Server) -> None:
-    answer = cellblock.execute("python", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", timeout=0.5)
+    code = "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"
+    answer, took_s = cellblock.execute_timed("python", code, timeout=0.5)
     assert answer["reason"] == "time_limit"
+    assert 0.5 <= took_s < 0.5 + SLACK_S
 
 
 @pytest.mark.vm
@@ -40,8 +40,8 @@ def test_cpu_time_ends_a_program_and_counts_its_children(cellblock: Server) -> N
 
 @pytest.mark.vm
 def test_half_a_cpu_is_what_a_busy_program_gets(cellblock: Server) -> None:
-    answer = cellblock.execute("python", "while True: pass", timeout=4)
-    assert answer["cpu_time"] <= 0.5 * 5 + 0.25  # a quota per period of one second, of which five are touched
+    answer = cellblock.execute("python", "while True: pass", timeout=3)
+    assert answer["cpu_time"] <= 0.5 * 4 + 0.25  # a quota per period of one second, of which four are touched
 
 
 @pytest.mark.vm
@@ -74,8 +74,9 @@ def test_a_request_may_lower_its_memory(cellblock: Server) -> None:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("memory_mb", [1, 2, 3])
+@pytest.mark.parametrize("memory_mb", [1, 2])
 def test_a_limit_below_what_any_program_needs_is_a_memory_limit(cellblock: Server, memory_mb: int) -> None:
+    """Python 3.13 prints within 3.0 MB where v2 counts: with that limit it would end the one way or the other."""
     answer = cellblock.execute("python", "print(1)", memory_limit_mb=memory_mb)
     assert (answer["reason"], answer["error"]) == ("memory_limit", f"Memory limit of {memory_mb} MB exceeded")
 
@@ -118,8 +119,9 @@ def test_a_fork_bomb_stops_at_the_process_limit(cellblock: Server) -> None:
 @pytest.mark.vm
 def test_a_fork_bomb_that_never_gives_up_is_a_time_limit(cellblock: Server) -> None:
     code = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
-    answer = cellblock.execute("python", code, timeout=1)
+    answer, took_s = cellblock.execute_timed("python", code, timeout=1)
     assert answer["reason"] == "time_limit"
+    assert 1 <= took_s < 1 + SLACK_S
 
 
 def test_a_sparse_terabyte_is_refused(cellblock: Server) -> None:

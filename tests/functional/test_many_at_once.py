@@ -4,8 +4,6 @@ import concurrent.futures
 import contextlib
 import json
 import socket
-import statistics
-import threading
 import uuid
 
 import pytest
@@ -84,27 +82,3 @@ def test_clients_that_hang_up_at_any_moment_leave_nothing(cellblock: Server) -> 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(hang_up, range(240)))
     until(lambda: cellblock.request("GET", "/health").json["queue"] == {"running": 0, "waiting": 0}, 5)
-
-
-def test_neighbours_hardly_change_what_a_run_costs(cellblock: Server) -> None:
-    """CPU time beside eight busy neighbours; a wrong TLE begins here."""
-    code = "total = 0\nfor number in range(2_000_000): total += number"
-    stop = threading.Event()
-
-    def cpu_s() -> float:
-        return statistics.median(cellblock.execute("python", code)["cpu_time"] for _ in range(5))
-
-    def spin() -> None:
-        while not stop.is_set():
-            cellblock.execute("python", "while True: pass", timeout=0.5)
-
-    alone_s = cpu_s()
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        neighbours = [pool.submit(spin) for _ in range(8)]
-        try:
-            beside_s = cpu_s()
-        finally:
-            stop.set()
-        for neighbour in neighbours:
-            neighbour.result()
-    assert beside_s < 1.5 * alone_s
