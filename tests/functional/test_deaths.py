@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests import posture
-from tests.server import IS_EMULATED, START_S, Answer, Server, until
+from tests.server import COMMAND, START_S, Answer, Server, until
 
 BACK_S = START_S if IS_EMULATED else 2.0  # until a program runs again
 FULL_S = START_S if IS_EMULATED else 8.0  # until all is as before: a helper that says nothing is given up after 10
@@ -33,14 +33,8 @@ def post_slowly(server: Server) -> Answer | None:
         return None
 
 
-NURSERY = pytest.param(
-    "nursery",
-    marks=pytest.mark.xfail(not IS_EMULATED, strict=True, reason="defect 2: its death is noticed after 10 s"),
-)
-
-
 @pytest.mark.vm
-@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", NURSERY, "nsjail", "http"])
+@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "pause process", "nsjail", "http"])
 def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
     """Every request is answered or its connection closed, nothing goes on running, and all pools are full again."""
     with Server(languages=LANGUAGES, runs_at_once=16) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -50,7 +44,7 @@ def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
             "keeper": lambda: server.keeper,
             "warden": lambda: server.warden("python"),
             "zygote": lambda: server.helpers("python")[0],
-            "nursery": lambda: server.helpers("python")[1],
+            "pause process": lambda: server.helpers("python")[1],
             "nsjail": lambda: server.nsjail("python"),
             "http": lambda: server.http,
         }
