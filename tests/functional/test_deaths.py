@@ -29,7 +29,7 @@ def post_slowly(server: Server) -> Answer | None:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "nursery", "nsjail", "http"])
+@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "pause process", "nsjail", "http"])
 def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
     """Every request is answered or its connection closed, nothing goes on running, and service is back in 2 s."""
     with Server(languages=["python"], runs_at_once=16) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -39,7 +39,7 @@ def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
             "keeper": lambda: server.keeper,
             "warden": lambda: server.wardens()[0],
             "zygote": lambda: helpers(server.wardens()[0])[0],
-            "nursery": lambda: helpers(server.wardens()[0])[1],
+            "pause process": lambda: helpers(server.wardens()[0])[1],
             "nsjail": lambda: server.nsjails()[0],
             "http": lambda: server.http,
         }
