@@ -17,7 +17,7 @@ from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import Service
 from daemon.judge.submission import Submission
 from daemon.sandbox.client import Client, SandboxUnavailable
-from daemon.sandbox.messages import MAX_ARGS_BYTES
+from daemon.sandbox.fields import MAX_ARGS_BYTES
 from daemon.sandbox.model import Limits
 from daemon.sandbox.pumps import OnOutput
 from daemon.settings import Settings

@@ -1,5 +1,6 @@
 """Closes what came from a peer, where close(2) may wait: socket(7), SO_LINGER with unsent data does."""
 
+import contextlib
 import fcntl
 import os
 import queue
@@ -37,7 +38,8 @@ class Closer:
 
     def _close_all(self) -> None:
         while True:
-            os.close(self._queue.get())
+            with contextlib.suppress(OSError):  # EIO and the like: it is closed all the same (close(2), NOTES)
+                os.close(self._queue.get())
 
 
 def _is_in_memory(descriptor: int) -> bool:

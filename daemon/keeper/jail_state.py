@@ -11,6 +11,7 @@ import enum
 
 from daemon.sandbox.model import KilledBy
 
+from . import jail_events as ev
 from .machine import Tick
 
 UNTOLD_S = 2.0  # for a dead program's wait status to come from the warden
@@ -33,174 +34,6 @@ class Phase(enum.StrEnum):
     GONE = "gone"
 
 
-# -- events
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Made:
-    """The warden answered: the jail's init exists."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class NotMade:
-    """The warden answered, or died: there is no such jail."""
-
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class IsParked:
-    """It said on its channel that it waits for go."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Went:
-    """Go is about to be sent. `too_small`: the jail uses more than its memory limit already."""
-
-    wall_s: float
-    cpu_ns: int | None
-    cores: int
-    too_small: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ProgramEnded:
-    """Its wait status came. `is_alone`: nothing else of the jail is alive, so nothing is to be waited for."""
-
-    status: int
-    is_alone: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ChannelClosed:
-    """Nobody in the jail holds its channel any more. `is_expected`: by a fork, which closes it at go."""
-
-    is_expected: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AllDead:
-    """The jail's init is dead, and with it all of its pid namespace (pid_namespaces(7))."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WallPassed:
-    """The wall limit has passed. `is_dead`: the program is, as its pidfd says."""
-
-    is_dead: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CpuUsed:
-    """What the jail's counter says now; None: the kernel does not tell."""
-
-    cpu_ns: int | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Kill:
-    """End it for this reason."""
-
-    why: KilledBy
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Fail:
-    """Something of ours does not work: no verdict may come of it."""
-
-    stage: str
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Removed:
-    """What came of a try to remove the group."""
-
-    is_gone: bool
-
-
-Event = (
-    Made
-    | NotMade
-    | IsParked
-    | Went
-    | ProgramEnded
-    | ChannelClosed
-    | AllDead
-    | WallPassed
-    | CpuUsed
-    | Kill
-    | Fail
-    | Removed
-)
-
-
-# -- effects
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TellParked:
-    """To the owner."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TellRefused:
-    """To the owner: nothing ran."""
-
-    stage: str
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TellOutcome:
-    """To the owner, with the figures read now."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class KillAll:
-    """Lift the CPU quota (a throttled process dies slowly) and kill all processes of the jail."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class BlameWarden:
-    """The warden hangs, and every jail after this one would too: end it."""
-
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AskIfDead:
-    """Answer with WallPassed."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LookAtCpu:
-    """Answer with CpuUsed."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Release:
-    """Close every descriptor of the jail and try to remove its group; answer with Removed."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Log:
-    """One line for the log."""
-
-    text: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Forget:
-    """Nothing of it is left."""
-
-
-Effect = TellParked | TellRefused | TellOutcome | KillAll | BlameWarden | AskIfDead | LookAtCpu | Release | Log | Forget
-
-
-# -- the state
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class State:
     """`exists`: True once the warden has answered that it does, None as long as it has not answered.
@@ -217,7 +50,7 @@ class State:
     told: bool = False
     too_small: bool = False
     killed_by: KilledBy | None = None
-    failure: Fail | None = None
+    failure: ev.Fail | None = None
     status: int | None = None
     started_s: float = 0.0  # by the caller's clock
     ended_s: float = 0.0
@@ -228,7 +61,7 @@ class State:
     removing_since_s: float | None = None  # None: no longer of interest
 
 
-Step = tuple[State, tuple[Effect, ...]]
+Step = tuple[State, tuple[ev.Effect, ...]]
 _BEFORE_GO = frozenset({Phase.MAKING, Phase.STARTING, Phase.PARKED})
 _GOING_ON = frozenset({Phase.RUNNING, Phase.UNTOLD})
 _OVER = frozenset({Phase.ENDING, Phase.REMOVING, Phase.GONE})
@@ -250,49 +83,49 @@ def due(state: State) -> float | None:
             return state.deadline_s
 
 
-def decide(state: State, event: Event | Tick, now: float) -> Step:
+def decide(state: State, event: ev.Event | Tick, now: float) -> Step:
     """What the event makes of the state, and what is to be done. Knows no event that it does not expect: those are
     ignored, because messages cross, or end the jail."""
     match event:
         case Tick():
             return _on_time(state, now)
-        case Made():
+        case ev.Made():
             return _made(state, now)
-        case NotMade(reason):
+        case ev.NotMade(reason):
             return _not_made(dataclasses.replace(state, exists=False), reason, now)
-        case AllDead():
+        case ev.AllDead():
             return _all_dead(state, now)
-        case Removed(is_gone):
+        case ev.Removed(is_gone):
             return _removed(state, is_gone, now)
-        case Kill(why):
+        case ev.Kill(why):
             return (state, ()) if state.phase in _OVER else _end(dataclasses.replace(state, killed_by=why), now)
-        case Fail():
+        case ev.Fail():
             return _fail(state, event, now)
-        case IsParked():
+        case ev.IsParked():
             return _parked(state, now)
-        case Went():
+        case ev.Went():
             return _go(state, event, now)
         case _:
             return _while_running(state, event, now)
 
 
-def _while_running(state: State, event: Event, now: float) -> Step:
+def _while_running(state: State, event: ev.Event, now: float) -> Step:
     match event:
-        case ProgramEnded(status, is_alone):
+        case ev.ProgramEnded(status, is_alone):
             return _program_ended(state, status, is_alone, now)
-        case ChannelClosed(is_expected):
+        case ev.ChannelClosed(is_expected):
             if state.phase in _BEFORE_GO:
-                return _fail(state, Fail("init", "ended before go"), now)
+                return _fail(state, ev.Fail("init", "ended before go"), now)
             is_lost = state.phase in _GOING_ON and not is_expected
             return _end(state, now) if is_lost else (state, ())
-        case WallPassed(is_dead) if state.phase is Phase.RUNNING:
+        case ev.WallPassed(is_dead) if state.phase is Phase.RUNNING:
             if is_dead:
                 untold = dataclasses.replace(
                     state, phase=Phase.UNTOLD, ended_s=now, deadline_s=now + UNTOLD_S, cpu_look_s=None
                 )
                 return untold, ()
             return _end(dataclasses.replace(state, killed_by=KilledBy.WALL), now)
-        case CpuUsed(cpu_ns) if state.phase is Phase.RUNNING:
+        case ev.CpuUsed(cpu_ns) if state.phase is Phase.RUNNING:
             return _cpu_used(state, cpu_ns, now)
         case _:
             return state, ()
@@ -302,56 +135,56 @@ def _on_time(state: State, now: float) -> Step:
     if state.phase is Phase.RUNNING and now < state.deadline_s:
         if state.cpu_look_s is None or now < state.cpu_look_s:
             return state, ()
-        return dataclasses.replace(state, cpu_look_s=None), (LookAtCpu(),)
+        return dataclasses.replace(state, cpu_look_s=None), (ev.LookAtCpu(),)
     if state.phase in (Phase.PARKED, Phase.GONE) or now < state.deadline_s:
         return state, ()
     seconds = f"{state.patience_s:.0f} s"
     match state.phase:
         case Phase.MAKING:
             later = dataclasses.replace(state, deadline_s=now + state.patience_s)
-            return later, (BlameWarden(f"made no jail within {seconds}"),)
+            return later, (ev.BlameWarden(f"made no jail within {seconds}"),)
         case Phase.STARTING:
-            return _fail(state, Fail("park", f"not ready after {seconds}"), now)
+            return _fail(state, ev.Fail("park", f"not ready after {seconds}"), now)
         case Phase.RUNNING:
-            return dataclasses.replace(state, deadline_s=now + UNTOLD_S), (AskIfDead(),)
+            return dataclasses.replace(state, deadline_s=now + UNTOLD_S), (ev.AskIfDead(),)
         case Phase.UNTOLD:
-            failed, effects = _fail(state, Fail("program", "its end was not told"), now)
-            return failed, (*effects, BlameWarden("did not tell of a program's end"))
+            failed, effects = _fail(state, ev.Fail("program", "its end was not told"), now)
+            return failed, (*effects, ev.BlameWarden("did not tell of a program's end"))
         case Phase.ENDING:
             later = dataclasses.replace(state, deadline_s=now + ENDING_S)
-            return later, (KillAll(), BlameWarden(f"a killed jail is not dead after {ENDING_S:.0f} s"))
+            return later, (ev.KillAll(), ev.BlameWarden(f"a killed jail is not dead after {ENDING_S:.0f} s"))
         case _:  # REMOVING
-            return state, (Release(),)
+            return dataclasses.replace(state, deadline_s=now + state.pause_s), (ev.Release(),)
 
 
 def _parked(state: State, now: float) -> Step:
     if state.phase is Phase.MAKING and not state.is_ready:  # its word overtook the warden's, on another socket
         return dataclasses.replace(state, is_ready=True), ()
     if state.phase is not Phase.STARTING:
-        return _fail(state, Fail("init", "spoke out of turn"), now)
-    return dataclasses.replace(state, phase=Phase.PARKED), (TellParked(),)
+        return _fail(state, ev.Fail("init", "spoke out of turn"), now)
+    return dataclasses.replace(state, phase=Phase.PARKED), (ev.TellParked(),)
 
 
 def _made(state: State, now: float) -> Step:
     state = dataclasses.replace(state, exists=True)
     if state.phase is Phase.ENDING:  # nothing could be killed before
-        return dataclasses.replace(state, deadline_s=now + ENDING_S), (KillAll(),)
+        return dataclasses.replace(state, deadline_s=now + ENDING_S), (ev.KillAll(),)
     if state.phase is not Phase.MAKING:
         return state, ()
     if state.is_ready:
-        return dataclasses.replace(state, phase=Phase.PARKED), (TellParked(),)
+        return dataclasses.replace(state, phase=Phase.PARKED), (ev.TellParked(),)
     return dataclasses.replace(state, phase=Phase.STARTING, deadline_s=now + state.patience_s), ()
 
 
 def _not_made(state: State, reason: str, now: float) -> Step:
     if state.phase is Phase.MAKING:
-        return _fail(state, Fail("make", reason), now)
+        return _fail(state, ev.Fail("make", reason), now)
     return _all_dead(state, now) if state.phase is Phase.ENDING else (state, ())
 
 
-def _go(state: State, event: Went, now: float) -> Step:
+def _go(state: State, event: ev.Went, now: float) -> Step:
     if state.phase is not Phase.PARKED:
-        return _fail(state, Fail("go", f"the jail is {state.phase}, not parked"), now)
+        return _fail(state, ev.Fail("go", f"the jail is {state.phase}, not parked"), now)
     state = dataclasses.replace(
         state, phase=Phase.RUNNING, went=True, started_s=now, deadline_s=now + event.wall_s, too_small=event.too_small,
         cpu_limit_ns=event.cpu_ns, cores=event.cores,
@@ -373,23 +206,23 @@ def _cpu_used(state: State, cpu_ns: int | None, now: float) -> Step:
 
 def _program_ended(state: State, status: int, is_alone: bool, now: float) -> Step:
     if state.phase in _BEFORE_GO:
-        return _fail(state, Fail("program", f"ended before go: wait status {status}"), now)
+        return _fail(state, ev.Fail("program", f"ended before go: wait status {status}"), now)
     if state.phase not in _GOING_ON:
         return state, ()
     state = dataclasses.replace(state, status=status, ended_s=now if state.phase is Phase.RUNNING else state.ended_s)
-    tells: tuple[Effect, ...] = ()
+    tells: tuple[ev.Effect, ...] = ()
     if is_alone:
-        state, tells = dataclasses.replace(state, told=True), (TellOutcome(),)
+        state, tells = dataclasses.replace(state, told=True), (ev.TellOutcome(),)
     state, effects = _end(state, now)
     return state, (*tells, *effects)
 
 
-def _fail(state: State, failure: Fail, now: float) -> Step:
+def _fail(state: State, failure: ev.Fail, now: float) -> Step:
     if state.phase in _OVER:
         return state, ()
     state = dataclasses.replace(state, failure=failure, killed_by=KilledBy.LOST)
     state, effects = _end(state, now)
-    return state, (Log(f"{failure.stage}: {failure.reason}"), *effects)
+    return state, (ev.Log(f"{failure.stage}: {failure.reason}"), *effects)
 
 
 def _end(state: State, now: float) -> Step:
@@ -400,27 +233,27 @@ def _end(state: State, now: float) -> Step:
     )
     if state.exists is False:
         return _all_dead(state, now)
-    return state, (KillAll(),)
+    return state, (ev.KillAll(),)
 
 
 def _all_dead(state: State, now: float) -> Step:
-    effects: list[Effect] = []
+    effects: list[ev.Effect] = []
     if state.phase not in _OVER:  # nobody killed it, and it said nothing
         if state.phase in _BEFORE_GO:
-            state = dataclasses.replace(state, failure=Fail("init", "ended before go"), killed_by=KilledBy.LOST)
+            state = dataclasses.replace(state, failure=ev.Fail("init", "ended before go"), killed_by=KilledBy.LOST)
         state = dataclasses.replace(state, ended_s=state.ended_s or now)
     elif state.phase is not Phase.ENDING:
         return state, ()
     if not state.told:
-        effects.append(TellOutcome() if state.went else _refusal(state))
+        effects.append(ev.TellOutcome() if state.went else _refusal(state))
     state = dataclasses.replace(state, phase=Phase.REMOVING, told=True, deadline_s=now + REMOVE_S, removing_since_s=now)
-    return state, (*effects, Release())
+    return state, (*effects, ev.Release())
 
 
-def _refusal(state: State) -> TellRefused:
+def _refusal(state: State) -> ev.TellRefused:
     if state.failure is not None:
-        return TellRefused(state.failure.stage, state.failure.reason)
-    return TellRefused("kill", str(state.killed_by))
+        return ev.TellRefused(state.failure.stage, state.failure.reason)
+    return ev.TellRefused("kill", str(state.killed_by))
 
 
 def _removed(state: State, is_gone: bool, now: float) -> Step:
@@ -428,11 +261,11 @@ def _removed(state: State, is_gone: bool, now: float) -> Step:
     if state.phase is not Phase.REMOVING:
         return state, ()
     if is_gone:
-        return dataclasses.replace(state, phase=Phase.GONE), (Forget(),)
-    effects: tuple[Effect, ...] = ()
+        return dataclasses.replace(state, phase=Phase.GONE), (ev.Forget(),)
+    effects: tuple[ev.Effect, ...] = ()
     since_s = state.removing_since_s
     if since_s is not None and now - since_s >= REMOVE_LOUD_S:
-        effects, since_s = (Log(f"its group cannot be removed after {now - since_s:.0f} s; trying on"),), None
+        effects, since_s = (ev.Log(f"its group cannot be removed after {now - since_s:.0f} s; trying on"),), None
     pause_s = min(2 * state.pause_s, REMOVE_S_MAX)
     state = dataclasses.replace(state, deadline_s=now + state.pause_s, pause_s=pause_s, removing_since_s=since_s)
     return state, effects

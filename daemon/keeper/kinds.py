@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from daemon.sandbox.descriptors import is_sealed
 from daemon.sandbox.model import Limits
 from daemon.sandbox.plan import StepPlan, Warm
 
@@ -51,3 +52,16 @@ def is_parked_for(step: StepPlan, limits: Limits) -> bool:
     if not KINDS[step.warm].starts_before_go:
         return True
     return command(step, limits) == command(step, step.default)
+
+
+def why_not(step: StepPlan, limits: Limits, given: list[int], has_files: bool) -> str | None:
+    """Why a go for the step is refused, or None: limits past its maximum, descriptors that it does not take."""
+    beyond = limits.within(step.maximum)
+    if beyond is not None:
+        return f"limit {beyond} is out of range"
+    expected = (step.source_name is not None) + (step.takes_artifact is not None) + has_files
+    if len(given) != expected:
+        return f"{len(given)} descriptors, the step takes {expected}"
+    if step.takes_artifact is not None and not is_sealed(given[-2 if has_files else -1]):
+        return "the artefact is not sealed"
+    return None

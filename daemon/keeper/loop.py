@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 log = logging.getLogger("cellblock.keeper")
 
-Callback = Callable[[], None]
+Callback = Callable[[], object]
 Blame = Callable[[Exception], None]
 
 

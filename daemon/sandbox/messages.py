@@ -30,17 +30,17 @@ and names the stage. After `Go` the other end may be untrusted code: whatever co
 """
 
 import dataclasses
-import enum
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+from . import fields as check
+from .fields import Check
 from .model import KilledBy, Limits, Outcome, Usage
 from .plan import Warm
 
 MAX_BYTES = 64 << 10  # of a message
-MAX_ARGS_BYTES = 32 << 10  # of a program's arguments together, with a NUL after each
 REASON_CHARACTERS = 500
 _ID_MAX = (1 << 53) - 1  # what every JSON reader tells exactly (RFC 8259, section 6)
 _NAME_CHARACTERS = 4096
@@ -50,84 +50,10 @@ class BadMessage(Exception):
     """The peer does not speak our vocabulary; the text says what was wrong, in ASCII."""
 
 
-# -- checks of single fields
-
-Check = Callable[[Any], Any]
-
-
-def _number(low: int, high: int) -> Check:
-    def check(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"not a number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _text(characters: int) -> Check:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > characters:
-            raise ValueError(f"not a text of at most {characters} characters")
-        value.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
-        return value
-
-    return check
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("neither true nor false")
-    return value
-
-
-def _optional(check: Check) -> Check:
-    return lambda value: None if value is None else check(value)
-
-
-def _choice(kind: type[enum.StrEnum], *allowed: enum.StrEnum) -> Check:
-    values = {member.value: member for member in allowed or kind}
-
-    def check(value: Any) -> enum.StrEnum:
-        if not isinstance(value, str) or value not in values:
-            raise ValueError(f"none of {', '.join(values)}")
-        return values[value]
-
-    return check
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """NUL ends a string in C, so none may hold one."""
-    if not isinstance(value, list) or not all(isinstance(item, str) and "\0" not in item for item in value):
-        raise ValueError("not a list of texts without NUL")
-    if sum(len(item.encode()) + 1 for item in value) > MAX_ARGS_BYTES:
-        raise ValueError(f"more than {MAX_ARGS_BYTES} bytes")
-    return tuple(value)
-
-
-def _limits(value: Any) -> Limits:
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    try:
-        limits = Limits(**value)
-    except TypeError:
-        raise ValueError("a field too many or too few") from None
-    for name in ("memory_bytes", "wall_ns", "processes"):
-        _POSITIVE(getattr(limits, name))
-    for name in ("cpu_ns", "cpu_share_ms"):
-        _optional(_POSITIVE)(getattr(limits, name))
-    return limits
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return value
-
-
-_ID, _NAME, _REASON = _number(0, _ID_MAX), _text(_NAME_CHARACTERS), _text(REASON_CHARACTERS)
-_POSITIVE, _COUNT = _number(1, (1 << 63) - 1), _number(0, (1 << 63) - 1)
-_STATUS = _number(0, 0xFFFF)  # of wait(2), raw
-_UID = _number(1, 0xFFFF)  # inside the warden's user namespace
+_ID, _NAME, _REASON = check.number(0, _ID_MAX), check.text(_NAME_CHARACTERS), check.text(REASON_CHARACTERS)
+_COUNT = check.number(0, (1 << 63) - 1)
+_STATUS = check.number(0, 0xFFFF)  # of wait(2), raw
+_UID = check.number(1, 0xFFFF)  # inside the warden's user namespace
 _JAIL_DESCRIPTORS = (2, 3, 4, 5, 6)  # the channel, and one to five groups
 
 
@@ -160,9 +86,9 @@ class Message:
                 ascii(f"{cls.TYPE}: fields {sorted(fields.keys() ^ cls.FIELDS.keys())} too many or missing")[:200]
             )
         checked = {}
-        for name, check in cls.FIELDS.items():
+        for name, checked_by in cls.FIELDS.items():
             try:
-                checked[name] = check(fields[name])
+                checked[name] = checked_by(fields[name])
             except ValueError as error:
                 raise BadMessage(ascii(f"{cls.TYPE}: {name}: {error}")[:200]) from None
         return cls(**checked)
@@ -201,7 +127,7 @@ class Run(Message):
 
     TYPE = "run"
     FIELDS = {
-        "run": _ID, "toolchain": _NAME, "step": _NAME, "limits": _limits, "args": _texts, "files": _flag,
+        "run": _ID, "toolchain": _NAME, "step": _NAME, "limits": check.limits, "args": check.texts, "files": check.flag,
     }  # fmt: skip
     DESCRIPTORS = (0, 1, 2, 3)
 
@@ -218,7 +144,7 @@ class Kill(Message):
     """End a run: too much output, or nobody wants it any more."""
 
     TYPE = "kill"
-    FIELDS = {"run": _ID, "why": _choice(KilledBy, KilledBy.OUTPUT, KilledBy.CLIENT)}
+    FIELDS = {"run": _ID, "why": check.choice(KilledBy, KilledBy.OUTPUT, KilledBy.CLIENT)}
 
     run: int
     why: KilledBy
@@ -249,7 +175,8 @@ class Stats(Message):
 
     TYPE = "stats"
     FIELDS = {
-        "jails": _COUNT, "wardens": _object, "parked": _object, "parked_bytes": _COUNT, "memory_bytes": _object,
+        "jails": _COUNT, "wardens": check.mapping, "parked": check.mapping, "parked_bytes": _COUNT,
+        "memory_bytes": check.mapping,
     }  # fmt: skip
 
     jails: int
@@ -288,8 +215,8 @@ class Ended(Message):
 
     TYPE = "ended"
     FIELDS = {
-        "run": _ID, "wait_status": _optional(_STATUS), "killed_by": _optional(_choice(KilledBy)), "wall_ns": _COUNT,
-        "cpu_ns": _optional(_COUNT), "memory_bytes": _optional(_COUNT),
+        "run": _ID, "wait_status": check.optional(_STATUS), "killed_by": check.optional(check.choice(KilledBy)),
+        "wall_ns": _COUNT, "cpu_ns": check.optional(_COUNT), "memory_bytes": check.optional(_COUNT),
     }  # fmt: skip
     DESCRIPTORS = (0, 1)
 
@@ -333,7 +260,7 @@ class Make(Message):
     """
 
     TYPE = "make"
-    FIELDS = {"jail": _ID, "step": _NAME, "warm": _choice(Warm), "uid": _UID, "argv": _texts}
+    FIELDS = {"jail": _ID, "step": _NAME, "warm": check.choice(Warm), "uid": _UID, "argv": check.texts}
     DESCRIPTORS = _JAIL_DESCRIPTORS
 
     jail: int

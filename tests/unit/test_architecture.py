@@ -5,6 +5,7 @@
 
 import pathlib
 
+from daemon.keeper import jail_events as ev
 from daemon.keeper import jail_state as js
 from daemon.keeper.jail_state import Phase
 from daemon.keeper.machine import TICK
@@ -12,37 +13,37 @@ from daemon.sandbox.model import KilledBy
 
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "architecture.md"
 NOW = 100.0
-GO = js.Went(5.0, None, 2)
+GO = ev.Went(5.0, None, 2)
 PATHS = {
     Phase.MAKING: (),
-    Phase.STARTING: (js.Made(),),
-    Phase.PARKED: (js.Made(), js.IsParked()),
-    Phase.RUNNING: (js.Made(), js.IsParked(), GO),
-    Phase.UNTOLD: (js.Made(), js.IsParked(), GO, js.WallPassed(True)),
-    Phase.ENDING: (js.Made(), js.IsParked(), GO, js.Kill(KilledBy.OUTPUT)),
-    Phase.REMOVING: (js.Made(), js.IsParked(), GO, js.Kill(KilledBy.OUTPUT), js.AllDead()),
+    Phase.STARTING: (ev.Made(),),
+    Phase.PARKED: (ev.Made(), ev.IsParked()),
+    Phase.RUNNING: (ev.Made(), ev.IsParked(), GO),
+    Phase.UNTOLD: (ev.Made(), ev.IsParked(), GO, ev.WallPassed(True)),
+    Phase.ENDING: (ev.Made(), ev.IsParked(), GO, ev.Kill(KilledBy.OUTPUT)),
+    Phase.REMOVING: (ev.Made(), ev.IsParked(), GO, ev.Kill(KilledBy.OUTPUT), ev.AllDead()),
 }
 EVENTS = {
-    "the warden made it": js.Made(),
-    "the warden made none": js.NotMade("x"),
-    "it says that it is parked": js.IsParked(),
+    "the warden made it": ev.Made(),
+    "the warden made none": ev.NotMade("x"),
+    "it says that it is parked": ev.IsParked(),
     "go": GO,
-    "its status, nothing else alive": js.ProgramEnded(0, True),
-    "its status, others alive": js.ProgramEnded(0, False),
-    "channel closed by an init": js.ChannelClosed(False),
-    "all of it is dead": js.AllDead(),
-    "kill": js.Kill(KilledBy.CLIENT),
-    "a failure of ours": js.Fail("x", "y"),
+    "its status, nothing else alive": ev.ProgramEnded(0, True),
+    "its status, others alive": ev.ProgramEnded(0, False),
+    "channel closed by an init": ev.ChannelClosed(False),
+    "all of it is dead": ev.AllDead(),
+    "kill": ev.Kill(KilledBy.CLIENT),
+    "a failure of ours": ev.Fail("x", "y"),
     "its deadline passes": TICK,
-    "dead at the wall limit": js.WallPassed(True),
-    "alive at the wall limit": js.WallPassed(False),
-    "its group is removed": js.Removed(True),
-    "its group is busy": js.Removed(False),
+    "dead at the wall limit": ev.WallPassed(True),
+    "alive at the wall limit": ev.WallPassed(False),
+    "its group is removed": ev.Removed(True),
+    "its group is busy": ev.Removed(False),
 }
 WORDS = {
-    js.TellParked: "tell parked", js.TellRefused: "refuse", js.TellOutcome: "tell the outcome", js.KillAll: "kill all",
-    js.BlameWarden: "end the warden", js.AskIfDead: "ask whether it is dead", js.LookAtCpu: "look at CPU time",
-    js.Release: "remove", js.Log: "log", js.Forget: "forget",
+    ev.TellParked: "tell parked", ev.TellRefused: "refuse", ev.TellOutcome: "tell the outcome", ev.KillAll: "kill all",
+    ev.BlameWarden: "end the warden", ev.AskIfDead: "ask whether it is dead", ev.LookAtCpu: "look at CPU time",
+    ev.Release: "remove", ev.Log: "log", ev.Forget: "forget",
 }  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def test_the_document_shows_what_the_code_decides() -> None:
 
 
 def test_every_effect_has_a_word() -> None:
-    assert set(js.Effect.__args__) == set(WORDS)
+    assert set(ev.Effect.__args__) == set(WORDS)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from daemon.keeper import jail_events as ev
 from daemon.keeper import jail_state as js
 from daemon.keeper.jail_state import Phase
 from daemon.keeper.machine import TICK
 from daemon.sandbox.model import KilledBy
 
 PATIENCE_S, WALL_S = 10.0, 5.0
-WENT = js.Went(WALL_S, None, 2)
+WENT = ev.Went(WALL_S, None, 2)
 
 
 class Life:
@@ -19,7 +20,7 @@ class Life:
     def __init__(self) -> None:
         self.now = 100.0
         self.state = js.new(PATIENCE_S, self.now)
-        self.effects: list[js.Effect] = []
+        self.effects: list[ev.Effect] = []
 
     def feed(self, *events: object) -> Life:
         for event in events:
@@ -42,174 +43,174 @@ class Life:
 
 
 def parked() -> Life:
-    return Life().feed(js.Made(), js.IsParked())
+    return Life().feed(ev.Made(), ev.IsParked())
 
 
 def running(cpu_ns: int | None = None) -> Life:
-    return parked().feed(js.Went(WALL_S, cpu_ns, 2))
+    return parked().feed(ev.Went(WALL_S, cpu_ns, 2))
 
 
 def test_a_run_that_goes_well_is_told_once_and_leaves_nothing() -> None:
-    life = running().feed(js.ProgramEnded(0, True), js.AllDead(), js.Removed(True))
+    life = running().feed(ev.ProgramEnded(0, True), ev.AllDead(), ev.Removed(True))
     assert life.state.phase is Phase.GONE
     assert [type(effect) for effect in life.effects] == [
-        js.TellParked, js.TellOutcome, js.KillAll, js.Release, js.Forget,
+        ev.TellParked, ev.TellOutcome, ev.KillAll, ev.Release, ev.Forget,
     ]  # fmt: skip
     assert js.due(life.state) is None
 
 
 def test_the_outcome_waits_for_what_the_program_left_alive() -> None:
-    life = running().feed(js.ProgramEnded(0, False))
-    assert not life.has(js.TellOutcome)
-    assert life.feed(js.AllDead()).count(js.TellOutcome) == 1
+    life = running().feed(ev.ProgramEnded(0, False))
+    assert not life.has(ev.TellOutcome)
+    assert life.feed(ev.AllDead()).count(ev.TellOutcome) == 1
     assert life.state.status == 0
 
 
 def test_a_jail_may_speak_before_its_warden() -> None:
-    life = Life().feed(js.IsParked())
-    assert not life.has(js.TellParked)
-    assert life.feed(js.Made()).has(js.TellParked)
+    life = Life().feed(ev.IsParked())
+    assert not life.has(ev.TellParked)
+    assert life.feed(ev.Made()).has(ev.TellParked)
     assert life.state.phase is Phase.PARKED
 
 
 @pytest.mark.parametrize(
-    "events", [(), (js.Made(),), (js.Made(), js.IsParked()), (js.Made(), js.IsParked(), WENT)], ids=len
+    "events", [(), (ev.Made(),), (ev.Made(), ev.IsParked()), (ev.Made(), ev.IsParked(), WENT)], ids=len
 )
 def test_every_state_but_parked_has_a_deadline(events: tuple[object, ...]) -> None:
     life = Life().feed(*events)
     assert (js.due(life.state) is None) == (life.state.phase is Phase.PARKED)
-    life.feed(js.Kill(KilledBy.CLIENT))
+    life.feed(ev.Kill(KilledBy.CLIENT))
     assert js.due(life.state) is not None
     if life.state.exists is None:
-        life.feed(js.Made())
-    life.feed(js.AllDead())
+        life.feed(ev.Made())
+    life.feed(ev.AllDead())
     assert life.state.phase is Phase.REMOVING
     assert js.due(life.state) is not None
 
 
 def test_a_warden_that_makes_no_jail_is_blamed() -> None:
     life = Life().wait()
-    assert life.has(js.BlameWarden)
-    life.feed(js.NotMade("its warden is gone"), js.Removed(True))
+    assert life.has(ev.BlameWarden)
+    life.feed(ev.NotMade("its warden is gone"), ev.Removed(True))
     assert life.state.phase is Phase.GONE
-    assert life.count(js.TellRefused) == 1
+    assert life.count(ev.TellRefused) == 1
 
 
 def test_a_jail_that_does_not_park_fails_alone() -> None:
-    life = Life().feed(js.Made()).wait()
-    assert not life.has(js.BlameWarden)
-    life.feed(js.AllDead())
-    (refusal,) = [effect for effect in life.effects if isinstance(effect, js.TellRefused)]
-    assert refusal == js.TellRefused("park", "not ready after 10 s")
+    life = Life().feed(ev.Made()).wait()
+    assert not life.has(ev.BlameWarden)
+    life.feed(ev.AllDead())
+    (refusal,) = [effect for effect in life.effects if isinstance(effect, ev.TellRefused)]
+    assert refusal == ev.TellRefused("park", "not ready after 10 s")
 
 
 def test_the_wall_limit_kills_a_program_that_runs() -> None:
     life = running().wait()
     assert life.now == 100.0 + WALL_S
-    assert life.has(js.AskIfDead)
-    assert not life.has(js.KillAll)
-    life.feed(js.WallPassed(is_dead=False))
+    assert life.has(ev.AskIfDead)
+    assert not life.has(ev.KillAll)
+    life.feed(ev.WallPassed(is_dead=False))
     assert (life.state.phase, life.state.killed_by) == (Phase.ENDING, KilledBy.WALL)
 
 
 def test_a_program_that_died_at_the_wall_limit_has_time_for_its_status_and_nobody_is_blamed() -> None:
-    life = running().wait().feed(js.WallPassed(is_dead=True))
+    life = running().wait().feed(ev.WallPassed(is_dead=True))
     assert life.state.phase is Phase.UNTOLD
     life.now += js.UNTOLD_S / 2
-    life.feed(js.ProgramEnded(0, True))
+    life.feed(ev.ProgramEnded(0, True))
     assert (life.state.killed_by, life.state.status) == (None, 0)
     assert life.state.ended_s == 100.0 + WALL_S, "its wall time is not the time that its status took"
-    assert not life.has(js.BlameWarden)
-    assert life.count(js.TellOutcome) == 1
+    assert not life.has(ev.BlameWarden)
+    assert life.count(ev.TellOutcome) == 1
 
 
 def test_a_warden_that_does_not_tell_of_a_dead_program_is_blamed_and_no_verdict_comes_of_it() -> None:
-    life = running().wait().feed(js.WallPassed(is_dead=True)).wait()
-    assert life.has(js.BlameWarden)
+    life = running().wait().feed(ev.WallPassed(is_dead=True)).wait()
+    assert life.has(ev.BlameWarden)
     assert life.state.killed_by is KilledBy.LOST
 
 
 def test_processes_that_do_not_die_are_killed_again_and_their_warden_is_blamed() -> None:
-    life = running().feed(js.Kill(KilledBy.OUTPUT)).wait()
-    assert life.count(js.KillAll) == 2
-    assert life.has(js.BlameWarden)
+    life = running().feed(ev.Kill(KilledBy.OUTPUT)).wait()
+    assert life.count(ev.KillAll) == 2
+    assert life.has(ev.BlameWarden)
     assert js.due(life.state) is not None
     assert life.state.killed_by is KilledBy.OUTPUT
 
 
 @pytest.mark.parametrize("why", list(KilledBy))
 def test_the_first_reason_to_kill_counts(why: KilledBy) -> None:
-    life = running().feed(js.Kill(why), js.Kill(KilledBy.CLIENT), js.Fail("late", "too late"), js.AllDead())
+    life = running().feed(ev.Kill(why), ev.Kill(KilledBy.CLIENT), ev.Fail("late", "too late"), ev.AllDead())
     assert (life.state.killed_by, life.state.failure) == (why, None)
 
 
 @pytest.mark.parametrize(
-    "event", [js.ProgramEnded(0, True), js.ChannelClosed(False), js.ChannelClosed(True), js.AllDead()]
+    "event", [ev.ProgramEnded(0, True), ev.ChannelClosed(False), ev.ChannelClosed(True), ev.AllDead()]
 )
-@pytest.mark.parametrize("before", [(js.Made(),), (js.Made(), js.IsParked())], ids=["starting", "parked"])
+@pytest.mark.parametrize("before", [(ev.Made(),), (ev.Made(), ev.IsParked())], ids=["starting", "parked"])
 def test_an_end_before_go_is_a_refusal_and_never_an_outcome(before: tuple[object, ...], event: object) -> None:
     life = Life().feed(*before, event)
     if life.state.phase is not Phase.REMOVING:
-        life.feed(js.AllDead())
-    assert life.count(js.TellRefused) == 1
-    assert not life.has(js.TellOutcome)
+        life.feed(ev.AllDead())
+    assert life.count(ev.TellRefused) == 1
+    assert not life.has(ev.TellOutcome)
 
 
 def test_a_fork_closes_its_channel_at_go_and_an_init_that_does_so_is_lost() -> None:
-    assert running().feed(js.ChannelClosed(is_expected=True)).state.phase is Phase.RUNNING
-    life = running().feed(js.ChannelClosed(is_expected=False))
+    assert running().feed(ev.ChannelClosed(is_expected=True)).state.phase is Phase.RUNNING
+    life = running().feed(ev.ChannelClosed(is_expected=False))
     assert (life.state.phase, life.state.status, life.state.killed_by) == (Phase.ENDING, None, None)
 
 
 def test_an_init_that_dies_just_after_it_was_ready_is_an_end_and_no_more() -> None:
     """Its death may be heard before go is answered; whoever has the jail gets one outcome without a verdict."""
-    life = running().feed(js.AllDead())
-    assert (life.state.phase, life.count(js.TellOutcome), life.state.status) == (Phase.REMOVING, 1, None)
+    life = running().feed(ev.AllDead())
+    assert (life.state.phase, life.count(ev.TellOutcome), life.state.status) == (Phase.REMOVING, 1, None)
 
 
 def test_a_go_to_a_jail_that_is_not_parked_fails_it() -> None:
-    life = Life().feed(js.Made(), WENT)
-    assert life.state.failure == js.Fail("go", "the jail is starting, not parked")
+    life = Life().feed(ev.Made(), WENT)
+    assert life.state.failure == ev.Fail("go", "the jail is starting, not parked")
 
 
 def test_a_second_ready_is_out_of_turn() -> None:
-    assert parked().feed(js.IsParked()).state.failure == js.Fail("init", "spoke out of turn")
+    assert parked().feed(ev.IsParked()).state.failure == ev.Fail("init", "spoke out of turn")
 
 
 def test_a_memory_limit_below_what_the_jail_uses_is_met_at_once() -> None:
-    life = parked().feed(js.Went(WALL_S, None, 2, too_small=True))
+    life = parked().feed(ev.Went(WALL_S, None, 2, too_small=True))
     assert (life.state.phase, life.state.killed_by, life.state.too_small) == (Phase.ENDING, KilledBy.MEMORY, True)
-    assert life.feed(js.AllDead()).has(js.TellOutcome)
+    assert life.feed(ev.AllDead()).has(ev.TellOutcome)
 
 
 def test_cpu_time_is_looked_at_when_all_cores_could_have_used_it() -> None:
     life = running(cpu_ns=1_000_000_000).wait()
     assert life.now == pytest.approx(100.5)
-    assert life.has(js.LookAtCpu)
-    life.feed(js.CpuUsed(600_000_000)).wait()
+    assert life.has(ev.LookAtCpu)
+    life.feed(ev.CpuUsed(600_000_000)).wait()
     assert life.now == pytest.approx(100.7)
-    life.feed(js.CpuUsed(1_000_000_000))
+    life.feed(ev.CpuUsed(1_000_000_000))
     assert life.state.killed_by is KilledBy.CPU
 
 
 def test_cpu_time_that_the_kernel_does_not_tell_leaves_the_wall_limit() -> None:
-    life = running(cpu_ns=1_000_000_000).wait().feed(js.CpuUsed(None)).wait()
-    assert life.has(js.AskIfDead)
+    life = running(cpu_ns=1_000_000_000).wait().feed(ev.CpuUsed(None)).wait()
+    assert life.has(ev.AskIfDead)
 
 
 def test_what_is_killed_before_its_warden_has_answered_is_killed_once_it_exists() -> None:
-    life = Life().feed(js.Kill(KilledBy.CLIENT), js.Made())
-    assert life.count(js.KillAll) == 2
-    assert life.feed(js.AllDead()).count(js.TellRefused) == 1
-    life = Life().feed(js.Kill(KilledBy.CLIENT), js.NotMade("no memory"))
+    life = Life().feed(ev.Kill(KilledBy.CLIENT), ev.Made())
+    assert life.count(ev.KillAll) == 2
+    assert life.feed(ev.AllDead()).count(ev.TellRefused) == 1
+    life = Life().feed(ev.Kill(KilledBy.CLIENT), ev.NotMade("no memory"))
     assert life.state.phase is Phase.REMOVING
 
 
 def test_a_group_that_stays_busy_is_tried_ever_more_slowly_and_logged_once() -> None:
-    life = running().feed(js.Kill(KilledBy.CLIENT), js.AllDead())
+    life = running().feed(ev.Kill(KilledBy.CLIENT), ev.AllDead())
     pauses = []
     for _ in range(40):
-        life.feed(js.Removed(False))
+        life.feed(ev.Removed(False))
         due = js.due(life.state)
         assert due is not None
         pauses.append(due - life.now)
@@ -217,29 +218,29 @@ def test_a_group_that_stays_busy_is_tried_ever_more_slowly_and_logged_once() -> 
     assert pauses[0] == pytest.approx(js.REMOVE_S)
     assert pauses == sorted(pauses)
     assert pauses[-1] == js.REMOVE_S_MAX
-    assert life.count(js.Log) == 1
-    assert life.count(js.Release) == 41
+    assert life.count(ev.Log) == 1
+    assert life.count(ev.Release) == 41
 
 
 EVENTS = [
-    js.Made(), js.NotMade("x"), js.IsParked(), WENT, js.Went(WALL_S, 5, 1), js.ProgramEnded(9, True), js.ProgramEnded(0, False),
-    js.ChannelClosed(True), js.ChannelClosed(False), js.AllDead(), js.WallPassed(True), js.WallPassed(False), js.CpuUsed(10**12),
-    js.CpuUsed(None), js.Kill(KilledBy.WALL), js.Fail("a", "b"), js.Removed(True), js.Removed(False), TICK,
+    ev.Made(), ev.NotMade("x"), ev.IsParked(), WENT, ev.Went(WALL_S, 5, 1), ev.ProgramEnded(9, True), ev.ProgramEnded(0, False),
+    ev.ChannelClosed(True), ev.ChannelClosed(False), ev.AllDead(), ev.WallPassed(True), ev.WallPassed(False), ev.CpuUsed(10**12),
+    ev.CpuUsed(None), ev.Kill(KilledBy.WALL), ev.Fail("a", "b"), ev.Removed(True), ev.Removed(False), TICK,
 ]  # fmt: skip
 
 
 def test_no_sequence_of_events_tells_two_ends_or_leaves_a_state_without_a_deadline() -> None:
     """All sequences of three events after each that leads to a state of its own."""
     starts = [
-        (), (js.Made(),), (js.Made(), js.IsParked()), (js.Made(), js.IsParked(), WENT),
-        (js.Made(), js.IsParked(), WENT, js.WallPassed(True)), (js.Made(), js.IsParked(), WENT, js.Kill(KilledBy.OUTPUT)),
-        (js.Made(), js.Fail("x", "y"), js.AllDead()),
+        (), (ev.Made(),), (ev.Made(), ev.IsParked()), (ev.Made(), ev.IsParked(), WENT),
+        (ev.Made(), ev.IsParked(), WENT, ev.WallPassed(True)), (ev.Made(), ev.IsParked(), WENT, ev.Kill(KilledBy.OUTPUT)),
+        (ev.Made(), ev.Fail("x", "y"), ev.AllDead()),
     ]  # fmt: skip
     for start in starts:
         for one in EVENTS:
             for two in EVENTS:
                 for three in EVENTS:
                     life = Life().feed(*start, one, two, three)
-                    assert life.count(js.TellOutcome) + life.count(js.TellRefused) <= 1, (start, one, two, three)
+                    assert life.count(ev.TellOutcome) + life.count(ev.TellRefused) <= 1, (start, one, two, three)
                     is_restful = life.state.phase in (Phase.PARKED, Phase.GONE)
                     assert is_restful or js.due(life.state) is not None, (start, one, two, three)

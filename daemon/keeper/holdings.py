@@ -1,0 +1,137 @@
+"""What the keeper holds of one jail: its control group, channel, pidfds and pipes; and the figures it reads there."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import select
+import signal
+import socket
+
+from daemon.host.cgroup import Group, TooSmall, Tree
+from daemon.sandbox import descriptors as fds
+from daemon.sandbox.model import KilledBy, Limits, Outcome, Usage
+
+from .end_cause import Signs, cause
+from .jail_state import State
+from .kinds import OUR_PROCESSES
+
+log = logging.getLogger("cellblock.keeper")
+
+
+class Holdings:
+    """Made with the group and the channel, or OSError and nothing. `inner` is the jail's end of the channel.
+
+    `init` and `program` are pidfds, the latter of a fork only; `memory_event` becomes readable when the group is out of
+    memory, where the kernel does not kill all of it itself. `pipes` are the far ends of stdin, stdout and stderr.
+    `baseline_bytes` count as used by it: memory that it shares with its warden.
+    """
+
+    def __init__(self, tree: Tree, name: str, baseline_bytes: int) -> None:
+        self._baseline_bytes = baseline_bytes
+        self.init: int | None = None
+        self.program: int | None = None
+        self.memory_event: int | None = None
+        self.pipes: list[int] = []
+        self._artifact: int | None = None
+        self._cpu_before_ns: int | None = None
+        self.group: Group = tree.make(name)
+        try:
+            self.channel, self.inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            self.group.remove()
+            raise
+        self.channel.setblocking(False)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Raises OSError: a run must not go on without its limits; TooSmall where more memory is used already."""
+        memory_bytes = limits.memory_bytes - self._baseline_bytes
+        if memory_bytes <= 0:
+            raise TooSmall(f"{limits.memory_bytes} bytes, the interpreter alone takes {self._baseline_bytes}")
+        processes = limits.processes + OUR_PROCESSES
+        self.group.set_limits(dataclasses.replace(limits, memory_bytes=memory_bytes, processes=processes))
+
+    def is_alone(self, processes: int, lingers: bool) -> bool:
+        """True when no more than so many threads of processes are alive; of one that lingers, processes are counted."""
+        try:
+            return (self.group.processes() if lingers else self.group.tasks()) <= processes
+        except OSError:
+            return False
+
+    def is_program_dead(self) -> bool:
+        """Of a fork only. pidfd_open(2): a pidfd is readable once the process has ended, as a zombie too."""
+        if self.program is None:
+            return False
+        poll = select.poll()
+        poll.register(self.program, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def keep_artifact(self, descriptor: int) -> None:
+        """Take the descriptor, in place of an earlier one."""
+        if self._artifact is not None:
+            os.close(self._artifact)
+        self._artifact = descriptor
+
+    def take_artifact(self) -> int | None:
+        """The caller's to close."""
+        artifact, self._artifact = self._artifact, None
+        return artifact
+
+    # -- figures
+
+    def start_clock(self) -> None:
+        """CPU time counts from now on. Raises OSError."""
+        self._cpu_before_ns = self.group.cpu_ns()
+
+    def cpu_used_ns(self) -> int | None:
+        """Since `start_clock`; None: the kernel does not tell. Raises OSError."""
+        now_ns = self.group.cpu_ns()
+        return None if now_ns is None or self._cpu_before_ns is None else now_ns - self._cpu_before_ns
+
+    def outcome(self, state: State, limits: Limits) -> Outcome:
+        """What became of the run; LOST where the figures cannot be read: no figures, so no verdict."""
+        wall_ns = max(0, int((state.ended_s - state.started_s) * 1e9))
+        try:
+            memory = self.group.out_of_memory(told=state.killed_by is KilledBy.MEMORY)
+            cpu_ns, peak_bytes = self.cpu_used_ns(), self.group.peak_memory_bytes()
+        except (OSError, ValueError, KeyError) as error:  # somebody removed the group under us
+            log.warning("%s: %s", self.group.name, error)
+            return Outcome(None, KilledBy.LOST, Usage(wall_ns, None, None))
+        signs = Signs(
+            killed_by=state.killed_by, failed=state.failure is not None, wait_status=state.status, memory=memory,
+            too_small=state.too_small, cpu_ns=cpu_ns, cpu_limit_ns=limits.cpu_ns,
+        )  # fmt: skip
+        used_bytes = None if peak_bytes is None else peak_bytes + self._baseline_bytes
+        return Outcome(state.status, cause(signs), Usage(wall_ns, cpu_ns, used_bytes))
+
+    # -- the end
+
+    def kill(self) -> None:
+        """Lift the CPU quota, because a throttled process dies slowly, and kill all processes. Raises OSError."""
+        try:
+            self.group.lift_cpu_quota()
+        except OSError as error:
+            log.warning("%s: %s", self.group.name, error)
+        try:
+            self.group.kill()
+        finally:
+            if self.init is not None:
+                with contextlib.suppress(ProcessLookupError):  # it is a zombie already; the pidfd says so too
+                    signal.pidfd_send_signal(self.init, signal.SIGKILL)
+
+    def close_pipes(self) -> None:
+        """The keeper's copies."""
+        pipes, self.pipes = self.pipes, []
+        fds.close_all(pipes)
+
+    def release(self) -> bool:
+        """Close everything, which nothing watches any more; True once the group is removed."""
+        self.channel.close()
+        self.inner.close()
+        for name in ("memory_event", "program", "_artifact"):
+            descriptor = getattr(self, name)
+            if descriptor is not None:
+                setattr(self, name, None)
+                os.close(descriptor)
+        self.close_pipes()
+        return self.group.remove()

@@ -1,0 +1,82 @@
+"""Checks of single fields of messages: each takes what JSON gave, and returns the value or raises ValueError."""
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .model import Limits
+
+Check = Callable[[Any], Any]
+MAX_ARGS_BYTES = 32 << 10  # of a program's arguments together, with a NUL after each
+
+
+def number(low: int, high: int) -> Check:
+    def check(value: Any) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"not a number from {low} to {high}")
+        return value
+
+    return check
+
+
+def text(characters: int) -> Check:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > characters:
+            raise ValueError(f"not a text of at most {characters} characters")
+        value.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
+        return value
+
+    return check
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("neither true nor false")
+    return value
+
+
+def optional(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def choice(kind: type[enum.StrEnum], *allowed: enum.StrEnum) -> Check:
+    values = {member.value: member for member in allowed or kind}
+
+    def check(value: Any) -> enum.StrEnum:
+        if not isinstance(value, str) or value not in values:
+            raise ValueError(f"none of {', '.join(values)}")
+        return values[value]
+
+    return check
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """NUL ends a string in C, so none may hold one."""
+    if not isinstance(value, list) or not all(isinstance(item, str) and "\0" not in item for item in value):
+        raise ValueError("not a list of texts without NUL")
+    if sum(len(item.encode()) + 1 for item in value) > MAX_ARGS_BYTES:
+        raise ValueError(f"more than {MAX_ARGS_BYTES} bytes")
+    return tuple(value)
+
+
+positive = number(1, (1 << 63) - 1)
+
+
+def limits(value: Any) -> Limits:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    try:
+        found = Limits(**value)
+    except TypeError:
+        raise ValueError("a field too many or too few") from None
+    for name in ("memory_bytes", "wall_ns", "processes"):
+        positive(getattr(found, name))
+    for name in ("cpu_ns", "cpu_share_ms"):
+        optional(positive)(getattr(found, name))
+    return found
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
