@@ -511,8 +511,8 @@ static void hold(void *unused)
 /*
  * Serve as the pause process on this socket until the warden is gone. Its inits have no descriptor, the socket neither,
  * so its death is seen at once. All signals of an init are at their default, which for pid 1 of a namespace means
- * ignored, and SIGCHLD is ignored, so that the kernel reaps orphans by itself (wait(2), NOTES). Inits share one stack:
- * all write the same few words to it, and none returns to them.
+ * ignored, and SIGCHLD is ignored, so that the kernel reaps orphans by itself (wait(2), NOTES). Inits share one stack,
+ * also with one that is just starting: hold() may write to it, and reads nothing from it.
  */
 PUBLIC void pause_serve(int sock)
 {
