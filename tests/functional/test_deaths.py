@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests import posture
-from tests.server import COMMAND, START_S, Answer, Server, until
+from tests.server import COMMAND, IS_EMULATED, START_S, Answer, Server, until
 
 BACK_S = START_S if IS_EMULATED else 2.0  # until a program runs again
 FULL_S = START_S if IS_EMULATED else 8.0  # until all is as before: a helper that says nothing is given up after 10

@@ -79,7 +79,7 @@ static void close_each(const int *descriptors, unsigned count)
         SYS(close, descriptors[number]);
 }
 
-/* -- the wall of a jail */
+/* -- confinement */
 
 static const struct {
     const char *scratch, *target;
@@ -91,8 +91,8 @@ static const struct {
 };
 
 /*
- * Put this process, which is root of the warden's user namespace and in new namespaces, behind the wall of a jail. What
- * fails is told on the channel and ends the process. Afterwards it has the jail's uid and root directory, no capability
+ * Confine this process, which is root of the warden's user namespace and in new namespaces, to its jail. What fails is
+ * told on the channel and ends the process. Afterwards it has the jail's uid and root directory, no capability
  * in any set, and only the system calls of the filter; its working directory is /work.
  */
 static void confine(const struct jail *jail, int channel, uint32_t uid, const int *groups, unsigned count)
@@ -106,8 +106,8 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
     must(channel, "cgroup", "unshare", SYS(unshare, CLONE_NEWCGROUP));
 
     /* 2. The root directory: the warden's image, read-only, with three writable parts of one bounded tmpfs and a /proc
-     * that shows the jail's own processes only. After pivot_root the old root lies below the new one and is detached
-     * with everything that is mounted on it. */
+     * that shows the jail's own processes only. After pivot_root(".", ".") the old root is mounted on top of the new
+     * one (pivot_root(2), NOTES), and is detached with everything that is mounted on it. */
     const unsigned long plain = MS_NOSUID | MS_NODEV;
     char options[96];
     snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=755", (unsigned long long)jail->head.scratch_bytes,
@@ -165,7 +165,7 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
     must(channel, "confine", "seccomp", SYS(prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &jail->filter, 0, 0));
 }
 
-/* Three pipes, made behind the wall so that their buffers are on the jail's account: the program's ends (0, 1, 2 of it)
+/* Three pipes, made when it is confined, so that their buffers are on the jail's account: the program's ends (0, 1, 2 of it)
  * and the far ends. */
 static void make_pipes(int channel, int inner[3], int outer[3])
 {
@@ -511,8 +511,8 @@ static void hold(void *unused)
 /*
  * Serve as the pause process on this socket until the warden is gone. Its inits have no descriptor, the socket neither,
  * so its death is seen at once. All signals of an init are at their default, which for pid 1 of a namespace means
- * ignored, and SIGCHLD is ignored, so that the kernel reaps orphans by itself (wait(2), NOTES). Inits share one stack:
- * all write the same few words to it, and none returns to them.
+ * ignored, and SIGCHLD is ignored, so that the kernel reaps orphans by itself (wait(2), NOTES). Inits share one stack,
+ * also with one that is just starting: hold() may write to it, and reads nothing from it.
  */
 PUBLIC void pause_serve(int sock)
 {

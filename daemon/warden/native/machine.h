@@ -7,7 +7,8 @@
 #include <stdnoreturn.h>
 #include <sys/syscall.h>
 
-/* clone_call(): a new process that runs function(argument) on a stack of its own, and must not return from it. */
+/* clone_call(): a new process that runs function(argument) on a stack of its own, and must not return from it. Both
+ * travel in registers, because processes that share memory may begin on the same stack at the same time. */
 
 #if defined(__x86_64__)
 
@@ -24,15 +25,13 @@ static inline long call(long number, long a, long b, long c, long d, long e, lon
 
 static long clone_call(uint64_t flags, char *stack_end, int *pidfd, void (*function)(void *), void *argument)
 {
-    void **stack = (void **)stack_end - 2;
     register long r10 __asm__("r10") = 0, r8 __asm__("r8") = 0;
+    register void *r12 __asm__("r12") = (void *)function, *r13 __asm__("r13") = argument;
     long result;
-    stack[0] = (void *)function;
-    stack[1] = argument;
     __asm__ volatile("syscall\n\ttest %%rax, %%rax\n\tjnz 1f\n\t"
-                     "xor %%ebp, %%ebp\n\tpop %%rax\n\tpop %%rdi\n\tcall *%%rax\n\thlt\n1:"
+                     "xor %%ebp, %%ebp\n\tmov %%r13, %%rdi\n\tcall *%%r12\n\thlt\n1:"
                      : "=a"(result)
-                     : "0"((long)__NR_clone), "D"(flags), "S"(stack), "d"(pidfd), "r"(r10), "r"(r8)
+                     : "0"((long)__NR_clone), "D"(flags), "S"(stack_end), "d"(pidfd), "r"(r10), "r"(r8), "r"(r12), "r"(r13)
                      : "rcx", "r11", "memory");
     return result;
 }
@@ -49,14 +48,12 @@ static inline long call(long number, long a, long b, long c, long d, long e, lon
 
 static long clone_call(uint64_t flags, char *stack_end, int *pidfd, void (*function)(void *), void *argument)
 {
-    void **stack = (void **)stack_end - 2;
-    stack[0] = (void *)function;
-    stack[1] = argument;
-    register long x8 __asm__("x8") = __NR_clone, x0 __asm__("x0") = (long)flags, x1 __asm__("x1") = (long)stack;
+    register long x8 __asm__("x8") = __NR_clone, x0 __asm__("x0") = (long)flags, x1 __asm__("x1") = (long)stack_end;
     register long x2 __asm__("x2") = (long)pidfd, x3 __asm__("x3") = 0, x4 __asm__("x4") = 0;
-    __asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x29, #0\n\tldp x1, x0, [sp], #16\n\tblr x1\n\tbrk #0\n1:"
-                     : "+r"(x0), "+r"(x1)
-                     : "r"(x8), "r"(x2), "r"(x3), "r"(x4)
+    register long x9 __asm__("x9") = (long)function, x10 __asm__("x10") = (long)argument;
+    __asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tmov x29, #0\n\tmov x0, x10\n\tblr x9\n\tbrk #0\n1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x9), "r"(x10)
                      : "memory");
     return x0;
 }
