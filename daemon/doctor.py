@@ -162,7 +162,7 @@ async def _self_tests(settings: Settings) -> list[Finding]:
         tests = SelfTests(executor, toolchains, settings.deployment().run, settings.self_test_s)
         for toolchain in toolchains:
             problem = await tests.prove(toolchain)
-            version = tests.proofs[toolchain.id].version or "unknown version"
+            version = executor.versions.text(toolchain.id) or "unknown version"
             if problem is None:
                 findings.append(Finding(Grade.OK, toolchain.id, f"{version}; its self-test ran in a jail"))
             else:

@@ -18,7 +18,6 @@ import diskcache
 import structlog
 
 from daemon.sandbox.artifact import sealed_memfd
-from daemon.toolchain.schema import Toolchain
 
 log = structlog.get_logger("cellblock.artifacts")
 
@@ -28,10 +27,9 @@ SETTINGS = {"disk_min_file_size": 0}  # every artefact is a file
 WRITES_MAX = 8  # that wait for the disk; what is more than that is not worth a wait
 
 
-def key_of(toolchain: Toolchain, version: str, code: bytes, check: bool) -> str:
-    """Equal only where source, steps, flags, environment, mounts and the compiler's version are."""
-    steps = toolchain.model_dump_json(include={"id", "source", "mounts", "links", "environment", "steps", "service"})
-    parts = (steps.encode(), version.encode(), b"checked" if check else b"unchecked", code)
+def key_of(identity: bytes, code: bytes, check: bool) -> str:
+    """Equal only where the toolchain's identity (judge/versions.py), the source and the check of types are."""
+    parts = (identity, b"checked" if check else b"unchecked", code)
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
@@ -89,6 +87,7 @@ class Artifacts:
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator["Artifacts"]:
+        """Itself; at the end all that was to be written is written, and the disk's index is closed."""
         try:
             yield self
         finally:

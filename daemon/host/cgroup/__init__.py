@@ -2,6 +2,7 @@
 
 import typing
 
+from daemon.sandbox.errors import OurFault
 from daemon.sandbox.model import Limits
 
 from . import mounts, v1, v2
@@ -72,7 +73,7 @@ OutOfMemory = mounts.OutOfMemory
 TooSmall = mounts.TooSmall
 
 
-class Unavailable(Exception):
+class Unavailable(OurFault):
     """No usable control groups; the text says which and what to do."""
 
 
