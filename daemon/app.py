@@ -39,7 +39,11 @@ SHUTDOWN_S = 2.0
 
 
 def serve_http(settings: Settings, listen: int | None, parent: int | None) -> None:
-    """The HTTP process, until SIGTERM. Raises CannotStart when it has any privilege left."""
+    """Be the HTTP process until SIGTERM.
+
+    `listen` is an inherited listening socket, or it listens by the settings; when `parent` (a pid) is no longer its
+    parent, it ends. Raises CannotStart when it has any privilege left, registry.BadToolchain.
+    """
     if parent is not None:
         privileges.die_with_parent(signal.SIGTERM)
         if os.getppid() != parent:
@@ -96,7 +100,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
 
 
 def facts() -> dict[str, str]:
-    """What the sandbox is made of, for /health."""
+    """Names and versions of what the sandbox is made of, for /health."""
     return {"nsjail": launch.NSJAIL_VERSION, "seccomp": importlib.metadata.version("pyseccomp")}
 
 

@@ -25,6 +25,8 @@ X86_64_V2 = {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}  # of nsj
 
 
 class Grade(enum.StrEnum):
+    """OK; WARN where a promise is weaker or a figure blurred; FAIL where nothing can run."""
+
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"

@@ -103,11 +103,12 @@ class Settings(pydantic_settings.BaseSettings):
 
     @property
     def toolchain_root(self) -> pathlib.Path:
+        """The folder of the roots that ./bootstrap builds, one for each toolchain that it ships."""
         return self.prefix / "toolchains"
 
     @property
     def runs_at_once_of_one(self) -> int:
-        """Of each HTTP process."""
+        """How many requests each HTTP process runs at the same time, at least one."""
         return max(1, self.runs_at_once // self.http_processes)
 
     def deployment(self) -> Deployment:

@@ -37,7 +37,10 @@ def key_of(identity: bytes, code: bytes, check: bool) -> str:
 
 
 class Artifacts:
-    """At most `memory_bytes` in memory and `disk_bytes` below `directory`; 0 turns either off."""
+    """At most `memory_bytes` in memory and `disk_bytes` below `directory`; 0 bytes in memory turns all off.
+
+    A directory that cannot be used is told in the log, and artefacts are kept in memory only.
+    """
 
     def __init__(self, memory_bytes: int, disk_bytes: int, directory: pathlib.Path | None) -> None:
         self._memory: cachetools.LRUCache[str, _Held] = cachetools.LRUCache(max(memory_bytes, 1), _size)
@@ -109,6 +112,7 @@ class _Held:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[int]:
+        """The descriptor, which stays open for the body even when the cache drops it meanwhile."""
         yield self._descriptor  # the frame holds us
 
     def __del__(self) -> None:

@@ -49,14 +49,15 @@ class Executor:
     def __init__(self, client: Client, services: Mapping[str, Service], kept: Artifacts, versions: Versions) -> None:
         self._client, self._services, self._artifacts, self.versions = client, services, kept, versions
 
-    async def execute(self, submission: Submission, on_stage: OnStage = None) -> Report:
+    async def execute(self, submission: Submission, on_stage: OnStage = None, use_kept: bool = True) -> Report:
         """Compile where the toolchain does, run, and tell what became of it. `on_stage` hears each step's id first.
 
+        Without `use_kept` it compiles whatever was kept, and keeps nothing.
         Raises SandboxUnavailable when the sandbox could not hold its promises; that is never the program's fault.
         Cancelling it ends the run.
         """
         with contextlib.ExitStack() as stack:
-            built = await self._build(submission, on_stage, stack)
+            built = await self._build(submission, on_stage, use_kept, stack)
             if isinstance(built, Report):
                 return built
             if on_stage is not None:
@@ -64,10 +65,12 @@ class Executor:
             finished = await self._run(self._run_order(submission, built))
             return report.of_run(submission, finished, built.compile_ns, built.cached)
 
-    async def _build(self, submission: Submission, on_stage: OnStage, stack: contextlib.ExitStack) -> "_Built | Report":
+    async def _build(
+        self, submission: Submission, on_stage: OnStage, use_kept: bool, stack: contextlib.ExitStack
+    ) -> "_Built | Report":
         """Do all steps but the last, or find what they once left; descriptors live as long as the stack."""
         key = None
-        identity = self.versions.identity(submission.toolchain.id)
+        identity = self.versions.identity(submission.toolchain.id) if use_kept else None
         if identity is not None and submission.toolchain.compiles and not submission.files:
             key = artifacts.key_of(identity, submission.code, submission.check)
             found = stack.enter_context(self._artifacts.in_memory(key))

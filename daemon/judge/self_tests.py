@@ -88,7 +88,7 @@ class SelfTests:
     async def _prove(self, toolchain: Toolchain, submission: Submission) -> str | None:
         if self._executor.versions.text(toolchain.id) is None:
             await self._executor.learn_version(toolchain)
-        report = await self._executor.execute(submission)
+        report = await self._executor.execute(submission, use_kept=False)
         if not report.success:
             return f"self-test ended with {report.reason}: {report.error}"
         output = report.stdout.decode("utf-8", "replace")

@@ -47,6 +47,7 @@ class Registry:
         return len(self._by_id)
 
     def ids(self) -> list[str]:
+        """In alphabetical order."""
         return list(self._by_id)
 
     def find(self, name: str) -> Toolchain:

@@ -169,10 +169,12 @@ class Toolchain(_Model):
 
     @property
     def compiles(self) -> bool:
+        """True when a step before the last leaves an artefact."""
         return len(self.steps) > 1
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The id and every alias, as the file spells them."""
         return (self.id, *self.aliases)
 
 
