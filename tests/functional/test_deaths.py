@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests import posture
-from tests.server import START_S, Answer, Server, until
+from tests.server import COMMAND, START_S, Answer, Server, until
 
 BACK_S = 2.0 if START_S <= 30 else START_S
 
@@ -151,7 +151,7 @@ def test_two_instances_run_beside_each_other() -> None:
 def test_a_second_server_of_the_same_name_is_refused() -> None:
     with Server(languages=["python"]) as server:
         done = subprocess.run(
-            ["cellblock", "serve", "--port", "0"],
+            [COMMAND, "serve", "--port", "0"],
             env=server.environment,
             capture_output=True,
             text=True,
