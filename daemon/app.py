@@ -58,9 +58,10 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None) -> No
 
 
 def _give_back_large_blocks() -> None:
-    """Ten megabytes of one program's input are not the process's for good.
+    """Makes free(3) return blocks of LARGE_BLOCK_BYTES and more to the kernel, such as a program's input of 10 MB.
 
-    mallopt(3): once such a block was freed, glibc would keep all up to its size, unless the threshold is set.
+    Unless the threshold is set, glibc raises it to the size of the largest block that was freed (mallopt(3)), and
+    from then on keeps freed blocks of up to that size.
     """
     if ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES) != 1:
         raise launch.CannotStart("mallopt(M_MMAP_THRESHOLD) failed")

@@ -1,6 +1,7 @@
 """The command line: cellblock serve | run | bench | doctor.
 
-Each command imports what it works with: `--help` and a command started again (host/delegation.py) wait for little.
+Each command imports only what it needs when it runs, so that `--help` is fast, and so is a command that is started
+again in a scope of its own (host/delegation.py).
 """
 
 import asyncio

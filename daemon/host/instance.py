@@ -40,7 +40,7 @@ def socket_path(name: str) -> pathlib.Path:
 
 
 class Busy(OurFault):
-    """Another live keeper, or who starts one, holds what we need."""
+    """Another live process holds the name, the slice of host uids or the slot that is needed."""
 
 
 def check_name(name: str) -> str:

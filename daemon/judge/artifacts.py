@@ -24,7 +24,7 @@ log = structlog.get_logger("cellblock.artifacts")
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 LEAST_BYTES = 64 << 10
 SETTINGS = {"disk_min_file_size": 0}  # every artefact is a file
-WRITES_MAX = 8  # that wait for the disk; what is more than that is not worth a wait
+WRITES_MAX = 8  # that wait for the disk; an artefact beyond them is kept in memory only
 
 
 def key_of(identity: bytes, code: bytes, check: bool) -> str:
