@@ -5,8 +5,8 @@ A request passes three gates in this order, and each of them is bounded:
 places   `check`, before the body is read: when every slot is busy and every place taken, the answer is 503 at once.
 room     `Room`, while the body comes: it counts bytes that have really arrived. The first SMALL_BYTES of a body are
          free, so that a small request is never refused for the sake of large ones; all that lies above that, of all
-         requests together, is at most ROOM_BYTES. A body that has been parsed gives back all but what its
-         submission goes on holding (its standard input and its files).
+         requests together, is at most ROOM_BYTES. A body has body.READ_S to arrive. Once it is parsed, it gives back
+         all but what its submission goes on holding (source, standard input and files) until its program has ended.
 slot     `slot`, once the request is known to be right: input validation, compiling and running all happen inside of
          it. A request waits for its slot among at most `places` others, in the order of arrival, for as long as the
          runs before it may take. Inside a slot nobody waits for longer than a tenth of a second for what is shared:
