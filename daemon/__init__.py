@@ -24,7 +24,7 @@ TypeScript checker) is a jail that goes on: it reads submissions, runs none, and
 
 Imports run one way, and tests/unit/test_imports.py enforces it:
 
-    cli, app -> api -> judge -> toolchain -> sandbox        keeper -> sandbox        warden -> sandbox
+    cli, app -> api -> judge, validation -> toolchain -> sandbox     keeper -> host -> sandbox     warden -> sandbox
 
 Where a promise of this text is broken, the run is refused: nothing ever runs without its limits.
 """

@@ -19,26 +19,31 @@ from aiohttp import web
 
 from daemon import launch
 from daemon.api import routes as api
-from daemon.api.queue import Queue
+from daemon.api.admission import Admission
 from daemon.host import instance, privileges
 from daemon.judge.artifacts import Artifacts
-from daemon.judge.constructs import Constructs
 from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import keep_services
+from daemon.judge.versions import Versions
 from daemon.sandbox.client import Client
 from daemon.settings import Settings
+from daemon.toolchain import identity
 from daemon.toolchain.registry import Registry
+from daemon.validation.constructs import Constructs
 
 KEEPER_STOP_S = 10.0
 LARGE_BLOCK_BYTES = 256 << 10
 M_MMAP_THRESHOLD = -3  # malloc.h
-RUN_PREFIX = "run-"
 SHUTDOWN_S = 2.0
 
 
 def serve_http(settings: Settings, listen: int | None, parent: int | None) -> None:
-    """The HTTP process, until SIGTERM. Raises CannotStart when it has any privilege left."""
+    """Be the HTTP process until SIGTERM.
+
+    `listen` is an inherited listening socket, or it listens by the settings; when `parent` (a pid) is no longer its
+    parent, it ends. Raises CannotStart when it has any privilege left, registry.BadToolchain.
+    """
     if parent is not None:
         privileges.die_with_parent(signal.SIGTERM)
         if os.getppid() != parent:
@@ -53,9 +58,10 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None) -> No
 
 
 def _give_back_large_blocks() -> None:
-    """Ten megabytes of one program's input are not the process's for good.
+    """Makes free(3) return blocks of LARGE_BLOCK_BYTES and more to the kernel, such as a program's input of 10 MB.
 
-    mallopt(3): once such a block was freed, glibc would keep all up to its size, unless the threshold is set.
+    Unless the threshold is set, glibc raises it to the size of the largest block that was freed (mallopt(3)), and
+    from then on keeps freed blocks of up to that size.
     """
     if ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES) != 1:
         raise launch.CannotStart("mallopt(M_MMAP_THRESHOLD) failed")
@@ -67,17 +73,18 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     toolchains = launch.load_registry(settings)
+    versions = Versions({toolchain.id: identity.digest(toolchain, settings.toolchain_root) for toolchain in toolchains})
     async with (
         Client(str(instance.socket_path(settings.instance)), settings.start_s) as client,
-        Constructs() as constructs,
+        Constructs(toolchains if settings.validation != "off" else ()) as constructs,
         keep_services(client, toolchains if settings.services else (), settings.start_s) as services,
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
-        executor = Executor(client, services, kept)
+        executor = Executor(client, services, kept, versions)
         self_tests = SelfTests(executor, toolchains, settings.run_limits(), settings.self_test_s)
         parts = api.Parts(
-            settings, toolchains, client, executor, constructs, self_tests, services,
-            Queue(settings.runs_at_once_of_one, settings.queue), facts(),
+            settings, toolchains, client, executor, constructs, self_tests, services, versions,
+            Admission(settings.runs_at_once_of_one, settings.queue), facts(),
         )  # fmt: skip
         runner = web.AppRunner(
             api.application(parts), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
@@ -94,7 +101,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
 
 
 def facts() -> dict[str, str]:
-    """What the sandbox is made of, for /health."""
+    """Names and versions of what the sandbox is made of, for /health."""
     return {"nsjail": launch.NSJAIL_VERSION, "seccomp": importlib.metadata.version("pyseccomp")}
 
 
@@ -117,14 +124,18 @@ def configure_logging(settings: Settings) -> None:
 async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Registry]]:
     """An executor on a keeper of its own, which ends with it. For the command line, in a delegated group.
 
-    Raises CannotStart, registry.BadToolchain.
+    It knows no versions and keeps no artefacts. Raises CannotStart, registry.BadToolchain, instance.Busy.
     """
     settings = settings.model_copy(update={"pools": False, "wardens": 1})  # it lives for a run or two
     toolchains = launch.load_registry(settings)
-    for abandoned in instance.abandoned(RUN_PREFIX):
-        with contextlib.suppress(instance.Busy, FileNotFoundError):  # another run is at it
-            instance.clean_up(abandoned)
-    name = f"{RUN_PREFIX}{os.getpid()}"
+    with instance.run_slot() as name:
+        async with _own_keeper(settings, toolchains, name) as client:
+            yield Executor(client, {}, Artifacts(0, 0, None), Versions({})), toolchains
+
+
+@contextlib.asynccontextmanager
+async def _own_keeper(settings: Settings, toolchains: Registry, name: str) -> AsyncIterator[Client]:
+    """A client of a keeper that is ready and lives as long as the body. Raises CannotStart, registry.BadToolchain."""
     path = instance.socket_path(name)
     plan_fd = launch.plan_descriptor(settings, toolchains)
     listener = launch.listen_unix(path, os.geteuid())
@@ -136,14 +147,15 @@ async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Regist
     try:
         async with Client(str(path), settings.start_s) as client:
             await _until_ready(client, keeper, toolchains.ids(), 1.5 * settings.start_s)  # its own wardens have 1
-            yield Executor(client, {}, Artifacts(0, 0, None)), toolchains
+            yield client
     finally:
         keeper.send_signal(signal.SIGTERM)
         await asyncio.to_thread(keeper.wait, KEEPER_STOP_S)
-        instance.clean_up(name)
 
 
 async def _until_ready(client: Client, keeper: subprocess.Popen[bytes], toolchains: list[str], seconds: float) -> None:
+    """Until the warden of each toolchain is ready. Raises CannotStart when the keeper ends or time is up before."""
+
     async def all_ready() -> None:
         for toolchain in toolchains:
             await client.wait_ready(toolchain)

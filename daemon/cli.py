@@ -1,6 +1,7 @@
 """The command line: cellblock serve | run | bench | doctor.
 
-Each command imports what it works with: `--help` and a command started again (host/delegation.py) wait for little.
+Each command imports only what it needs when it runs, so that `--help` is fast, and so is a command that is started
+again in a scope of its own (host/delegation.py).
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.host.delegation import NotDelegated, into_delegated_group
+from daemon.host.delegation import into_delegated_group
+from daemon.sandbox.errors import CellblockError
 
 if TYPE_CHECKING:
     from daemon.judge.submission import Report, Submission
@@ -83,13 +85,13 @@ def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | N
     with _our_errors():
         into_delegated_group()
         from daemon import settings
-        from daemon.api import answers
+        from daemon.api import responses
 
         configured = settings.load()
         submission = _submission(configured, file, stdin.read() if stdin else b"", language, timeout)
         report = asyncio.run(_run_alone(configured, submission))
     if as_json:
-        click.echo(answers.to_json(answers.of_report(submission.toolchain, report, None, None)))
+        click.echo(responses.to_json(responses.of_report(submission.toolchain, report, None, None)))
     else:
         sys.stdout.buffer.write(report.stdout)
         sys.stdout.buffer.flush()
@@ -210,22 +212,9 @@ def _our_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, _our_kinds()):
+        from daemon.sandbox.client import SandboxUnavailable
+
+        if not isinstance(error, CellblockError | SandboxUnavailable):
             raise
         click.secho(f"cellblock: {error}", fg="red", err=True)
         sys.exit(EXIT_OURS)
-
-
-def _our_kinds() -> tuple[type[Exception], ...]:
-    from daemon.bench.dialects import WrongAnswer
-    from daemon.bench.servers import CannotBench
-    from daemon.host.instance import Busy
-    from daemon.launch import CannotStart
-    from daemon.sandbox.client import SandboxUnavailable
-    from daemon.settings import BadSettings
-    from daemon.toolchain.registry import BadToolchain, UnknownLanguage
-
-    return (
-        NotDelegated, CannotStart, Busy, BadSettings, BadToolchain, UnknownLanguage, SandboxUnavailable, CannotBench,
-        WrongAnswer,
-    )  # fmt: skip

@@ -25,6 +25,8 @@ X86_64_V2 = {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}  # of nsj
 
 
 class Grade(enum.StrEnum):
+    """OK; WARN where a promise is weaker or a figure blurred; FAIL where nothing can run."""
+
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
@@ -162,7 +164,7 @@ async def _self_tests(settings: Settings) -> list[Finding]:
         tests = SelfTests(executor, toolchains, settings.run_limits(), settings.self_test_s)
         for toolchain in toolchains:
             problem = await tests.prove(toolchain)
-            version = tests.proofs[toolchain.id].version or "unknown version"
+            version = executor.versions.text(toolchain.id) or "unknown version"
             if problem is None:
                 findings.append(Finding(Grade.OK, toolchain.id, f"{version}; its self-test ran in a jail"))
             else:

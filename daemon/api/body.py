@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import pydantic
 from aiohttp import web
 
+from .admission import Room
 from .problems import ApiProblem, FieldError
 
 READ_S = 30.0
@@ -15,15 +16,19 @@ BIG_BYTES = 256 << 10  # parsed off the event loop
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
-async def read(request: web.Request, model: type[Model]) -> Model:
-    """Raises ApiProblem: 400, 408, 413 or 415."""
+async def read(request: web.Request, model: type[Model], room: Room, bytes_max: int) -> Model:
+    """The body as a `model`; `room` holds its bytes as they come, and the caller gives them back.
+
+    Raises ApiProblem: 400 (not JSON, or not the model), 408 (not there within READ_S), 413 (above `bytes_max`), 415
+    (another media type, or compressed), 503 (no room).
+    """
     if request.content_type != "application/json":
         raise ApiProblem(415, "unsupported_media_type", "The body must be application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ApiProblem(415, "unsupported_media_type", "Compressed bodies are not accepted")
     try:
         async with asyncio.timeout(READ_S):
-            data = await request.read()
+            data = await _receive(request, room, bytes_max)
     except TimeoutError:
         raise ApiProblem(408, "request_timeout", f"The body did not arrive within {READ_S:.0f} seconds") from None
     if len(data) > BIG_BYTES:
@@ -31,7 +36,20 @@ async def read(request: web.Request, model: type[Model]) -> Model:
     return parse(data, model)
 
 
-def parse(data: bytes, model: type[Model]) -> Model:
+async def _receive(request: web.Request, room: Room, bytes_max: int) -> bytearray:
+    data = bytearray()
+    if (request.content_length or 0) <= bytes_max:
+        while piece := await request.content.readany():
+            data += piece
+            if len(data) > bytes_max:
+                break
+            room.resize(len(data))
+        else:
+            return data
+    raise ApiProblem(413, "body_too_large", f"Request body too large (max {bytes_max} bytes)")
+
+
+def parse(data: bytes | bytearray, model: type[Model]) -> Model:
     """Raises ApiProblem 400 with the path of each wrong field."""
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from daemon.sandbox.client import SandboxUnavailable
+from daemon.sandbox.errors import CellblockError
 from daemon.toolchain.registry import UnknownLanguage
 
 log = structlog.get_logger("cellblock.api")
@@ -25,8 +26,11 @@ class FieldError:
     message: str
 
 
-class ApiProblem(Exception):
-    """An answer that is not 200. `detail` is one readable sentence, because web clients show it as it is."""
+class ApiProblem(CellblockError):
+    """An answer that is not 200. `detail` is one readable sentence, because web clients show it as it is.
+
+    `status` tells whose fault it is: 4xx the caller's, 5xx ours. `code` is what programs tell problems apart by.
+    """
 
     def __init__(
         self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = (), retry_after_s: int | None = None
@@ -68,8 +72,8 @@ def body(problem: ApiProblem) -> str:
     return json.dumps(fields)
 
 
-def of_failure(error: Exception) -> ApiProblem:
-    """Our failures as problems; anything else is raised again."""
+def of(error: Exception, request: web.Request) -> ApiProblem:
+    """Any exception as a problem. A defect becomes a 500 that shows an id, and a line in the log has everything."""
     match error:
         case ApiProblem():
             return error
@@ -80,25 +84,23 @@ def of_failure(error: Exception) -> ApiProblem:
             detail = f"The sandbox cannot run programs right now ({error.stage})"
             return ApiProblem(503, "sandbox_unavailable", detail, retry_after_s=RETRY_AFTER_S)
         case _:
-            raise error
+            incident = uuid.uuid4().hex
+            log.error("defect", incident=incident, method=request.method, path=request.path, exc_info=error)
+            return ApiProblem(500, "internal_error", f"Internal error; the log has it as {incident}")
 
 
 def response(problem: ApiProblem) -> web.Response:
+    """The problem as a response of its own, for a request that has had none yet."""
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
     return web.Response(status=problem.status, text=body(problem), content_type=CONTENT_TYPE, headers=headers)
 
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Maps our failures to answers; a defect becomes a 500 that shows an id and a log line that has everything."""
+    """Maps every exception of a handler to an answer. A handler that has begun its own response must not raise."""
     try:
         return await handler(request)
-    except (ApiProblem, UnknownLanguage, SandboxUnavailable) as error:
-        return response(of_failure(error))
-    except web.HTTPRequestEntityTooLarge:
-        limit = request.client_max_size
-        return response(ApiProblem(413, "body_too_large", f"Request body too large (max {limit} bytes)"))
-    except web.HTTPException as error:
+    except web.HTTPException as error:  # the router's: no such path, not this method
         if error.status < 400:
             raise
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "http_error")
@@ -106,7 +108,5 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]
         return answer
-    except Exception:  # the one place: the client must get an answer, and the log the whole of it
-        incident = uuid.uuid4().hex
-        log.exception("defect", incident=incident, method=request.method, path=request.path)
-        return response(ApiProblem(500, "internal_error", f"Internal error; the log has it as {incident}"))
+    except Exception as error:  # the one place: the client must get an answer, and the log the whole of it
+        return response(of(error, request))

@@ -14,6 +14,8 @@ from aiohttp_sse import EventSourceResponse, sse_response
 
 from daemon.sandbox.pumps import OnOutput
 
+from . import problems
+
 SEND_S = 10.0  # for one event to be taken
 CONTENT_TYPE = "text/event-stream"
 
@@ -22,15 +24,33 @@ Work = Callable[[Callable[[str], None], OnOutput], Awaitable[Event]]
 
 
 def is_wanted(request: web.Request) -> bool:
+    """True when the client accepts an event stream."""
     return CONTENT_TYPE in request.headers.get("Accept", "")
 
 
 async def stream(request: web.Request, work: Work) -> web.StreamResponse:
-    """Answer with what `work` says by its two callbacks, then with the event that it returns.
+    """Answer with what `work` says by its two callbacks, then with the event that it returns, or `error` if it raises.
 
-    Cancelled with the request, it cancels the work, and with it the run.
+    Once the headers are sent nothing is raised: what goes wrong is the stream's last event (or its end, where nobody
+    takes that any more) and stands in the log. Cancelled with the request, it cancels the work, and with it the run.
     """
     events: asyncio.Queue[Event | None] = asyncio.Queue()
+    async with sse_response(request, allow_all_methods=True) as response:
+        running = asyncio.create_task(_run(work, events, request))
+        try:
+            await _send(response, events)
+        except (TimeoutError, ConnectionError):
+            pass  # the reader is too slow, or gone
+        except Exception as error:  # the headers are sent: a second response would stand in the middle of the stream
+            problems.of(error, request)
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+    return response
+
+
+async def _run(work: Work, events: "asyncio.Queue[Event | None]", request: web.Request) -> None:
+    """Put all events of `work` into the queue, and None after the last, whatever happens."""
     decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
 
     def on_stage(stage: str) -> None:
@@ -41,24 +61,16 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
         if text:
             events.put_nowait((name, json.dumps({"text": text})))
 
-    async def run() -> None:
-        try:
-            last = await work(on_stage, on_output)
-            for name, decoder in decoders.items():
-                rest = decoder.decode(b"", final=True)
-                if rest:
-                    events.put_nowait((name, json.dumps({"text": rest})))
-            events.put_nowait(last)
-        finally:
-            events.put_nowait(None)
-
-    async with sse_response(request, allow_all_methods=True) as response, asyncio.TaskGroup() as group:
-        running = group.create_task(run())
-        try:
-            await _send(response, events)
-        except (TimeoutError, ConnectionError):
-            running.cancel()
-    return response
+    try:
+        last = await work(on_stage, on_output)
+    except Exception as error:  # a defect, too, has no other place to go than the stream
+        last = "error", problems.body(problems.of(error, request))
+    for name, decoder in decoders.items():
+        rest = decoder.decode(b"", final=True)
+        if rest:
+            events.put_nowait((name, json.dumps({"text": rest})))
+    events.put_nowait(last)
+    events.put_nowait(None)
 
 
 async def _send(response: EventSourceResponse, events: "asyncio.Queue[Event | None]") -> None:

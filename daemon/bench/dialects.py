@@ -4,6 +4,7 @@ import abc
 import json
 from typing import Any
 
+from daemon.sandbox.errors import OurFault
 from daemon.toolchain.schema import Toolchain
 
 from .connection import Connection
@@ -13,7 +14,7 @@ GO_JUDGE_MEMORY_BYTES = 2 << 30
 GO_JUDGE_ENVIRONMENT = ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/w"]
 
 
-class WrongAnswer(Exception):
+class WrongAnswer(OurFault):
     """The server did not run the program as it should; the text is its answer."""
 
 

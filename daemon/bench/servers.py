@@ -10,14 +10,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from daemon.sandbox.errors import OurFault
+
 from .observe import Served
 
 START_S = 60.0
 COLD = {"CELLBLOCK_POOLS": "false", "CELLBLOCK_SERVICES": "false", "CELLBLOCK_ARTIFACT_MEMORY_MB": "0"}
 
 
-class CannotBench(Exception):
-    """The text says why."""
+class CannotBench(OurFault):
+    """A server that was to be measured did not start; the text says why."""
 
 
 @contextlib.contextmanager

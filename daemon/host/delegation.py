@@ -4,11 +4,12 @@ import os
 import sys
 
 from daemon.host import cgroup
+from daemon.sandbox.errors import OurFault
 
 SCOPE_MARK = "CELLBLOCK_SCOPE"  # set in the scope that we made, so that it is tried once
 
 
-class NotDelegated(Exception):
+class NotDelegated(OurFault):
     """There is no control group to make jails in; the text says what is missing."""
 
 

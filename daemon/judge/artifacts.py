@@ -18,20 +18,18 @@ import diskcache
 import structlog
 
 from daemon.sandbox.descriptors import memfd
-from daemon.toolchain.schema import Toolchain
 
 log = structlog.get_logger("cellblock.artifacts")
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 LEAST_BYTES = 64 << 10
 SETTINGS = {"disk_min_file_size": 0}  # every artefact is a file
-WRITES_MAX = 8  # that wait for the disk; what is more than that is not worth a wait
+WRITES_MAX = 8  # that wait for the disk; an artefact beyond them is kept in memory only
 
 
-def key_of(toolchain: Toolchain, version: str, code: bytes, check: bool) -> str:
-    """Equal only where source, steps, flags, environment, mounts and the compiler's version are."""
-    steps = toolchain.model_dump_json(include={"id", "source", "mounts", "links", "environment", "steps", "service"})
-    parts = (steps.encode(), version.encode(), b"checked" if check else b"unchecked", code)
+def key_of(identity: bytes, code: bytes, check: bool) -> str:
+    """Equal only where the toolchain's identity (judge/versions.py), the source and the check of types are."""
+    parts = (identity, b"checked" if check else b"unchecked", code)
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
@@ -39,7 +37,10 @@ def key_of(toolchain: Toolchain, version: str, code: bytes, check: bool) -> str:
 
 
 class Artifacts:
-    """At most `memory_bytes` in memory and `disk_bytes` below `directory`; 0 turns either off."""
+    """At most `memory_bytes` in memory and `disk_bytes` below `directory`; 0 bytes in memory turns all off.
+
+    A directory that cannot be used is told in the log, and artefacts are kept in memory only.
+    """
 
     def __init__(self, memory_bytes: int, disk_bytes: int, directory: pathlib.Path | None) -> None:
         self._memory: cachetools.LRUCache[str, _Held] = cachetools.LRUCache(max(memory_bytes, 1), _size)
@@ -89,6 +90,7 @@ class Artifacts:
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator["Artifacts"]:
+        """Itself; at the end all that was to be written is written, and the disk's index is closed."""
         try:
             yield self
         finally:
@@ -110,6 +112,7 @@ class _Held:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[int]:
+        """The descriptor, which stays open for the body even when the cache drops it meanwhile."""
         yield self._descriptor  # the frame holds us
 
     def __del__(self) -> None:

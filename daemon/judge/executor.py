@@ -4,25 +4,23 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, assert_never
+from typing import Any
 
 from daemon.sandbox.client import Client, Finished, Order, SandboxUnavailable
 from daemon.sandbox.descriptors import memfd, sealed_copy
-from daemon.sandbox.model import KilledBy, Limits
 from daemon.sandbox.plan import Warm
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
-from . import artifacts
+from . import artifacts, report
 from .artifacts import Artifacts
 from .files import pack
 from .service import Service
-from .submission import Reason, Report, Submission
+from .submission import Report, Submission
+from .versions import Versions
 
-MB = 1 << 20
 HEAL_STEP_S = 0.02
 HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
 
@@ -42,33 +40,38 @@ class _Built:
 
 
 class Executor:
-    """Runs submissions through one keeper. `services` by toolchain id do compile steps where they can."""
+    """Runs submissions through one keeper. `services` by toolchain id do compile steps where they can.
 
-    def __init__(self, client: Client, services: Mapping[str, Service], kept: Artifacts) -> None:
-        self._client, self._services, self._artifacts = client, services, kept
+    No artefact of a toolchain is looked for or kept before `versions`, which the executor fills, knows its version.
+    """
 
-    async def execute(self, submission: Submission, version: str | None = None, on_stage: OnStage = None) -> Report:
-        """Raises SandboxUnavailable when the sandbox could not hold its promises; that is never the program's fault.
+    def __init__(self, client: Client, services: Mapping[str, Service], kept: Artifacts, versions: Versions) -> None:
+        self._client, self._services, self._artifacts, self.versions = client, services, kept, versions
 
-        `version` is the toolchain's; without it no artefact is looked for or kept. `on_stage` hears the id of each step
-        that begins.
+    async def execute(self, submission: Submission, on_stage: OnStage = None, use_kept: bool = True) -> Report:
+        """Compile where the toolchain does, run, and tell what became of it. `on_stage` hears each step's id first.
+
+        Without `use_kept` it compiles whatever was kept, and keeps nothing.
+        Raises SandboxUnavailable when the sandbox could not hold its promises; that is never the program's fault.
+        Cancelling it ends the run.
         """
         with contextlib.ExitStack() as stack:
-            built = await self._build(submission, version, on_stage, stack)
+            built = await self._build(submission, on_stage, use_kept, stack)
             if isinstance(built, Report):
                 return built
             if on_stage is not None:
                 on_stage(submission.toolchain.steps[-1].id)
             finished = await self._run(self._run_order(submission, built))
-            return _report(submission, finished, built)
+            return report.of_run(submission, finished, built.compile_ns, built.cached)
 
     async def _build(
-        self, submission: Submission, version: str | None, on_stage: OnStage, stack: contextlib.ExitStack
+        self, submission: Submission, on_stage: OnStage, use_kept: bool, stack: contextlib.ExitStack
     ) -> "_Built | Report":
         """Do all steps but the last, or find what they once left; descriptors live as long as the stack."""
         key = None
-        if version is not None and submission.toolchain.compiles and not submission.files:
-            key = artifacts.key_of(submission.toolchain, version, submission.code, submission.check)
+        identity = self.versions.identity(submission.toolchain.id) if use_kept else None
+        if identity is not None and submission.toolchain.compiles and not submission.files:
+            key = artifacts.key_of(identity, submission.code, submission.check)
             found = stack.enter_context(self._artifacts.in_memory(key))
             if found is None:
                 found = await self._artifacts.find(key)
@@ -99,28 +102,28 @@ class Executor:
     ) -> "_Built | Report":
         started_ns = time.monotonic_ns()
         answer = await self._ask_service(submission, entry)
+        compile_ns = built.compile_ns + time.monotonic_ns() - started_ns  # of an attempt that failed, too
         if answer is not None:
-            compile_ns = built.compile_ns + time.monotonic_ns() - started_ns
             if answer["code"] is None:
-                return _diagnosed(answer["diagnostics"], compile_ns)
+                return report.of_diagnostics(answer["diagnostics"], compile_ns)
             emitted = memfd("artifact", answer["code"].encode(), sealed=True)
             stack.callback(os.close, emitted)
             return _Built(None, emitted, compile_ns, files=built.files)
         finished = await self._run(self._compile_order(submission, entry, built))
-        compile_ns = built.compile_ns + finished.outcome.usage.wall_ns
+        compile_ns += finished.outcome.usage.wall_ns
         artifact = await _keep_artifact(finished, stack)
         if artifact is None:
-            return _compile_error(entry, finished, compile_ns)
+            return report.of_compilation(plan.own_limits(entry.limits), finished, compile_ns)
         return _Built(None, artifact, compile_ns, files=built.files)
 
-    async def version(self, toolchain: Toolchain) -> str:
-        """What the toolchain's version command prints in a jail. Raises SandboxUnavailable when it fails."""
+    async def learn_version(self, toolchain: Toolchain) -> None:
+        """Note the first line that the toolchain's version command prints in a jail. Raises SandboxUnavailable."""
         limits = plan.own_limits(plan.VERSION_LIMITS)
         finished = await self._run(Order(toolchain.id, VERSION_STEP, limits, output_bytes=4096))
         text = (finished.stdout or finished.stderr).decode("utf-8", "replace").strip()
         if finished.outcome.wait_status != 0 or not text:
             raise SandboxUnavailable("version", f"{toolchain.id}: {' '.join(toolchain.version)} failed: {text}")
-        return text.splitlines()[0]
+        self.versions.note(toolchain.id, text.splitlines()[0])
 
     async def _ask_service(self, submission: Submission, entry: StepEntry) -> dict[str, Any] | None:
         """What the toolchain's service says of a step; None where the step itself is to be run."""
@@ -206,122 +209,3 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
         os.close(finished.artifact)
     stack.callback(os.close, copy)
     return copy
-
-
-def _diagnosed(diagnostics: str, compile_ns: int) -> Report:
-    return Report(
-        reason=Reason.COMPILE_ERROR, error=diagnostics, stdout=b"", stderr=diagnostics.encode(), exit_code=None,
-        signal=None, wall_ns=0, cpu_ns=None, compile_ns=compile_ns, memory_bytes=None, truncated=False,
-    )  # fmt: skip
-
-
-def _compile_error(entry: StepEntry, finished: Finished, compile_ns: int) -> Report:
-    limits = plan.own_limits(entry.limits)
-    diagnostics = (finished.stdout + finished.stderr).decode("utf-8", "replace")
-    match _limit_reached(finished):
-        case Reason.TIME_LIMIT:
-            error = f"Compilation timed out after {_seconds(limits.wall_ns)}"
-        case Reason.MEMORY_LIMIT:
-            error = f"Compilation exceeded its memory limit of {limits.memory_bytes // MB} MB"
-        case Reason.OUTPUT_LIMIT:
-            error = "Compilation exceeded its limit of diagnostics:\n" + diagnostics[:4096]
-        case _:
-            error = diagnostics or _ending(finished) or "Compilation left no program"
-    return Report(
-        reason=Reason.COMPILE_ERROR, error=error, stdout=b"", stderr=finished.stdout + finished.stderr,
-        exit_code=None, signal=None, wall_ns=0, cpu_ns=None, compile_ns=compile_ns, memory_bytes=None,
-        truncated=finished.truncated,
-    )  # fmt: skip
-
-
-def _report(submission: Submission, finished: Finished, built: _Built) -> Report:
-    status = finished.outcome.wait_status
-    limit = _limit_reached(finished)
-    signaled = limit is None and status is not None and os.WIFSIGNALED(status)
-    exited = limit is None and status is not None and os.WIFEXITED(status)
-    reason = limit or (Reason.SIGNAL if signaled else Reason.EXITED)
-    return Report(
-        reason=reason,
-        error=_error(reason, submission.limits, submission.output_bytes, finished),
-        stdout=finished.stdout,
-        stderr=finished.stderr,
-        exit_code=os.WEXITSTATUS(status) if exited and status is not None else None,
-        signal=os.WTERMSIG(status) if signaled and status is not None else None,
-        wall_ns=finished.outcome.usage.wall_ns,
-        cpu_ns=finished.outcome.usage.cpu_ns,
-        compile_ns=built.compile_ns,
-        cached=built.cached,
-        memory_bytes=finished.outcome.usage.memory_bytes,
-        truncated=finished.truncated,
-    )
-
-
-def _limit_reached(finished: Finished) -> Reason | None:
-    """The first that applies of memory, output, cpu, time; None when the program ended by itself."""
-    killed_by = finished.outcome.killed_by
-    if killed_by is KilledBy.MEMORY:
-        return Reason.MEMORY_LIMIT
-    if finished.truncated:
-        return Reason.OUTPUT_LIMIT
-    match killed_by:
-        case None:
-            return None
-        case KilledBy.CPU:
-            return Reason.CPU_LIMIT
-        case KilledBy.WALL:
-            return Reason.TIME_LIMIT
-        case KilledBy.OUTPUT | KilledBy.CLIENT | KilledBy.LOST:
-            raise AssertionError(f"killed by {killed_by} without output over the limit")
-        case _:
-            assert_never(killed_by)
-
-
-def _error(reason: Reason, limits: Limits, output_bytes: int, finished: Finished) -> str | None:
-    stderr = finished.stderr.decode("utf-8", "replace")
-    match reason:
-        case Reason.TIME_LIMIT:
-            return f"Execution timed out after {_seconds(limits.wall_ns)}"
-        case Reason.CPU_LIMIT:
-            return f"CPU time limit of {_seconds(limits.cpu_ns or 0)} exceeded"
-        case Reason.MEMORY_LIMIT:
-            return f"Memory limit of {limits.memory_bytes // MB} MB exceeded"
-        case Reason.OUTPUT_LIMIT:
-            return f"Output limit of {_size(output_bytes)} exceeded"
-        case Reason.SIGNAL:
-            separator = "" if not stderr or stderr.endswith("\n") else "\n"
-            return stderr + separator + (_ending(finished) or "")
-        case Reason.EXITED:
-            return None if finished.outcome.wait_status == 0 else stderr or _ending(finished)
-        case Reason.COMPILE_ERROR:
-            raise AssertionError("a run is not a compilation")
-        case _:
-            assert_never(reason)
-
-
-def _ending(finished: Finished) -> str | None:
-    """One sentence about how a process ended, None for exit 0."""
-    status = finished.outcome.wait_status
-    if not status:
-        return None
-    if os.WIFSIGNALED(status):
-        return f"Killed by signal {os.WTERMSIG(status)} ({signal_name(os.WTERMSIG(status))})"
-    return f"Exited with code {os.WEXITSTATUS(status)}"
-
-
-def signal_name(number: int) -> str:
-    """SIGSEGV for 11; real-time signals, which have no name of their own, as SIGRTMIN+n (signal(7))."""
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"SIGRTMIN+{number - signal.SIGRTMIN}"
-
-
-def _seconds(nanoseconds: int) -> str:
-    seconds = nanoseconds / 1e9
-    return "1 second" if seconds == 1 else f"{seconds:g} seconds"
-
-
-def _size(count: int) -> str:
-    for unit, size in (("MB", MB), ("KB", 1024)):
-        if count % size == 0:
-            return f"{count // size} {unit}"
-    return f"{count} bytes"

@@ -5,13 +5,15 @@ import json
 import os
 import re
 
+from daemon.sandbox.errors import CallersFault
+
 COMPONENT_BYTES = 255  # NAME_MAX, limits.h
 NAME_BYTES = 1024
 DEPTH_MAX = 16
 
 
-class BadName(ValueError):
-    """A name that is not a plain relative path; the text says why."""
+class BadName(CallersFault, ValueError):
+    """A name that is not a plain relative path; the text says why. (pydantic takes a ValueError for a wrong field.)"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class File:
 
 
 def check_name(name: str) -> str:
-    """Raises BadName."""
+    """The name itself, when a file of /work may have it. Raises BadName."""
     parts = name.split("/")
     if not name or len(name.encode()) > NAME_BYTES or len(parts) > DEPTH_MAX:
         raise BadName(f"a name has 1 to {NAME_BYTES} bytes and at most {DEPTH_MAX} parts")

@@ -21,32 +21,36 @@ AGAIN_S = 1.0  # after a failure
 
 @dataclasses.dataclass(slots=True)
 class Proof:
-    """When a toolchain was last seen to work (CLOCK_MONOTONIC seconds), its version, and what is wrong if it is not."""
+    """When a toolchain was last seen to work (CLOCK_MONOTONIC seconds), and what is wrong if it does not."""
 
     proven_s: float | None = None
-    version: str | None = None
     problem: str | None = "not tested yet"
 
 
 class SelfTests:
-    """`run` until cancelled; `problems` tells what is not proven at this moment."""
+    """`run` until cancelled; `problems` tells what is not proven at this moment.
+
+    A toolchain's version is learned before its first proof. An idle toolchain is tested every `every_s` seconds.
+    """
 
     def __init__(self, executor: Executor, toolchains: Registry, run: RunLimits, every_s: float) -> None:
         self._executor, self._toolchains, self._run, self._every_s = executor, toolchains, run, every_s
-        self._slot = asyncio.Lock()  # one at a time, beside the queue's slots and never in them
+        self._slot = asyncio.Lock()  # one at a time, beside the slots of requests and never in them
         self.proofs = {toolchain.id: Proof() for toolchain in toolchains}
 
     async def run(self) -> None:
+        """Keep proving all toolchains; ends only by cancellation or by a defect."""
         async with asyncio.TaskGroup() as group:
             for toolchain in self._toolchains:
                 group.create_task(self._keep_proving(toolchain))
 
     def succeeded(self, toolchain: Toolchain) -> None:
-        """A real run just worked: as good as a self-test."""
+        """To be told of a real run that just worked, which proves as much as a self-test."""
         proof = self.proofs[toolchain.id]
         proof.proven_s, proof.problem = time.monotonic(), None
 
     def problems(self) -> dict[str, str]:
+        """By toolchain id, one sentence for each that did not work within the last two periods."""
         now, fresh_s = time.monotonic(), 2 * self._every_s
         return {
             name: proof.problem or f"no program ran within the last {fresh_s:.0f} seconds"
@@ -58,7 +62,7 @@ class SelfTests:
         proof = self.proofs[toolchain.id]
         while True:
             age_s = self._every_s if proof.proven_s is None else time.monotonic() - proof.proven_s
-            if age_s >= self._every_s or proof.problem is not None or proof.version is None:
+            if age_s >= self._every_s or proof.problem is not None or not self._executor.versions.text(toolchain.id):
                 proof.problem = await self.prove(toolchain)
                 if proof.problem is None:
                     proof.proven_s, age_s = time.monotonic(), 0.0
@@ -69,7 +73,10 @@ class SelfTests:
             await asyncio.sleep(self._every_s - age_s)
 
     async def prove(self, toolchain: Toolchain) -> str | None:
-        """Run the toolchain's own test program; None when it did what its file says, else what is wrong."""
+        """Run the toolchain's own test program; None when it did what its file says, else what is wrong.
+
+        Raises nothing of the sandbox: that it is not available is what is wrong.
+        """
         limits, _ = run_limits(toolchain, self._run)
         submission = Submission(toolchain, toolchain.self_test.code.encode(), limits, self._run.output_bytes)
         try:
@@ -79,10 +86,9 @@ class SelfTests:
             return str(error)
 
     async def _prove(self, toolchain: Toolchain, submission: Submission) -> str | None:
-        proof = self.proofs[toolchain.id]
-        if proof.version is None:
-            proof.version = await self._executor.version(toolchain)
-        report = await self._executor.execute(submission)
+        if self._executor.versions.text(toolchain.id) is None:
+            await self._executor.learn_version(toolchain)
+        report = await self._executor.execute(submission, use_kept=False)
         if not report.success:
             return f"self-test ended with {report.reason}: {report.error}"
         output = report.stdout.decode("utf-8", "replace")

@@ -1,7 +1,8 @@
 """A living compiler in a jail of its own that reads submissions and never runs one, such as the TypeScript checker.
 
-It only makes things faster: who gets no answer from it (it starts, is busy, missed its deadline, has died) compiles in
-a jail of his own. Frames are a length (4 bytes, big endian) and JSON; it says {"ready": true} when it has started.
+It only makes things faster: a submission that gets no answer from it (it starts, it is busy with others for longer
+than TURN_S, it missed its deadline, it has died) is compiled in a jail of its own. Frames are a length (4 bytes, big
+endian) and JSON; it says {"ready": true} when it has started.
 """
 
 import asyncio
@@ -20,16 +21,16 @@ from daemon.toolchain.schema import SERVICE_STEP, ServiceEntry, Toolchain
 
 log = structlog.get_logger("cellblock.service")
 
+TURN_S = 0.1  # a compiler in a jail of its own takes about as long
 STARTS = 3  # it may take so many times as long as a jail to be ready
 AGAIN_S, AGAIN_S_MAX = 0.1, 10.0
 REPLY_BYTES_MAX = 64 << 20
 REQUESTS_MAX = 5000  # then it is replaced: compilers grow
-COMPLAINT_BYTES = 2000
 LENGTH = struct.Struct(">I")
 
 
 class Service:
-    """`run` keeps one alive until cancelled; `ask` is for anybody at any time."""
+    """`run` keeps one alive until cancelled; `ask` may be called by many at once, and answers one after the other."""
 
     def __init__(self, client: Client, toolchain: Toolchain, entry: ServiceEntry, start_s: float) -> None:
         self._client, self._toolchain, self._entry, self._start_s = client, toolchain, entry, start_s
@@ -37,47 +38,63 @@ class Service:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._broken = asyncio.Event()
         self._asked = 0
+        self._has_complained = False
 
     def __repr__(self) -> str:
         return f"<Service {self._toolchain.id}: {'ready' if self.ready else 'away'}, {self._asked} asked>"
 
     @property
     def ready(self) -> bool:
+        """True while there is one that has started."""
         return self._streams is not None
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer, or None when there is none in time. Whoever is cancelled leaves the service in step."""
+        """The answer, or None when there is none within TURN_S and the toolchain's `deadline_s` together.
+
+        The turn is waited for no longer than TURN_S, whatever others ask. A caller that is cancelled leaves the service
+        in step.
+        """
         if self._streams is None:
             return None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._entry.deadline_s):
-                return await asyncio.shield(asyncio.create_task(self._exchange(request)))
-        return None
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            return None
+        # A task of its own: the service stays busy until it answers, whether or not the caller is still there.
+        return await asyncio.shield(asyncio.create_task(self._exchange_in_turn(request)))
 
-    async def _exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        async with self._turn:
+    async def _exchange_in_turn(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Holds the turn, which it gives back."""
+        try:
             if self._streams is None:
                 return None
-            try:
-                async with asyncio.timeout(self._entry.deadline_s):
-                    answer = await _exchange(*self._streams, request)
-            except (TimeoutError, OSError, EOFError, ValueError) as error:
-                log.warning("service replaced", language=self._toolchain.id, reason=repr(error))
-                self._break()
-                return None
-            self._asked += 1
-            if self._asked >= REQUESTS_MAX:
-                self._break()
-            return answer
+            async with asyncio.timeout(self._entry.deadline_s):
+                answer = await _exchange(*self._streams, request)
+        except (TimeoutError, OSError, EOFError, ValueError) as error:
+            # The class alone: the text of a ValueError may hold the frame, and a frame holds somebody's source.
+            log.warning("service replaced", language=self._toolchain.id, reason=type(error).__name__)
+            self._break()
+            return None
+        finally:
+            self._turn.release()
+        self._asked += 1
+        if self._asked >= REQUESTS_MAX:
+            self._break()
+        return answer
 
     def _complain(self, _: str, data: bytes) -> None:
-        log.warning("service says", language=self._toolchain.id, text=data[:COMPLAINT_BYTES].decode("utf-8", "replace"))
+        """Notes that it spoke, once in its life, and never what it said: a compiler quotes the source."""
+        if not self._has_complained:
+            self._has_complained = True
+            log.warning("service spoke on stderr", language=self._toolchain.id, bytes=len(data))
 
     def _break(self) -> None:
         self._streams = None
         self._broken.set()
 
     async def run(self) -> None:
+        """Keep one alive: start it, wait until it is broken, start the next. Ends only by cancellation."""
         delay_s = AGAIN_S
         while True:
             try:
@@ -86,7 +103,7 @@ class Service:
                     delay_s = AGAIN_S
                     await self._broken.wait()
             except (SandboxUnavailable, TimeoutError, OSError, EOFError, ValueError) as error:
-                log.warning("service did not start", language=self._toolchain.id, reason=repr(error))
+                log.warning("service did not start", language=self._toolchain.id, reason=_reason(error))
                 delay_s = min(2 * delay_s, AGAIN_S_MAX)
             await asyncio.sleep(delay_s)
 
@@ -99,11 +116,16 @@ class Service:
                 if await _read(streams[0]) != {"ready": True}:
                     raise ValueError("its first frame is not ready")
             self._broken.clear()
-            self._asked, self._streams = 0, streams
+            self._asked, self._has_complained, self._streams = 0, False, streams
             try:
                 yield
             finally:
                 self._streams = None
+
+
+def _reason(error: Exception) -> str:
+    """Of the sandbox the whole text, of anything else the class alone (it may quote what the service said)."""
+    return str(error) if isinstance(error, SandboxUnavailable) else type(error).__name__
 
 
 async def _exchange(

@@ -63,4 +63,5 @@ class Report:
 
     @property
     def success(self) -> bool:
+        """True when the program was built, ran within its limits and exited with 0."""
         return self.reason is Reason.EXITED and self.exit_code == 0

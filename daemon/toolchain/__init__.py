@@ -1,1 +1,1 @@
-"""Toolchains as data: the schema of toolchains/*.toml, the registry that loads them, the plan they become."""
+"""Toolchains as data: the schema of toolchains/*.toml, the registry that loads them, their plan and their identity."""

@@ -8,14 +8,16 @@ from typing import Any
 
 import pydantic
 
+from daemon.sandbox.errors import CallersFault, OurFault
+
 from .schema import Toolchain
 
 
-class BadToolchain(Exception):
+class BadToolchain(OurFault):
     """A toolchain file is wrong; the text is `file: key: what is wrong; hint`."""
 
 
-class UnknownLanguage(Exception):
+class UnknownLanguage(CallersFault):
     """No toolchain has this id, alias or extension."""
 
 
@@ -45,6 +47,7 @@ class Registry:
         return len(self._by_id)
 
     def ids(self) -> list[str]:
+        """In alphabetical order."""
         return list(self._by_id)
 
     def find(self, name: str) -> Toolchain:

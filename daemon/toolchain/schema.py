@@ -23,18 +23,20 @@ class _Model(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def _on_host(value: str) -> str:
+    if not value.startswith(("/", ROOT_PLACEHOLDER + "/", HERE_PLACEHOLDER + "/")) or ":" in value:
+        raise ValueError("must be an absolute path or begin with {root}/ or {here}/, without ':'")
+    return value
+
+
+HostPath = Annotated[str, pydantic.AfterValidator(_on_host)]
+
+
 class MountEntry(_Model):
     """A read-only directory or file: `source` on the host (may begin with {root} or {here}), `target` in the jail."""
 
-    source: str
+    source: HostPath
     target: Absolute
-
-    @pydantic.field_validator("source")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        if not value.startswith(("/", ROOT_PLACEHOLDER + "/", HERE_PLACEHOLDER + "/")) or ":" in value:
-            raise ValueError("must be an absolute path or begin with {root}/ or {here}/, without ':'")
-        return value
 
 
 class StepLimits(_Model):
@@ -115,7 +117,11 @@ class SelfTest(_Model):
 
 
 class Toolchain(_Model):
-    """One language."""
+    """One language.
+
+    `version` is the command whose first line is its version; `version_files` are files whose content belongs to the
+    version besides, such as the package.json of a library that compiles. Either differs: nothing kept is used.
+    """
 
     id: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9+#_-]{0,31}$")]
     title: str
@@ -124,6 +130,7 @@ class Toolchain(_Model):
     source: FileName
     lexer: str | None = None
     version: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
+    version_files: tuple[HostPath, ...] = pydantic.Field(default=(), strict=False)
     mounts: tuple[MountEntry, ...] = pydantic.Field(min_length=1, strict=False)
     links: dict[Absolute, str] = {}
     environment: dict[str, str] = {}
@@ -162,10 +169,12 @@ class Toolchain(_Model):
 
     @property
     def compiles(self) -> bool:
+        """True when a step before the last leaves an artefact."""
         return len(self.steps) > 1
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The id and every alias, as the file spells them."""
         return (self.id, *self.aliases)
 
 

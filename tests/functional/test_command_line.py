@@ -1,15 +1,17 @@
 """`cellblock run` and `cellblock doctor` as a person at a shell meets them."""
 
 import collections.abc
+import concurrent.futures
 import json
 import os
 import pathlib
 import subprocess
 
+import psutil
 import pytest
 
 from tests import posture
-from tests.server import COMMAND
+from tests.server import COMMAND, START_S, until
 
 Write = collections.abc.Callable[[str, str], pathlib.Path]
 
@@ -103,3 +105,39 @@ def test_help_tells_what_each_command_does(command: list[str]) -> None:
     done = cellblock(*command, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: cellblock")
+
+
+def test_runs_beside_each_other_do_not_sweep_each_other(write: Write) -> None:
+    """Each has a keeper of its own; the end of one meets the start of others all the time."""
+    program = write("a.py", "print(6 * 7)")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: cellblock("run", program), range(48)))
+    ends = [(done.returncode, done.stdout, done.stderr) for done in runs]
+    assert ends == [(0, "42\n", "")] * 48
+    assert not [path for path in posture.run_directories() if path.name.startswith("run-")]
+
+
+def test_a_killed_run_is_swept_by_the_next_one(write: Write) -> None:
+    program = write("a.py", "import time\ntime.sleep(60)")
+    killed = subprocess.Popen([COMMAND, "run", program])
+    until(lambda: any(path.name.startswith("run-") for path in posture.run_directories()), START_S)
+    killed.kill()
+    killed.wait()
+    until(lambda: not killed_keepers(), START_S, "its keeper is gone with it")
+    assert cellblock("run", write("b.py", "print(1)")).stdout == "1\n"
+    assert not [path for path in posture.run_directories() if path.name.startswith("run-")]
+
+
+def killed_keepers() -> list[psutil.Process]:
+    return [
+        process for process in psutil.process_iter(["cmdline"])
+        if "daemon.keeper" in (process.info["cmdline"] or []) and any(word.startswith("run-") for word in process.info["cmdline"])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["Bad Name", "run-1", "../x"])
+def test_an_instance_name_that_cannot_be_one_starts_nothing(name: str) -> None:
+    done = cellblock("serve", "--port", "0", CELLBLOCK_INSTANCE=name)
+    assert done.returncode == 125
+    assert "cellblock: instance: " in done.stderr
+    assert done.stdout == ""

@@ -14,10 +14,11 @@ MAY_IMPORT = {
     "host": {"host", "sandbox"},
     "keeper": {"keeper", "host", "sandbox"},
     "toolchain": {"toolchain", "sandbox"},
+    "validation": {"validation", "toolchain"},
     "judge": {"judge", "toolchain", "sandbox"},
-    "api": {"api", "judge", "toolchain", "sandbox", "settings"},
-    "settings": {"toolchain", "sandbox"},
-    "bench": {"bench", "launch", "settings", "toolchain"},
+    "api": {"api", "judge", "validation", "toolchain", "sandbox", "settings"},
+    "settings": {"toolchain", "host", "sandbox"},
+    "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
     "supervisor": {"host"},
 }
 ONLY_IN = {

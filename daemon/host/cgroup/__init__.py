@@ -2,6 +2,7 @@
 
 import typing
 
+from daemon.sandbox.errors import OurFault
 from daemon.sandbox.model import Limits
 
 from . import mounts, v1, v2
@@ -29,22 +30,25 @@ class Group(typing.Protocol):
         """In the background it has a tenth of the processors that the others leave it. Raises OSError."""
 
     def lift_cpu_quota(self) -> None:
-        """A throttled process dies slowly."""
+        """Removes the CPU quota before a kill, because a throttled process dies slowly."""
 
     def kill(self) -> bool:
         """Kill all in the group at once; False where the kernel has no such call."""
 
-    def cpu_ns(self) -> int | None: ...
+    def cpu_ns(self) -> int | None:
+        """CPU time that all its processes have used so far, those that have ended included."""
 
     def tasks(self) -> int:
         """Threads of all its processes."""
 
-    def processes(self) -> int: ...
+    def processes(self) -> int:
+        """How many processes are in it now."""
 
     def memory_bytes(self) -> int:
-        """In use at this moment."""
+        """Memory in use at this moment, page cache included."""
 
-    def peak_memory_bytes(self) -> int | None: ...
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory that was in use at any moment since it was made."""
 
     def out_of_memory(self, told: bool) -> "OutOfMemory":
         """`told`: the descriptor of `watch_memory` spoke, so the kernel may not have come to kill anything itself."""
@@ -72,7 +76,7 @@ OutOfMemory = mounts.OutOfMemory
 TooSmall = mounts.TooSmall
 
 
-class Unavailable(Exception):
+class Unavailable(OurFault):
     """No usable control groups; the text says which and what to do."""
 
 

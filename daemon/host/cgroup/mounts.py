@@ -6,12 +6,14 @@ import os
 import signal
 import time
 
+from daemon.sandbox.errors import CallersFault
+
 HINT = "under systemd the unit needs Delegate=yes; without it run as root with a writable cgroup mount"
 READ_BYTES = 64 << 10  # the files we read are far shorter, but for cgroup.procs of a leftover
 PATIENCE_S = 2.0  # for the processes of a leftover group to die
 
 
-class TooSmall(Exception):
+class TooSmall(CallersFault):
     """A memory limit below what the group uses already."""
 
 

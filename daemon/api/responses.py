@@ -4,10 +4,10 @@ import base64
 import dataclasses
 import uuid
 
-from daemon.judge.constructs import Finding
-from daemon.judge.executor import signal_name
+from daemon.judge.report import signal_name
 from daemon.judge.submission import Report
 from daemon.toolchain.schema import Toolchain
+from daemon.validation.constructs import Finding
 
 from .models import ExecuteResponse, ForbiddenConstruct
 
@@ -17,7 +17,10 @@ OPTIONAL = ("output_base64", "stderr_base64", "warnings")
 def of_report(
     toolchain: Toolchain, report: Report, version: str | None, finding: Finding | None, binary: bool = False
 ) -> ExecuteResponse:
-    """Bytes that are not UTF-8 are shown with U+FFFD; times become seconds."""
+    """The answer of POST /execute. Bytes that are not UTF-8 become U+FFFD, ns become seconds.
+
+    `version` is the toolchain's, None where it is not known yet; `binary` adds the exact bytes in base64.
+    """
     stdout = report.stdout.decode("utf-8", "replace")
     return ExecuteResponse(
         output=stdout,
@@ -45,5 +48,5 @@ def of_report(
 
 
 def to_json(answer: ExecuteResponse) -> str:
-    """What was not asked for is left out, and `warnings` where there are none."""
+    """One JSON object, without base64 fields that were not asked for and without `warnings` where there are none."""
     return answer.model_dump_json(exclude={name for name in OPTIONAL if getattr(answer, name) is None})

@@ -1,0 +1,89 @@
+"""From an ExecuteRequest to a Submission: sizes, limits, arguments and files, each within what the settings allow."""
+
+import base64
+import dataclasses
+import json
+
+from daemon.judge.files import BadName, File, check_together
+from daemon.judge.submission import Submission
+from daemon.sandbox.fields import MAX_ARGS_BYTES
+from daemon.sandbox.model import Limits
+from daemon.settings import Settings
+from daemon.toolchain.plan import RunLimits, run_limits
+from daemon.toolchain.schema import Toolchain
+
+from .models import ExecuteRequest
+from .problems import ApiProblem, FieldError
+
+MB = 1 << 20
+MAX_ESCAPED_BYTES = 60_000  # it travels as a string in a message of at most 64 KB
+
+
+def of_request(wanted: ExecuteRequest, toolchain: Toolchain, settings: Settings, run: RunLimits) -> Submission:
+    """What the request asks for, with the deployment's defaults. `run` is `settings.run_limits()`.
+
+    Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
+    """
+    code, stdin = wanted.code.encode(), wanted.stdin.encode()
+    if len(code) > settings.code_bytes_max:
+        raise ApiProblem(413, "code_too_long", f"Code too long (max {settings.code_bytes_max} bytes)")
+    if len(stdin) > settings.stdin_bytes_max:
+        raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
+    if any("\0" in argument for argument in wanted.args):
+        raise _out_of_range("args", "arguments cannot hold NUL")
+    size = sum(len(argument.encode()) + 1 for argument in wanted.args)
+    if size > MAX_ARGS_BYTES or len(json.dumps(wanted.args)) > MAX_ESCAPED_BYTES:
+        raise _out_of_range("args", f"at most {MAX_ARGS_BYTES} bytes together")
+    limits = _limits(wanted, toolchain, run)
+    files = _files(wanted, toolchain, settings.files_bytes_max)
+    return Submission(toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check, files)
+
+
+def held_bytes(submission: Submission) -> int:
+    """What of a request's body stays in memory until its program has ended."""
+    return len(submission.code) + len(submission.stdin) + sum(len(file.content) for file in submission.files)
+
+
+def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits) -> Limits:
+    default, maximum = run_limits(toolchain, run)
+    limits = default
+    if wanted.timeout is not None:
+        limits = dataclasses.replace(limits, wall_ns=_nanoseconds("timeout", wanted.timeout, maximum.wall_ns))
+    if wanted.cpu_time_limit is not None:
+        cpu_ns = _nanoseconds("cpu_time_limit", wanted.cpu_time_limit, maximum.wall_ns)
+        limits = dataclasses.replace(limits, cpu_ns=cpu_ns)
+    if wanted.memory_limit_mb is not None:
+        if not 0 < wanted.memory_limit_mb <= maximum.memory_bytes // MB:
+            raise _out_of_range("memory_limit_mb", f"must be from 1 to {maximum.memory_bytes // MB}")
+        limits = dataclasses.replace(limits, memory_bytes=wanted.memory_limit_mb * MB)
+    return limits
+
+
+def _files(wanted: ExecuteRequest, toolchain: Toolchain, bytes_max: int) -> tuple[File, ...]:
+    found = []
+    for number, entry in enumerate(wanted.files):
+        try:
+            is_base64 = entry.encoding == "base64"
+            content = base64.b64decode(entry.content, validate=True) if is_base64 else entry.content.encode()
+        except ValueError as error:
+            raise _out_of_range(f"files.{number}.content", f"not base64: {error}") from None
+        found.append(File(entry.name, content))
+    if sum(len(file.content) for file in found) > bytes_max:
+        raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
+    taken = {toolchain.source, *(step.artifact for step in toolchain.steps if step.artifact is not None)}
+    try:
+        check_together(tuple(found), taken)
+    except BadName as error:
+        raise _out_of_range("files", str(error)) from None
+    return tuple(found)
+
+
+def _nanoseconds(field: str, seconds: float, maximum_ns: int) -> int:
+    nanoseconds = int(seconds * 1e9)
+    if not 0 < nanoseconds <= maximum_ns:
+        raise _out_of_range(field, f"must be above 0 and at most {maximum_ns / 1e9:g} seconds")
+    return nanoseconds
+
+
+def _out_of_range(field: str, message: str) -> ApiProblem:
+    return ApiProblem(400, "invalid_request", f"{field}: {message}", (FieldError(field, message),))

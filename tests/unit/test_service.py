@@ -1,0 +1,100 @@
+"""A service is asked by one after the other; nobody waits long for it, and it never has somebody's source in the log."""
+
+import asyncio
+import pathlib
+import time
+from typing import Any, cast
+
+import pytest
+
+from daemon.judge import service
+from daemon.judge.artifacts import Artifacts
+from daemon.judge.executor import Executor
+from daemon.judge.service import Service
+from daemon.judge.submission import Reason, Submission
+from daemon.judge.versions import Versions
+from daemon.sandbox.client import Client, Finished, Order
+from daemon.sandbox.model import Limits, Outcome, Usage
+from daemon.toolchain import registry
+
+TOOLCHAIN = registry.load([pathlib.Path(__file__).parents[2] / "toolchains"]).find("typescript")
+SECRET = "const password = 'hunter2'"
+
+
+@pytest.fixture
+def started() -> Service:
+    """A service that answers `exchange`, without any process."""
+    assert TOOLCHAIN.service is not None
+    made = Service(cast(Client, None), TOOLCHAIN, TOOLCHAIN.service, 1.0)
+    made._streams = cast(Any, (None, None))
+    return made
+
+
+async def test_the_turn_is_waited_for_a_tenth_of_a_second(started: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = asyncio.Event()
+
+    async def exchange(*_: object) -> dict[str, Any]:
+        await go_on.wait()
+        return {"code": "", "diagnostics": ""}
+
+    monkeypatch.setattr(service, "_exchange", exchange)
+    first = asyncio.create_task(started.ask({}))
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    assert await started.ask({}) is None
+    assert time.monotonic() - began < 0.5
+    go_on.set()
+    assert await first is not None
+    assert await started.ask({}) is not None
+
+
+async def test_a_caller_that_is_gone_leaves_the_service_in_step(
+    started: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["of the first", "of the second"])
+
+    async def exchange(*_: object) -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        return {"code": next(answers), "diagnostics": ""}
+
+    monkeypatch.setattr(service, "_exchange", exchange)
+    gone = asyncio.create_task(started.ask({}))
+    await asyncio.sleep(0.001)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    assert await started.ask({}) == {"code": "of the second", "diagnostics": ""}
+
+
+async def test_nothing_of_a_source_gets_into_the_log(
+    started: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither what the service says on stderr nor a frame that cannot be read, which may hold it."""
+
+    async def exchange(*_: object) -> dict[str, Any]:
+        SECRET.encode().join([b"", b"\xff"]).decode()
+        return {}
+
+    monkeypatch.setattr(service, "_exchange", exchange)
+    started._complain("stderr", SECRET.encode())
+    started._complain("stderr", SECRET.encode())
+    assert await started.ask({}) is None
+    logged = "".join(capfd.readouterr())
+    assert "hunter2" not in logged and "password" not in logged
+    assert logged.count("spoke on stderr") == 1 and "service replaced" in logged
+
+
+async def test_the_time_of_an_attempt_that_failed_is_compile_time() -> None:
+    class Slow:
+        async def ask(self, _: object) -> None:
+            await asyncio.sleep(0.05)
+
+    class Refusing:
+        async def run(self, _: Order) -> Finished:
+            return Finished(Outcome(256, None, Usage(7_000_000, None, None)), b"wrong", b"", False, None)
+
+    executor = Executor(
+        cast(Client, Refusing()), {TOOLCHAIN.id: cast(Service, Slow())}, Artifacts(0, 0, None), Versions({})
+    )
+    report = await executor.execute(Submission(TOOLCHAIN, b"x", Limits(1 << 27, 10**9, 64), 1 << 20))
+    assert report.reason is Reason.COMPILE_ERROR
+    assert 57_000_000 <= report.compile_ns < 1_000_000_000
