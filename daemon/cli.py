@@ -211,10 +211,6 @@ def _our_errors() -> Iterator[None]:
     """Failures that are not the program's: one line, exit status 125."""
     try:
         yield
-    except Exception as error:
-        from daemon.sandbox.client import SandboxUnavailable
-
-        if not isinstance(error, CellblockError | SandboxUnavailable):
-            raise
+    except CellblockError as error:
         click.secho(f"cellblock: {error}", fg="red", err=True)
         sys.exit(EXIT_OURS)

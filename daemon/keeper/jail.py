@@ -87,6 +87,7 @@ class Jail:
 
     @property
     def phase(self) -> states.Phase:
+        """Where it is in its life."""
         return self._machine.state.phase
 
     # -- what others ask of it
@@ -162,17 +163,14 @@ class Jail:
                 make = messages.Make(
                     self.number, self.step.id, self._warm, self.uid, at_start(self.step, self._warm, self._limits)
                 )
-                order = Order(make, self._on_made, self._not_made, self._on_fork_ended)
+                order = Order(make, self._on_made, lambda why: self._machine.feed(ev.NotMade(why)), self._on_fork_ended)
                 self.warden.make(order, [holds.inner.fileno(), *joins])
             finally:
                 fds.close_all(joins)
 
-    def _not_made(self, reason: str) -> None:
-        self._machine.feed(ev.NotMade(reason))
-
     def _broke(self, error: Exception) -> None:
         if self.phase is states.Phase.MAKING and not self.warden.is_asked(self.number):
-            self._not_made(repr(error))  # the warden has not even been asked
+            self._machine.feed(ev.NotMade(repr(error)))  # the warden has not even been asked
         else:
             self.fail("keeper", repr(error))
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+from daemon.sandbox.errors import OurFault
 from daemon.sandbox.model import KilledBy, Limits
 from daemon.sandbox.plan import StepPlan, Warm
 
@@ -28,7 +29,7 @@ class Taker(Protocol):
     def denied(self, stage: str, reason: str) -> None: ...
 
 
-class Refused(Exception):
+class Refused(OurFault):
     """No jail can be made now; the text says why."""
 
 

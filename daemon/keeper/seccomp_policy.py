@@ -6,6 +6,8 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+from daemon.sandbox.errors import OurFault
+
 try:
     import seccomp  # the distribution's python3-seccomp
 except ImportError:
@@ -14,7 +16,7 @@ except ImportError:
 _LOW_32_BITS = 0xFFFFFFFF  # the kernel reads an int argument as 32 bits; comparing 64 would let 1<<32 slip past
 
 
-class BadPolicy(Exception):
+class BadPolicy(OurFault):
     """The policy file says something that cannot be compiled; the text names file and entry."""
 
 

@@ -14,13 +14,14 @@ from collections.abc import AsyncIterator, Callable
 
 from . import descriptors as fds
 from . import messages, wire
+from .errors import OurFault
 from .model import KilledBy, Limits, Outcome
 from .pumps import READ_BYTES, Drain, Feed, OnOutput
 
 RECONNECT_S = 0.05
 
 
-class SandboxUnavailable(Exception):
+class SandboxUnavailable(OurFault):
     """A run could not be had, or was lost, for a reason of ours. `stage` and `reason` are for the log.
 
     `started`: the program may have begun to run. `streamed`: somebody has heard of its output, so it must not be

@@ -36,6 +36,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from . import fields as check
+from .errors import CallersFault
 from .fields import Check
 from .model import KilledBy, Limits, Outcome, Usage
 from .plan import Warm
@@ -46,7 +47,7 @@ _ID_MAX = (1 << 53) - 1  # what every JSON reader tells exactly (RFC 8259, secti
 _NAME_CHARACTERS = 4096
 
 
-class BadMessage(Exception):
+class BadMessage(CallersFault):
     """The peer does not speak our vocabulary; the text says what was wrong, in ASCII."""
 
 

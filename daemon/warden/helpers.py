@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from daemon.sandbox import wire
 from daemon.sandbox.descriptors import close_all
+from daemon.sandbox.errors import OurFault
 from daemon.sandbox.messages import BadMessage
 
 from .native import Native
@@ -27,7 +28,7 @@ _FORK, _PREFAULT, _INIT = 1, 2, 3  # ORDER_* of jail.c
 _SOCKET, _OWN_PIDS = 3, 4  # descriptors of the zygote
 
 
-class HelperDied(Exception):
+class HelperDied(OurFault):
     """A helper is gone or hangs; the text says which. Nothing that it was asked for can be counted on."""
 
 
