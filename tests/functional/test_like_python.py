@@ -61,15 +61,14 @@ def test_a_parked_interpreter_is_like_a_cold_one(parked: Server, cold: Server, p
     assert facts(parked, path) == facts(cold, path)
 
 
-@pytest.mark.parametrize("status", [0, 1])
-def test_what_is_compared_is_the_short_way_out(cellblock: Server, status: int) -> None:
+def test_what_is_compared_is_the_short_way_out(cellblock: Server) -> None:
     """A Python whose end usercustomize.py does not recognize would be compared with itself.
 
-    Its short way ends with os._exit, which this program can hear.
+    Its short way ends with os._exit, which this program can hear. After an exception 3.11 takes it and 3.13, which
+    prints by way of the module traceback, does not.
     """
-    code = "import os\nos._exit = lambda status: os.write(1, b'short %d' % status)\n" + "raise ValueError\n" * status
-    answer = cellblock.execute("python", code)
-    assert (answer["stdout"], answer["exit_code"]) == (f"short {status}", status)
+    code = "import os\nos._exit = lambda status: os.write(1, b'short %d' % status)"
+    assert cellblock.execute("python", code)["stdout"] == "short 0"
 
 
 def test_figures_agree(cellblock: Server, cold: Server, parked: Server) -> None:
