@@ -62,7 +62,10 @@ class Constructs:
         if self._using is not None:
             self._using.cancel()
             await asyncio.wait([self._using])
-        self._stop_worker()
+        worker = self._kill_worker()
+        if worker is not None:
+            # Its thread must be gone before the interpreter's exit wakes it up by a pipe that the thread itself closes.
+            await asyncio.to_thread(worker.shutdown, wait=True)
 
     async def find(self, toolchain: Toolchain, code: str) -> Finding | None:
         """The first forbidden construct, or None.
@@ -127,11 +130,17 @@ class Constructs:
             self._stop_worker()
 
     def _stop_worker(self) -> None:
+        worker = self._kill_worker()
+        if worker is not None:
+            worker.shutdown(wait=False, cancel_futures=True)
+
+    def _kill_worker(self) -> concurrent.futures.ProcessPoolExecutor | None:
+        """What is left of the worker once its process is killed, or None; the caller's to shut down."""
         worker, self._worker = self._worker, None
         if worker is not None:
             for process in list(worker._processes.values()):
                 process.kill()
-            worker.shutdown(wait=False, cancel_futures=True)
+        return worker
 
 
 def _die_with_parent() -> None:
