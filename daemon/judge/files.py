@@ -1,15 +1,16 @@
 """Files beside a source: which names are allowed, and how they travel to a jail in one descriptor."""
 
 import dataclasses
-import json
-import os
 import re
+import struct
 
+from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.errors import CallersFault
 
 COMPONENT_BYTES = 255  # NAME_MAX, limits.h
 NAME_BYTES = 1024
 DEPTH_MAX = 16
+_HEAD = struct.Struct("<I4xQ")  # bytes of the name, bytes of the content
 
 
 class BadName(CallersFault, ValueError):
@@ -53,14 +54,12 @@ def check_together(files: tuple[File, ...], taken: set[str]) -> None:
 
 
 def pack(files: tuple[File, ...]) -> int:
-    """A memfd: the length of a JSON header (4 bytes, big endian), [[name, size], …], the contents one after the other.
+    """A memfd with the files one after the other: struct file_head of daemon/warden/native/jail.c, name, content.
 
-    warden/wall.py unpacks it at the jail's uid. The caller closes it.
+    A jail's init or program unpacks it at the jail's uid. The caller closes it. Raises OSError.
     """
-    header = json.dumps([[file.name, len(file.content)] for file in files]).encode()
-    descriptor = os.memfd_create("files", os.MFD_CLOEXEC)
-    with os.fdopen(os.dup(descriptor), "wb") as out:
-        out.write(len(header).to_bytes(4, "big") + header)
-        for file in files:
-            out.write(file.content)
-    return descriptor
+    parts = []
+    for file in files:
+        name = file.name.encode()
+        parts += [_HEAD.pack(len(name), len(file.content)), name, file.content]
+    return memfd("files", b"".join(parts))
