@@ -1,4 +1,4 @@
-"""Compiles the inner wall's system call policy, a TOML file, to BPF with libseccomp. Done once, at start."""
+"""Compiles the system call policy of jails, a TOML file, to BPF with libseccomp. Done once, at start."""
 
 import errno
 import os
