@@ -13,9 +13,9 @@ warden        Pid 1 inside a long-lived nsjail (the outer wall). Makes jails and
               For a step that is warm by fork it is the interpreter itself, stopped just before it opens main.py; a
               frozen copy of it, the zygote, is what programs are forked from.
 
-A jail serves one run and is destroyed: own pid, mount, ipc, uts, net and cgroup namespaces, own cgroup, own host uid, no
-capability, a seccomp allowlist. warden/native/jail.c makes it. The program is the untrusted code. A command's init, pid
-1 of the jail, puts the source in place, starts the program and reports its raw wait status on a private socket. A
+A jail serves one run and is destroyed: own pid, mount, ipc, uts, net and cgroup namespaces, own cgroup, own host uid,
+no capability, a seccomp allowlist. warden/native/jail.c makes it. The program is the untrusted code. A command's init,
+pid 1 of the jail, puts the source in place, starts the program and reports its raw wait status on a private socket. A
 fork's init only holds the namespaces; the program is the warden's child, and the warden reports. The keeper's pools
 hold jails parked: all is ready but the source.
 
