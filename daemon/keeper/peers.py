@@ -1,14 +1,13 @@
 """One connected HTTP process: its runs, what it says, and what it is told. Nothing that it says stops the keeper."""
 
-import collections
 import contextlib
 import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from daemon.sandbox import descriptors as fds
 from daemon.sandbox import messages, wire
 from daemon.sandbox.model import KilledBy
+from daemon.sandbox.outbox import Outbox
 
 from .closing import Closer
 from .loop import Loop, Timer
@@ -35,14 +34,14 @@ class Peer:
         self._guard = loop.guard(lambda error: self.close(ascii(error)))
         self._sock, self._find_pool, self._closer, self._on_close = sock, find_pool, closer, on_close
         self._runs: dict[int, Run] = {}
-        self._unsent: collections.deque[tuple[bytes, list[int]]] = collections.deque()
+        self._outbox = Outbox(sock)
         self._unread_timer: Timer | None = None
         self.closed = False
         sock.setblocking(False)
         self._guard.watch(sock.fileno(), self._receive)
 
     def __repr__(self) -> str:
-        return f"<Peer: {len(self._runs)} runs, {len(self._unsent)} unsent>"
+        return f"<Peer: {len(self._runs)} runs, {len(self._outbox)} unsent>"
 
     def close(self, reason: str) -> None:
         """Kill every run of this peer and forget it. Nothing happens to one that is closed."""
@@ -56,9 +55,7 @@ class Peer:
         self._closer.close([self._sock.detach()])  # with what it holds unread
         if self._unread_timer is not None:
             self._unread_timer.cancel()
-        for _, descriptors in self._unsent:
-            fds.close_all(descriptors)
-        self._unsent.clear()
+        self._outbox.clear()
         for run in list(self._runs.values()):
             self._guard.call(lambda run=run: run.kill(KilledBy.CLIENT))  # type: ignore[misc]
         self._on_close(self)
@@ -114,38 +111,24 @@ class Peer:
         """Send now, or keep it with copies of the descriptors until the peer reads."""
         if self.closed:
             return
-        data = message.encode()
-        if not self._unsent:
-            try:
-                wire.send(self._sock, data, list(descriptors))
-                return
-            except BlockingIOError:
-                self._unread_timer = self._guard.after(UNREAD_S, lambda: self.close(f"unread for {UNREAD_S:.0f} s"))
-                self._guard.watch_write(self._sock.fileno(), self._flush)
-            except OSError as error:
-                self.close(str(error))
-                return
         try:
-            self._unsent.append((data, fds.copies(descriptors)))
-        except OSError as error:  # no descriptor left: the peer would wait for what can never come
+            self._outbox.send(message.encode(), descriptors)
+        except OSError as error:  # it is gone, or no descriptor is left: it would wait for what can never come
             self.close(str(error))
             return
-        if len(self._unsent) > UNREAD_MAX:
+        if len(self._outbox) > UNREAD_MAX:
             self.close(f"{UNREAD_MAX} messages unread")
+        elif self._outbox.is_waiting and self._unread_timer is None:
+            self._unread_timer = self._guard.after(UNREAD_S, lambda: self.close(f"unread for {UNREAD_S:.0f} s"))
+            self._guard.watch_write(self._sock.fileno(), self._flush)
 
     def _flush(self) -> None:
-        while self._unsent:
-            data, descriptors = self._unsent[0]
-            try:
-                wire.send(self._sock, data, descriptors)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self.close(str(error))
-                return
-            fds.close_all(descriptors)
-            self._unsent.popleft()
-        self._guard.watch_write(self._sock.fileno(), None)
-        if self._unread_timer is not None:
+        try:
+            self._outbox.flush()
+        except OSError as error:
+            self.close(str(error))
+            return
+        if not self._outbox.is_waiting and self._unread_timer is not None:
+            self._guard.watch_write(self._sock.fileno(), None)
             self._unread_timer.cancel()
             self._unread_timer = None

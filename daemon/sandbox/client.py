@@ -4,9 +4,9 @@ One `Client` per process, all calls on one event loop. It connects again by itse
 """
 
 import asyncio
-import collections
 import contextlib
 import dataclasses
+import errno
 import itertools
 import os
 import socket
@@ -16,6 +16,7 @@ from . import descriptors as fds
 from . import messages, wire
 from .errors import OurFault
 from .model import KilledBy, Limits, Outcome
+from .outbox import Outbox
 from .pumps import READ_BYTES, Drain, Feed, OnOutput
 
 RECONNECT_S = 0.05
@@ -95,7 +96,7 @@ class Client:
         self._socket: socket.socket | None = None
         self._runs: dict[int, _Run] = {}
         self._ids = itertools.count(1)
-        self._unsent: collections.deque[tuple[bytes, list[int]]] = collections.deque()
+        self._outbox: Outbox | None = None
         self._connector: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._changed = asyncio.Event()  # of facts or state
@@ -127,7 +128,7 @@ class Client:
                 sock.close()
                 await asyncio.sleep(RECONNECT_S)  # the keeper's socket has no "is back" event
                 continue
-            self._socket = sock
+            self._socket, self._outbox = sock, Outbox(sock)
             self._gone.clear()
             self._loop.add_reader(sock, self._receive)
             await self._gone.wait()
@@ -140,9 +141,9 @@ class Client:
         self._loop.remove_writer(self._socket)
         self._socket.close()
         self._socket = None
-        for _, descriptors in self._unsent:
-            fds.close_all(descriptors)
-        self._unsent.clear()
+        if self._outbox is not None:
+            self._outbox.clear()
+            self._outbox = None
         self.facts = self.state = None
         self._changed.set()
         for run in self._runs.values():
@@ -204,37 +205,27 @@ class Client:
 
     def _send(self, message: messages.Message, descriptors: list[int] | None = None) -> None:
         """Now or, with copies of the descriptors, as soon as there is room. Raises SandboxUnavailable."""
-        if self._socket is None:
+        if self._socket is None or self._outbox is None:
             raise SandboxUnavailable("keeper", "not connected")
-        data = message.encode()
-        if not self._unsent:
-            try:
-                wire.send(self._socket, data, descriptors or [])
-                return
-            except BlockingIOError:
-                self._loop.add_writer(self._socket, self._flush)
-            except OSError as error:
-                self._disconnect(str(error))
-                raise SandboxUnavailable("keeper", str(error)) from error
         try:
-            self._unsent.append((data, fds.copies(descriptors or [])))
+            self._outbox.send(message.encode(), descriptors or [])
         except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):  # those are this message's alone
+                self._disconnect(str(error))
             raise SandboxUnavailable("keeper", str(error)) from error
+        if self._outbox.is_waiting:
+            self._loop.add_writer(self._socket, self._flush)
 
     def _flush(self) -> None:
         assert self._socket is not None
-        while self._unsent:
-            data, descriptors = self._unsent[0]
-            try:
-                wire.send(self._socket, data, descriptors)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._disconnect(str(error))
-                return
-            fds.close_all(descriptors)
-            self._unsent.popleft()
-        self._loop.remove_writer(self._socket)
+        assert self._outbox is not None
+        try:
+            self._outbox.flush()
+        except OSError as error:
+            self._disconnect(str(error))
+            return
+        if not self._outbox.is_waiting:
+            self._loop.remove_writer(self._socket)
 
     # -- runs
 

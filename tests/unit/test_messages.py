@@ -13,6 +13,7 @@ from daemon.sandbox import descriptors as fds
 from daemon.sandbox import messages, wire
 from daemon.sandbox.messages import BadMessage
 from daemon.sandbox.model import KilledBy, Limits
+from daemon.sandbox.outbox import Outbox
 from daemon.sandbox.plan import Warm
 
 LIMITS = Limits(memory_bytes=128 << 20, wall_ns=10**10, processes=64, cpu_ns=None, cpu_share_ms=500)
@@ -208,3 +209,46 @@ MAXIMUM = Limits(memory_bytes=100, wall_ns=100, processes=10, cpu_ns=None, cpu_s
 def test_limits_beyond_their_maximum_are_named(change: dict[str, int], beyond: str | None) -> None:
     fields = {"memory_bytes": 100, "wall_ns": 100, "processes": 10, "cpu_share_ms": 500, **change}
     assert Limits(**fields).within(MAXIMUM) == beyond
+
+
+# -- what a socket does not take at once
+
+
+def test_what_a_full_socket_does_not_take_is_kept_in_order_and_with_its_descriptors(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    before, outbox = open_descriptors(), Outbox(pair[0])
+    count = 0
+    while not outbox.is_waiting:
+        outbox.send(b"%d" % count)
+        count += 1
+    reader, writer = os.pipe()
+    outbox.send(b"last", (writer,))
+    os.close(writer)
+    assert len(outbox) == 2
+    heard = []
+    while b"last" not in heard:
+        outbox.flush()
+        received = wire.receive(pair[1])
+        assert received is not None
+        heard.append(received[0])
+    assert heard == [b"%d" % number for number in range(count)] + [b"last"]
+    os.write(received[1][0], b"it is the same pipe")
+    assert os.read(reader, 99) == b"it is the same pipe"
+    fds.close_all((reader, *received[1]))
+    assert (len(outbox), open_descriptors()) == (0, before)
+
+
+def test_what_waits_is_closed_when_it_is_forgotten_and_a_peer_that_is_gone_is_an_error(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    before, outbox = open_descriptors(), Outbox(pair[0])
+    while not outbox.is_waiting:
+        outbox.send(b"x" * 1000)
+    outbox.send(b"with a copy", (0,))
+    assert open_descriptors() == before + 1
+    outbox.clear()
+    assert (len(outbox), open_descriptors()) == (0, before)
+    pair[1].close()
+    with pytest.raises(OSError, match=r"Broken pipe|reset"):
+        outbox.send(b"x")
