@@ -291,7 +291,7 @@ class Jail:
             case ev.Release():
                 self._machine.feed(ev.Removed(self._release()))
             case ev.Log(text):
-                log.warning("jail %d (%s/%s): %s", self.number, self.warden.toolchain, self.step.id, text)
+                log.warning("jail-%d (%s/%s): %s", self.number, self.warden.toolchain, self.step.id, text)
             case ev.Forget():
                 self.warden.give_uid(self.uid)
                 self._guard.soon(lambda: self._on_gone(self))

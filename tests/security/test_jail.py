@@ -102,7 +102,7 @@ def test_the_environment_is_the_toolchains_alone(cellblock: Server) -> None:
 
 @pytest.mark.vm
 def test_proc_shows_only_the_jails_own_processes(cellblock: Server) -> None:
-    """Init, the program, and the holder of a forked program's memory (HOLDER in daemon/warden/zygote.py)."""
+    """Init, the program, and the holder of a forked program's memory (hold() in daemon/warden/native/jail.c)."""
     names = facts(cellblock, "print(json.dumps(sorted(os.listdir('/proc'))))")
     assert names == ["1", "2", "3", "self", "thread-self"]
     assert facts(cellblock, "print(os.listdir('/proc/3/fd'))") == []
