@@ -59,8 +59,10 @@ class Run:
             reason = found.go(order.limits, order.args, self._given, order.files)
         finally:
             self._close_given()
-        if reason is not None:
-            found.fail("go", reason)  # heard by us as a refusal
+        if reason is not None:  # it may have ended a moment ago, and its pool not have heard of it yet
+            found.owner = _ignore
+            found.fail("go", reason)
+            self.denied("go", reason)
             return
         self._speaker.say(messages.Started(order.run), found.pipes)  # the program runs while the peer takes its pipes
         found.close_pipes()
@@ -88,3 +90,7 @@ class Run:
                 self.denied(stage, reason)
             case jail.Parked():
                 raise AssertionError(f"{self} was given a jail that was not parked")
+
+
+def _ignore(_: jail.News) -> None:
+    """Owns a jail that nobody wants to hear of."""

@@ -1,0 +1,111 @@
+"""One run of a peer: whatever becomes of its jail, the peer hears of it once, and its descriptors are closed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from daemon.keeper import jail
+from daemon.keeper.runs import Run
+from daemon.sandbox import messages
+from daemon.sandbox.model import KilledBy, Limits, Outcome, Usage
+
+LIMITS = Limits(memory_bytes=1, wall_ns=1, processes=1)
+ORDER = messages.Run(7, "python", "run", LIMITS)
+OUTCOME = Outcome(0, None, Usage(1, 2, 3))
+
+
+class Peer:
+    """What it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[messages.Message] = []
+        self.ended: list[int] = []
+
+    def say(self, message: messages.Message, descriptors: Sequence[int] = ()) -> None:
+        self.said.append(message)
+
+    def run_ended(self, number: int) -> None:
+        self.ended.append(number)
+
+
+class Jail:
+    """Parked, or gone a moment ago: then it refuses go, and says no more, because it has told its pool already."""
+
+    def __init__(self, refusal: str | None = None) -> None:
+        self.refusal, self.pipes, self.owner = refusal, [11, 12, 13], lambda news: None
+        self.failed: list[str] = []
+        self.killed: list[KilledBy] = []
+
+    def go(self, limits: Limits, args: tuple[str, ...], given: list[int], has_files: bool) -> str | None:
+        assert given == [5]
+        return self.refusal
+
+    def fail(self, stage: str, reason: str) -> None:
+        self.failed.append(reason)
+
+    def kill(self, why: KilledBy) -> None:
+        self.killed.append(why)
+
+    def close_pipes(self) -> None:
+        self.pipes = []
+
+
+class Pool:
+    """Gives what it has at once; without a jail the run waits."""
+
+    def __init__(self, found: Jail | None) -> None:
+        self.found = found
+        self.forgotten: list[int] = []
+
+    def acquire(self, taker: Any, limits: Limits) -> int:
+        if self.found is not None:
+            taker.given(self.found)
+        return 3
+
+    def forget(self, ticket: int) -> None:
+        self.forgotten.append(ticket)
+
+
+class Scene:
+    def __init__(self, found: Jail | None) -> None:
+        self.peer, self.pool, self.closed = Peer(), Pool(found), []
+        self.run = Run(self.peer, ORDER, [5], cast(Any, self.pool), self.closed.extend)
+        self.run.start()
+
+
+def test_a_run_is_started_and_ended() -> None:
+    found = Jail()
+    scene = Scene(found)
+    assert scene.peer.said == [messages.Started(7)]
+    assert (found.pipes, scene.closed) == ([], [5])
+    found.owner(jail.Ended(OUTCOME, None))
+    assert scene.peer.said[1:] == [messages.Ended.of(7, OUTCOME)]
+    assert scene.peer.ended == [7]
+
+
+@pytest.mark.parametrize("reason", ["the jail is removing, not parked", "limit memory_bytes is out of range"])
+def test_a_jail_that_refuses_go_is_a_refusal_of_the_run_even_if_it_says_nothing_more(reason: str) -> None:
+    found = Jail(refusal=reason)
+    scene = Scene(found)
+    assert scene.peer.said == [messages.Refused(7, "go", reason)]
+    assert (scene.peer.ended, scene.closed, found.failed) == ([7], [5], [reason])
+    found.owner(jail.Refused("go", reason))  # where it does say something: that is heard by nobody
+    assert len(scene.peer.said) == 1
+
+
+def test_a_run_that_waits_is_forgotten_when_it_is_killed() -> None:
+    scene = Scene(None)
+    scene.run.kill(KilledBy.CLIENT)
+    assert (scene.pool.forgotten, scene.peer.said) == ([3], [messages.Refused(7, "kill", "client")])
+    assert (scene.peer.ended, scene.closed) == ([7], [5])
+
+
+def test_a_run_that_has_a_jail_is_killed_in_it() -> None:
+    found = Jail()
+    scene = Scene(found)
+    scene.run.kill(KilledBy.OUTPUT)
+    assert found.killed == [KilledBy.OUTPUT]
+    assert scene.peer.ended == []
