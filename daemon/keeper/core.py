@@ -106,10 +106,8 @@ class Keeper:
         self._finish_stop()
 
     def _pool_changed(self) -> None:
-        used_bytes = sum(pool.parked_bytes for pool in self._pools.values())
-        for pool in self._pools.values():
-            pool.set_room(used_bytes < self._plan.deployment.parked_bytes_max)
-        self._tell_state_soon()
+        if self._telling is None:  # many changes come together
+            self._telling = self._guard.after(TELL_S, self._tell_state)
 
     def _fleet_changed(self, fleet: Fleet, lost: Warden | None) -> None:
         has_warden = fleet.choose() is not None
@@ -156,10 +154,6 @@ class Keeper:
         self._memory = {"keeper": _resident_bytes(), "jails": self._tree.memory_bytes()}
         self._tell_state()
 
-    def _tell_state_soon(self) -> None:
-        if self._telling is None:
-            self._telling = self._guard.after(TELL_S, self._tell_state)
-
     def _tell_state(self) -> None:
         if self._telling is not None:
             self._telling.cancel()
@@ -167,6 +161,8 @@ class Keeper:
         state = self._state()
         for peer in list(self._peers):
             peer.say(state)
+        for pool in self._pools.values():
+            pool.set_room(state.parked_bytes < self._plan.deployment.parked_bytes_max)
 
     def _state(self) -> messages.Stats:
         parked = {

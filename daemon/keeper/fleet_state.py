@@ -5,6 +5,7 @@ successor is started first, then the old one makes no more jails, and ends with 
 """
 
 import dataclasses
+from typing import NamedTuple
 
 from .machine import Tick
 
@@ -101,8 +102,7 @@ class Log:
 Effect = Start | End | TellPools | Log
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One warden. `live`: its jails of which something is left; `made`: all that it ever made."""
 
     key: int
@@ -117,8 +117,7 @@ class Member:
         return self.is_ready and not self.is_retired
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """`dying`: keys of dead wardens of which something is left. `restart_s`: no start before."""
 
     wanted: int
@@ -160,21 +159,21 @@ def decide(state: State, event: Event | Tick, now: float) -> Step:
     effects: list[Effect] = []
     match event:
         case Open():
-            state = dataclasses.replace(state, look_s=now + LOOK_S)
+            state = state._replace(look_s=now + LOOK_S)
         case IsReady(key):
             state = _change(state, key, is_ready=True)
-            state = dataclasses.replace(state, problem=None, restart_s=None)
+            state = state._replace(problem=None, restart_s=None)
             effects.append(TellPools())
         case IsDead(key, reason):
             state = _dead(state, key, reason, now, effects)
         case IsGone(key):
-            return dataclasses.replace(state, dying=state.dying - {key}), effects
+            return state._replace(dying=state.dying - {key}), effects
         case JailMade(key):
             return _count(state, key, made=1, live=1), effects
         case JailGone(key):
             state = _count(state, key, made=0, live=-1)
         case Close():
-            state = dataclasses.replace(state, is_closed=True)
+            state = state._replace(is_closed=True)
             return state, [End(member.key, "the keeper stops") for member in state.members]
         case Tick():
             state = _on_time(state, now, effects)
@@ -183,16 +182,16 @@ def decide(state: State, event: Event | Tick, now: float) -> Step:
 
 
 def _change(state: State, key: int, **changes: bool) -> State:
-    members = tuple(dataclasses.replace(member, **changes) if member.key == key else member for member in state.members)
-    return dataclasses.replace(state, members=members)
+    members = tuple(member._replace(**changes) if member.key == key else member for member in state.members)
+    return state._replace(members=members)
 
 
 def _count(state: State, key: int, made: int, live: int) -> State:
     members = tuple(
-        dataclasses.replace(member, made=member.made + made, live=member.live + live) if member.key == key else member
+        member._replace(made=member.made + made, live=member.live + live) if member.key == key else member
         for member in state.members
     )
-    return dataclasses.replace(state, members=members)
+    return state._replace(members=members)
 
 
 def _dead(state: State, key: int, reason: str, now: float, effects: list[Effect]) -> State:
@@ -200,26 +199,26 @@ def _dead(state: State, key: int, reason: str, now: float, effects: list[Effect]
     if not found:
         return state
     rest = tuple(member for member in state.members if member.key != key)
-    state = dataclasses.replace(state, members=rest, dying=state.dying | {key})
+    state = state._replace(members=rest, dying=state.dying | {key})
     if not found[0].is_retired and not state.is_closed:
         effects.append(Log(reason))
     if choose(state) is None:
-        state = dataclasses.replace(state, problem=reason)
+        state = state._replace(problem=reason)
     is_steady = found[0].is_ready and now - found[0].started_s >= STEADY_S
-    state = dataclasses.replace(state, failures=0 if is_steady else state.failures + 1)
+    state = state._replace(failures=0 if is_steady else state.failures + 1)
     if not found[0].is_retired:
         delay_s = min(RESTART_S * 2 ** min(state.failures, RESTART_STEPS), RESTART_S_MAX)
-        state = dataclasses.replace(state, restart_s=max(now + delay_s, state.restart_s or 0.0))
+        state = state._replace(restart_s=max(now + delay_s, state.restart_s or 0.0))
     effects.append(TellPools(key))
     return state
 
 
 def _on_time(state: State, now: float, effects: list[Effect]) -> State:
     if state.restart_s is not None and now >= state.restart_s:
-        state = dataclasses.replace(state, restart_s=None)
+        state = state._replace(restart_s=None)
     if state.look_s is None or now < state.look_s:
         return state
-    state = dataclasses.replace(state, look_s=now + LOOK_S)
+    state = state._replace(look_s=now + LOOK_S)
     for member in state.members:
         is_old = now - member.started_s > state.age_max_s or member.made >= state.runs_max
         makers = sum(other.makes_jails for other in state.members)
@@ -239,5 +238,5 @@ def _fill(state: State, now: float, effects: list[Effect]) -> Step:
     for _ in range(wanted - len(current)):
         effects.append(Start(state.next_key))
         member = Member(state.next_key, now)
-        state = dataclasses.replace(state, members=(*state.members, member), next_key=state.next_key + 1)
+        state = state._replace(members=(*state.members, member), next_key=state.next_key + 1)
     return state, effects

@@ -70,7 +70,7 @@ class Jail:
         self._kind: Kind = KINDS[warm]
         self._warm, self._limits, self._on_gone = warm, limits, on_gone
         self._guard = loop.guard(self._broke)
-        self._is_background = self._is_channel_watched = False
+        self._is_background = self._is_channel_watched = self._is_channel_over = False
         self.uid = warden.take_uid()
         try:
             self._holds = Holdings(tree, f"jail-{number}", baseline_bytes)
@@ -207,7 +207,7 @@ class Jail:
 
     def _receive(self) -> bool:
         """Hear one message or the end; False when there is neither."""
-        if not self._is_channel_watched and not self._kind.closes_channel_at_go:
+        if self._is_channel_over:
             return False
         try:
             received = wire.receive(self._holds.channel)
@@ -216,6 +216,7 @@ class Jail:
         except (OSError, messages.BadMessage):
             received = None
         if received is None:
+            self._is_channel_over = True
             self._unwatch_channel()
             self._machine.feed(ev.ChannelClosed(self._kind.closes_channel_at_go))
             return False
@@ -299,6 +300,7 @@ class Jail:
     def _release(self) -> bool:
         """Close what is open; True once the group is removed."""
         self._unwatch_channel()
+        self._is_channel_over = True
         if self._holds.memory_event is not None:
             self._guard.unwatch(self._holds.memory_event)
         self.warden.forget(self.number)

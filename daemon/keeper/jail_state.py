@@ -6,8 +6,8 @@ Any phase before ENDING may go to ENDING, and there is no other way out. Every p
 jail lives as long as its pool keeps it and its warden is not replaced. docs/architecture.md has all of it as a table.
 """
 
-import dataclasses
 import enum
+from typing import NamedTuple
 
 from daemon.sandbox.model import KilledBy
 
@@ -34,8 +34,7 @@ class Phase(enum.StrEnum):
     GONE = "gone"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """`exists`: True once the warden has answered that it does, None as long as it has not answered.
 
     `deadline_s`: when the phase is over. `killed_by`, `failure`: our first reason to end it. `told`: the owner knows.
@@ -92,13 +91,13 @@ def decide(state: State, event: ev.Event | Tick, now: float) -> Step:
         case ev.Made():
             return _made(state, now)
         case ev.NotMade(reason):
-            return _not_made(dataclasses.replace(state, exists=False), reason, now)
+            return _not_made(state._replace(exists=False), reason, now)
         case ev.AllDead():
             return _all_dead(state, now)
         case ev.Removed(is_gone):
             return _removed(state, is_gone, now)
         case ev.Kill(why):
-            return (state, ()) if state.phase in _OVER else _end(dataclasses.replace(state, killed_by=why), now)
+            return (state, ()) if state.phase in _OVER else _end(state._replace(killed_by=why), now)
         case ev.Fail():
             return _fail(state, event, now)
         case ev.IsParked():
@@ -120,11 +119,9 @@ def _while_running(state: State, event: ev.Event, now: float) -> Step:
             return _end(state, now) if is_lost else (state, ())
         case ev.WallPassed(is_dead) if state.phase is Phase.RUNNING:
             if is_dead:
-                untold = dataclasses.replace(
-                    state, phase=Phase.UNTOLD, ended_s=now, deadline_s=now + UNTOLD_S, cpu_look_s=None
-                )
+                untold = state._replace(phase=Phase.UNTOLD, ended_s=now, deadline_s=now + UNTOLD_S, cpu_look_s=None)
                 return untold, ()
-            return _end(dataclasses.replace(state, killed_by=KilledBy.WALL), now)
+            return _end(state._replace(killed_by=KilledBy.WALL), now)
         case ev.CpuUsed(cpu_ns) if state.phase is Phase.RUNNING:
             return _cpu_used(state, cpu_ns, now)
         case _:
@@ -135,45 +132,45 @@ def _on_time(state: State, now: float) -> Step:
     if state.phase is Phase.RUNNING and now < state.deadline_s:
         if state.cpu_look_s is None or now < state.cpu_look_s:
             return state, ()
-        return dataclasses.replace(state, cpu_look_s=None), (ev.LookAtCpu(),)
+        return state._replace(cpu_look_s=None), (ev.LookAtCpu(),)
     if state.phase in (Phase.PARKED, Phase.GONE) or now < state.deadline_s:
         return state, ()
     seconds = f"{state.patience_s:.0f} s"
     match state.phase:
         case Phase.MAKING:
-            later = dataclasses.replace(state, deadline_s=now + state.patience_s)
+            later = state._replace(deadline_s=now + state.patience_s)
             return later, (ev.BlameWarden(f"made no jail within {seconds}"),)
         case Phase.STARTING:
             return _fail(state, ev.Fail("park", f"not ready after {seconds}"), now)
         case Phase.RUNNING:
-            return dataclasses.replace(state, deadline_s=now + UNTOLD_S), (ev.AskIfDead(),)
+            return state._replace(deadline_s=now + UNTOLD_S), (ev.AskIfDead(),)
         case Phase.UNTOLD:
             failed, effects = _fail(state, ev.Fail("program", "its end was not told"), now)
             return failed, (*effects, ev.BlameWarden("did not tell of a program's end"))
         case Phase.ENDING:
-            later = dataclasses.replace(state, deadline_s=now + ENDING_S)
+            later = state._replace(deadline_s=now + ENDING_S)
             return later, (ev.KillAll(), ev.BlameWarden(f"a killed jail is not dead after {ENDING_S:.0f} s"))
         case _:  # REMOVING
-            return dataclasses.replace(state, deadline_s=now + state.pause_s), (ev.Release(),)
+            return state._replace(deadline_s=now + state.pause_s), (ev.Release(),)
 
 
 def _parked(state: State, now: float) -> Step:
     if state.phase is Phase.MAKING and not state.is_ready:  # its word overtook the warden's, on another socket
-        return dataclasses.replace(state, is_ready=True), ()
+        return state._replace(is_ready=True), ()
     if state.phase is not Phase.STARTING:
         return _fail(state, ev.Fail("init", "spoke out of turn"), now)
-    return dataclasses.replace(state, phase=Phase.PARKED), (ev.TellParked(),)
+    return state._replace(phase=Phase.PARKED), (ev.TellParked(),)
 
 
 def _made(state: State, now: float) -> Step:
-    state = dataclasses.replace(state, exists=True)
+    state = state._replace(exists=True)
     if state.phase is Phase.ENDING:  # nothing could be killed before
-        return dataclasses.replace(state, deadline_s=now + ENDING_S), (ev.KillAll(),)
+        return state._replace(deadline_s=now + ENDING_S), (ev.KillAll(),)
     if state.phase is not Phase.MAKING:
         return state, ()
     if state.is_ready:
-        return dataclasses.replace(state, phase=Phase.PARKED), (ev.TellParked(),)
-    return dataclasses.replace(state, phase=Phase.STARTING, deadline_s=now + state.patience_s), ()
+        return state._replace(phase=Phase.PARKED), (ev.TellParked(),)
+    return state._replace(phase=Phase.STARTING, deadline_s=now + state.patience_s), ()
 
 
 def _not_made(state: State, reason: str, now: float) -> Step:
@@ -185,12 +182,12 @@ def _not_made(state: State, reason: str, now: float) -> Step:
 def _go(state: State, event: ev.Went, now: float) -> Step:
     if state.phase is not Phase.PARKED:
         return _fail(state, ev.Fail("go", f"the jail is {state.phase}, not parked"), now)
-    state = dataclasses.replace(
-        state, phase=Phase.RUNNING, went=True, started_s=now, deadline_s=now + event.wall_s, too_small=event.too_small,
+    state = state._replace(
+        phase=Phase.RUNNING, went=True, started_s=now, deadline_s=now + event.wall_s, too_small=event.too_small,
         cpu_limit_ns=event.cpu_ns, cores=event.cores,
     )  # fmt: skip
     if event.too_small:
-        return _end(dataclasses.replace(state, killed_by=KilledBy.MEMORY), now)
+        return _end(state._replace(killed_by=KilledBy.MEMORY), now)
     return _cpu_used(state, 0, now)
 
 
@@ -199,9 +196,9 @@ def _cpu_used(state: State, cpu_ns: int | None, now: float) -> Step:
     if state.cpu_limit_ns is None or cpu_ns is None:
         return state, ()
     if cpu_ns >= state.cpu_limit_ns:
-        return _end(dataclasses.replace(state, killed_by=KilledBy.CPU), now)
+        return _end(state._replace(killed_by=KilledBy.CPU), now)
     wait_s = max(LEAST_CPU_LOOK_S, (state.cpu_limit_ns - cpu_ns) / 1e9 / state.cores)
-    return dataclasses.replace(state, cpu_look_s=now + wait_s), ()
+    return state._replace(cpu_look_s=now + wait_s), ()
 
 
 def _program_ended(state: State, status: int, is_alone: bool, now: float) -> Step:
@@ -209,10 +206,10 @@ def _program_ended(state: State, status: int, is_alone: bool, now: float) -> Ste
         return _fail(state, ev.Fail("program", f"ended before go: wait status {status}"), now)
     if state.phase not in _GOING_ON:
         return state, ()
-    state = dataclasses.replace(state, status=status, ended_s=now if state.phase is Phase.RUNNING else state.ended_s)
+    state = state._replace(status=status, ended_s=now if state.phase is Phase.RUNNING else state.ended_s)
     tells: tuple[ev.Effect, ...] = ()
     if is_alone:
-        state, tells = dataclasses.replace(state, told=True), (ev.TellOutcome(),)
+        state, tells = state._replace(told=True), (ev.TellOutcome(),)
     state, effects = _end(state, now)
     return state, (*tells, *effects)
 
@@ -220,7 +217,7 @@ def _program_ended(state: State, status: int, is_alone: bool, now: float) -> Ste
 def _fail(state: State, failure: ev.Fail, now: float) -> Step:
     if state.phase in _OVER:
         return state, ()
-    state = dataclasses.replace(state, failure=failure, killed_by=KilledBy.LOST)
+    state = state._replace(failure=failure, killed_by=KilledBy.LOST)
     state, effects = _end(state, now)
     return state, (ev.Log(f"{failure.stage}: {failure.reason}"), *effects)
 
@@ -228,9 +225,7 @@ def _fail(state: State, failure: ev.Fail, now: float) -> Step:
 def _end(state: State, now: float) -> Step:
     """The one way out: kill, wait until all is dead, read the figures, tell, remove the group."""
     wait_s = state.patience_s if state.exists is None else ENDING_S
-    state = dataclasses.replace(
-        state, phase=Phase.ENDING, ended_s=state.ended_s or now, deadline_s=now + wait_s, cpu_look_s=None
-    )
+    state = state._replace(phase=Phase.ENDING, ended_s=state.ended_s or now, deadline_s=now + wait_s, cpu_look_s=None)
     if state.exists is False:
         return _all_dead(state, now)
     return state, (ev.KillAll(),)
@@ -240,13 +235,13 @@ def _all_dead(state: State, now: float) -> Step:
     effects: list[ev.Effect] = []
     if state.phase not in _OVER:  # nobody killed it, and it said nothing
         if state.phase in _BEFORE_GO:
-            state = dataclasses.replace(state, failure=ev.Fail("init", "ended before go"), killed_by=KilledBy.LOST)
-        state = dataclasses.replace(state, ended_s=state.ended_s or now)
+            state = state._replace(failure=ev.Fail("init", "ended before go"), killed_by=KilledBy.LOST)
+        state = state._replace(ended_s=state.ended_s or now)
     elif state.phase is not Phase.ENDING:
         return state, ()
     if not state.told:
         effects.append(ev.TellOutcome() if state.went else _refusal(state))
-    state = dataclasses.replace(state, phase=Phase.REMOVING, told=True, deadline_s=now + REMOVE_S, removing_since_s=now)
+    state = state._replace(phase=Phase.REMOVING, told=True, deadline_s=now + REMOVE_S, removing_since_s=now)
     return state, (*effects, ev.Release())
 
 
@@ -261,11 +256,11 @@ def _removed(state: State, is_gone: bool, now: float) -> Step:
     if state.phase is not Phase.REMOVING:
         return state, ()
     if is_gone:
-        return dataclasses.replace(state, phase=Phase.GONE), (ev.Forget(),)
+        return state._replace(phase=Phase.GONE), (ev.Forget(),)
     effects: tuple[ev.Effect, ...] = ()
     since_s = state.removing_since_s
     if since_s is not None and now - since_s >= REMOVE_LOUD_S:
         effects, since_s = (ev.Log(f"its group cannot be removed after {now - since_s:.0f} s; trying on"),), None
     pause_s = min(2 * state.pause_s, REMOVE_S_MAX)
-    state = dataclasses.replace(state, deadline_s=now + state.pause_s, pause_s=pause_s, removing_since_s=since_s)
+    state = state._replace(deadline_s=now + state.pause_s, pause_s=pause_s, removing_since_s=since_s)
     return state, effects

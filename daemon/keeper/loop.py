@@ -4,6 +4,7 @@ Ours rather than asyncio's, because this is shorter to read than what asyncio's 
 add to the privileged process, and imports neither ssl nor a thread pool.
 """
 
+import functools
 import heapq
 import itertools
 import logging
@@ -104,24 +105,28 @@ class Guard:
         self.unwatch = loop.unwatch
 
     def watch(self, descriptor: int, callback: Callback) -> None:
-        self._loop.watch(descriptor, lambda: self.call(callback))
+        self._loop.watch(descriptor, functools.partial(self.call, callback))
 
     def watch_write(self, descriptor: int, callback: Callback | None) -> None:
-        self._loop.watch_write(descriptor, None if callback is None else lambda: self.call(callback))
+        self._loop.watch_write(descriptor, None if callback is None else functools.partial(self.call, callback))
 
     def after(self, seconds: float, callback: Callback) -> Timer:
-        return self._loop.after(seconds, lambda: self.call(callback))
+        return self._loop.after(seconds, functools.partial(self.call, callback))
 
     def soon(self, callback: Callback) -> None:
-        self._loop.soon(lambda: self.call(callback))
+        self._loop.soon(functools.partial(self.call, callback))
 
     def call(self, callback: Callback) -> None:
         """Now, with the same protection."""
         try:
             callback()
         except Exception as error:
-            log.exception("a callback failed")
-            try:
-                self._blame(error)
-            except Exception:
-                log.exception("ending what had failed did not work either")
+            self.blame(error)
+
+    def blame(self, error: Exception) -> None:
+        """Log what was raised, and tell the owner."""
+        log.error("a callback failed", exc_info=error)
+        try:
+            self._blame(error)
+        except Exception:
+            log.exception("ending what had failed did not work either")

@@ -6,7 +6,6 @@ neither root nor a clock. The driver holds the state, performs the effects on th
 """
 
 import dataclasses
-import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -57,7 +56,10 @@ class Machine(Generic[State, Event, Effect]):
             while self._events:
                 self.state, effects = self._decide(self.state, self._events.popleft(), self._clock())
                 for effect in effects:
-                    self._guard.call(functools.partial(self._perform, effect))
+                    try:
+                        self._perform(effect)
+                    except Exception as error:
+                        self._guard.blame(error)
         finally:
             self._is_busy = False
             self._set_timer()

@@ -6,6 +6,7 @@ request. A jail is a key, whoever waits is a ticket; both are numbers of the she
 """
 
 import dataclasses
+from typing import NamedTuple
 
 from .machine import Tick
 
@@ -123,8 +124,7 @@ class Hurry:
 Effect = Start | Give | Deny | Destroy | Hurry
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A ticket, until when it waits, and for a jail of its own that jail's key."""
 
     ticket: int
@@ -132,8 +132,7 @@ class Waiting:
     key: int | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """`wanted` are to be parked; `starting_max` are started at once in the background. Times by the caller's clock."""
 
     wanted: int
@@ -184,15 +183,15 @@ def decide(state: State, event: Event | Tick, now: float) -> Step:
         case Wardens(problem, lost):
             effects += [Destroy(key) for key in state.parked if key in lost]
             parked = tuple(key for key in state.parked if key not in lost)
-            state = dataclasses.replace(state, problem=problem, parked=parked)
+            state = state._replace(problem=problem, parked=parked)
             if problem is None:  # earlier failures say nothing about it
-                state = dataclasses.replace(state, failures=0, again_s=None)
+                state = state._replace(failures=0, again_s=None)
         case Measured():
-            state = dataclasses.replace(state, is_measured=True)
+            state = state._replace(is_measured=True)
         case Room(is_there):
-            state = dataclasses.replace(state, has_room=is_there)
+            state = state._replace(has_room=is_there)
         case Close():
-            state = dataclasses.replace(state, is_closed=True)
+            state = state._replace(is_closed=True)
         case Tick():
             state = _on_time(state, now, effects)
     return _settle(state, now, effects)
@@ -205,25 +204,25 @@ def _acquire(state: State, ticket: int, is_own: bool, now: float, effects: list[
     waiting = Waiting(ticket, now + state.patience_s, state.next_key if is_own else None)
     if is_own:
         effects.append(Start(state.next_key, False, ticket))
-        state = dataclasses.replace(state, next_key=state.next_key + 1)
+        state = state._replace(next_key=state.next_key + 1)
     elif len(state.parked) - len(state.shared) > state.wanted / 2 and state.later_s is None:
-        state = dataclasses.replace(state, later_s=now + LATER_S)
-    return dataclasses.replace(state, waiting=(*state.waiting, waiting))
+        state = state._replace(later_s=now + LATER_S)
+    return state._replace(waiting=(*state.waiting, waiting))
 
 
 def _forget(state: State, ticket: int, effects: list[Effect]) -> State:
     own = [waiting.key for waiting in state.waiting if waiting.ticket == ticket and waiting.key is not None]
     effects += [Destroy(key) for key in own]
     rest = tuple(waiting for waiting in state.waiting if waiting.ticket != ticket)
-    return dataclasses.replace(state, waiting=rest)
+    return state._replace(waiting=rest)
 
 
 def _parked(state: State, key: int, is_stale: bool, effects: list[Effect]) -> State:
-    state = dataclasses.replace(state, failures=0, again_s=None)
+    state = state._replace(failures=0, again_s=None)
     for waiting in state.waiting:
         if waiting.key == key:
             effects.append(Give(key, waiting.ticket))
-            return dataclasses.replace(state, waiting=tuple(other for other in state.waiting if other is not waiting))
+            return state._replace(waiting=tuple(other for other in state.waiting if other is not waiting))
     if key not in state.starting:
         return state  # it was destroyed when this was on its way
     state = _without(state, key)
@@ -231,7 +230,7 @@ def _parked(state: State, key: int, is_stale: bool, effects: list[Effect]) -> St
     if not is_wanted:
         effects.append(Destroy(key))  # those that it was made for have gone, or got another
         return state
-    return dataclasses.replace(state, parked=(*state.parked, key))
+    return state._replace(parked=(*state.parked, key))
 
 
 def _refused(state: State, key: int, stage: str, reason: str, now: float, effects: list[Effect]) -> State:
@@ -245,14 +244,13 @@ def _refused(state: State, key: int, stage: str, reason: str, now: float, effect
     if was_starting and len(state.shared) > len(state.starting):
         denied = [state.shared[0]]  # one jail less than was hoped for
     effects += [Deny(waiting.ticket, stage, reason) for waiting in denied]
-    state = dataclasses.replace(state, waiting=tuple(waiting for waiting in state.waiting if waiting not in denied))
+    state = state._replace(waiting=tuple(waiting for waiting in state.waiting if waiting not in denied))
     again_s = now + min(AGAIN_S * 2 ** min(state.failures, AGAIN_STEPS), AGAIN_S_MAX)
-    return dataclasses.replace(state, failures=state.failures + 1, again_s=again_s)
+    return state._replace(failures=state.failures + 1, again_s=again_s)
 
 
 def _without(state: State, key: int) -> State:
-    return dataclasses.replace(
-        state,
+    return state._replace(
         starting=tuple(other for other in state.starting if other != key),
         parked=tuple(other for other in state.parked if other != key),
         hurried=state.hurried - {key},
@@ -265,9 +263,9 @@ def _on_time(state: State, now: float, effects: list[Effect]) -> State:
             effects.append(Deny(waiting.ticket, "acquire", f"no jail within {state.patience_s:.0f} s"))
             state = _forget(state, waiting.ticket, effects)
     if state.again_s is not None and now >= state.again_s:
-        state = dataclasses.replace(state, again_s=None)
+        state = state._replace(again_s=None)
     if state.later_s is not None and now >= state.later_s:
-        state = dataclasses.replace(state, later_s=None)
+        state = state._replace(later_s=None)
     return state
 
 
@@ -276,12 +274,12 @@ def _settle(state: State, now: float, effects: list[Effect]) -> Step:
     if state.is_closed:
         effects += [Deny(waiting.ticket, "acquire", "the keeper stops") for waiting in state.waiting]
         effects += [Destroy(key) for key in (*state.parked, *state.starting)]
-        return dataclasses.replace(state, waiting=(), parked=(), starting=(), hurried=frozenset()), effects
+        return state._replace(waiting=(), parked=(), starting=(), hurried=frozenset()), effects
     state = _give(state, effects)
     if state.problem is not None and not state.starting:
         hopeless = state.shared
         effects += [Deny(waiting.ticket, "acquire", state.problem) for waiting in hopeless]
-        state = dataclasses.replace(state, waiting=tuple(other for other in state.waiting if other not in hopeless))
+        state = state._replace(waiting=tuple(other for other in state.waiting if other not in hopeless))
     if not state.is_measured or state.problem is not None:
         return state, effects
     state = _hurry(state, effects)
@@ -305,17 +303,17 @@ def _give(state: State, effects: list[Effect]) -> State:
     effects += [Give(key, waiting.ticket) for key, waiting in pairs]
     served = {waiting.ticket for _, waiting in pairs}
     rest = tuple(waiting for waiting in state.waiting if waiting.ticket not in served)
-    return dataclasses.replace(state, parked=state.parked[len(pairs) :], waiting=rest)
+    return state._replace(parked=state.parked[len(pairs) :], waiting=rest)
 
 
 def _hurry(state: State, effects: list[Effect]) -> State:
     late = [key for key in state.starting[: len(state.shared)] if key not in state.hurried]
     effects += [Hurry(key) for key in late]
-    return dataclasses.replace(state, hurried=state.hurried | set(late)) if late else state
+    return state._replace(hurried=state.hurried | set(late)) if late else state
 
 
 def _start(state: State, effects: list[Effect], *, is_background: bool) -> State:
     effects.append(Start(state.next_key, is_background))
     hurried = state.hurried if is_background else state.hurried | {state.next_key}
     starting = (*state.starting, state.next_key)
-    return dataclasses.replace(state, starting=starting, hurried=hurried, next_key=state.next_key + 1)
+    return state._replace(starting=starting, hurried=hurried, next_key=state.next_key + 1)

@@ -5,6 +5,7 @@ STARTING -> READY -> DYING -> GONE        (a warden that never becomes ready goe
 
 import dataclasses
 import enum
+from typing import NamedTuple
 
 from .machine import Tick
 
@@ -82,8 +83,7 @@ class TellGone:
 Effect = TellReady | KillIt | TellDead | Reap | Log | TellGone
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """`deadline_s`: when it must be ready; of a dying one, when to look again."""
 
     deadline_s: float
@@ -106,7 +106,7 @@ def decide(state: State, event: Event | Tick, now: float) -> tuple[State, tuple[
     """What the event makes of the state, and what is to be done."""
     match event, state.phase:
         case IsReady(), Phase.STARTING:
-            return dataclasses.replace(state, phase=Phase.READY), (TellReady(),)
+            return state._replace(phase=Phase.READY), (TellReady(),)
         case Tick(), Phase.STARTING if now >= state.deadline_s:
             return _end(state, "not ready in time", now)
         case IsReady(), Phase.READY:
@@ -114,15 +114,15 @@ def decide(state: State, event: Event | Tick, now: float) -> tuple[State, tuple[
         case End(reason), (Phase.STARTING | Phase.READY):
             return _end(state, reason, now)
         case Tick(), Phase.DYING if now >= state.deadline_s:
-            return dataclasses.replace(state, deadline_s=now + state.pause_s), (Reap(),)
+            return state._replace(deadline_s=now + state.pause_s), (Reap(),)
         case Reaped(is_gone), Phase.DYING:
-            return (dataclasses.replace(state, phase=Phase.GONE), (TellGone(),)) if is_gone else _wait(state, now)
+            return (state._replace(phase=Phase.GONE), (TellGone(),)) if is_gone else _wait(state, now)
         case _:
             return state, ()
 
 
 def _end(state: State, reason: str, now: float) -> tuple[State, tuple[Effect, ...]]:
-    state = dataclasses.replace(state, phase=Phase.DYING, deadline_s=now + REAP_S, dying_since_s=now)
+    state = state._replace(phase=Phase.DYING, deadline_s=now + REAP_S, dying_since_s=now)
     return state, (TellDead(reason), KillIt(reason), Reap())  # whoever loses a jail must not be told that we are ready
 
 
@@ -132,4 +132,4 @@ def _wait(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     if since_s is not None and now - since_s >= REAP_LOUD_S:
         effects, since_s = (Log(f"not dead after {now - since_s:.0f} s"),), None
     pause_s = min(2 * state.pause_s, REAP_S_MAX)
-    return dataclasses.replace(state, deadline_s=now + state.pause_s, pause_s=pause_s, dying_since_s=since_s), effects
+    return state._replace(deadline_s=now + state.pause_s, pause_s=pause_s, dying_since_s=since_s), effects
