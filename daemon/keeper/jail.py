@@ -28,6 +28,7 @@ from .warden import Order, Warden
 log = logging.getLogger("cellblock.keeper")
 
 EVENTFD_BYTES = 8
+CORES = os.cpu_count() or 1  # asking costs a file of /sys each time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Jail:
         except OSError as error:
             return str(error)
         self._limits = limits
-        self._machine.feed(ev.Went(limits.wall_ns / 1e9, limits.cpu_ns, os.cpu_count() or 1, too_small))
+        self._machine.feed(ev.Went(limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small))
         if not too_small:
             self._send_go(args, given, has_files)
         return None

@@ -74,7 +74,7 @@ class Message:
     def encode(self) -> bytes:
         """Raises ValueError when it is too long to be sent whole."""
         fields = {name: getattr(self, name) for name in self.FIELDS}
-        data = json.dumps({"type": self.TYPE, **fields}, separators=(",", ":"), default=_plain).encode()
+        data = _ENCODER.encode({"type": self.TYPE, **fields}).encode()
         if len(data) > MAX_BYTES:
             raise ValueError(f"message of {len(data)} bytes, at most {MAX_BYTES} fit")
         return data
@@ -98,6 +98,9 @@ class Message:
 def _plain(value: Any) -> Any:
     """Limits as an object."""
     return {field: getattr(value, field) for field in value.__slots__}
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_plain)  # json.dumps would make one for each message
 
 
 def decode(data: bytes, descriptors: int, vocabulary: Mapping[str, type[Message]]) -> Message:
