@@ -92,6 +92,7 @@ class Settings(pydantic_settings.BaseSettings):
         dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,
         file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,
     ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
+        """Flags before variables before the settings file."""
         path = os.environ.get("CELLBLOCK_SETTINGS", SETTINGS_FILE)
         return init_settings, env_settings, pydantic_settings.TomlConfigSettingsSource(settings_cls, path)
 

@@ -24,6 +24,7 @@ class Bare:
             (directory / name).symlink_to(_at(root, target))
 
     def write(self, code: str) -> None:
+        """Put the sources in place. Raises OSError."""
         (self.directory / self._source).write_text(code)
 
     def run(self, code: str) -> str:
@@ -82,5 +83,6 @@ def _at(root: pathlib.Path, text: str) -> str:
 
 @contextmanager
 def bare(toolchain: Toolchain, root: pathlib.Path) -> Iterator[Bare]:
+    """The bare commands of a toolchain, in folders of their own."""
     with tempfile.TemporaryDirectory(prefix="cellblock-bench-") as directory:
         yield Bare(toolchain, root, pathlib.Path(directory))

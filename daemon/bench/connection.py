@@ -27,6 +27,7 @@ class Connection:
             self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=parsed.hostname)
 
     def close(self) -> None:
+        """Nothing may be sent after that."""
         self._socket.close()
 
     def request(self, method: str, path: str, fields: Any = None) -> tuple[int, bytes]:

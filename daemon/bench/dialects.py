@@ -25,6 +25,7 @@ class Dialect(abc.ABC):
         self._connection = Connection(url)
 
     def close(self) -> None:
+        """Close the connection."""
         self._connection.close()
 
     def request(self, method: str, path: str, fields: Any = None) -> Any:
@@ -40,7 +41,10 @@ class Dialect(abc.ABC):
 
 
 class Cellblock(Dialect):
+    """POST /execute of cellblock itself."""
+
     def run(self, toolchain: Toolchain, code: str) -> str:
+        """Raises as Dialect.run."""
         answer = self.request("POST", "/execute", {"language": toolchain.id, "code": code})
         if not answer["success"]:
             raise WrongAnswer(str(answer))
@@ -51,6 +55,7 @@ class Piston(Dialect):
     """API v2; https://github.com/engineer-man/piston."""
 
     def run(self, toolchain: Toolchain, code: str) -> str:
+        """Raises as Dialect.run."""
         files = [{"name": toolchain.source, "content": code}]
         answer = self.request(
             "POST", "/api/v2/execute", {"language": toolchain.id, "version": "*", "files": files, "stdin": ""}
@@ -66,6 +71,7 @@ class Judge0(Dialect):
     _ids: dict[str, int]
 
     def run(self, toolchain: Toolchain, code: str) -> str:
+        """Raises as Dialect.run."""
         if not hasattr(self, "_ids"):
             self._ids = {
                 entry["name"].split(" ")[0].lower(): entry["id"] for entry in self.request("GET", "/languages")
@@ -84,6 +90,7 @@ class GoJudge(Dialect):
     """POST /run; the commands are those of the toolchain file's steps, as the server's own root has them."""
 
     def run(self, toolchain: Toolchain, code: str) -> str:
+        """Raises as Dialect.run."""
         files: dict[str, Any] = {toolchain.source: {"content": code}}
         values = {"source": toolchain.source, "memory_mb": "128", "processes": "64", "stack_mb": "64"}
         for step in toolchain.steps:

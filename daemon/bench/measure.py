@@ -39,10 +39,12 @@ class Latency:
     samples_ms: tuple[float, ...]
 
     def quantile_ms(self, share: float) -> float:
+        """Milliseconds; `share` is from 0 to 1."""
         return quantile(sorted(self.samples_ms), share)
 
     @property
     def median_ms(self) -> float:
+        """Milliseconds."""
         return statistics.median(self.samples_ms)
 
 

@@ -30,6 +30,7 @@ class Cpu:
     machine: float
 
     def per_run_ms(self, before: "Cpu", runs: int) -> dict[str, float]:
+        """CPU milliseconds for each of so many runs."""
         return {
             field.name: (getattr(self, field.name) - getattr(before, field.name)) * 1e3 / runs
             for field in dataclasses.fields(self)
@@ -51,12 +52,14 @@ class Held:
 
 
 def cpu(served: Served) -> Cpu:
+    """CPU seconds of every part so far."""
     http, keeper, wardens = map(_seconds, _parts(served))
     busy = psutil.cpu_times()
     return Cpu(http, keeper, wardens, max(0.0, _tree_seconds(served) - wardens), sum(busy) - busy.idle - busy.iowait)
 
 
 def held(served: Served) -> Held:
+    """What every part holds at this moment."""
     http, keeper, wardens = _parts(served)
     family = psutil.Process(served.pid).children(recursive=True)
     http_bytes, keeper_bytes, warden_bytes = (

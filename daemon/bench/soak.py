@@ -33,6 +33,8 @@ class Minute:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Soak:
+    """What each minute of load showed, and what was held before and after."""
+
     minutes: tuple[Minute, ...]
     before: Held
     after: Held

@@ -18,7 +18,6 @@ PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_CHILD_SUBREAPER = 36
 _CAPABILITY_VERSION_3 = 0x20080522
-_SYS_CAPSET = 126  # x86-64
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -63,7 +62,7 @@ def _set(kept: set[int]) -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
-    if _libc.syscall(_SYS_CAPSET, ctypes.byref(header), ctypes.byref(data)):
+    if _libc.capset(ctypes.byref(header), ctypes.byref(data)):
         number = ctypes.get_errno()
         raise OSError(number, f"capset: {os.strerror(number)}")
 

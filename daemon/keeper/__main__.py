@@ -26,6 +26,7 @@ log = logging.getLogger("cellblock.keeper")
 
 
 def main(arguments: list[str]) -> int:
+    """The exit status: 0 after SIGTERM or when the parent is gone, 1 when it could not start."""
     options = _parse(arguments)
     logging.basicConfig(
         format="keeper: %(levelname)s %(message)s", level=logging.INFO if options.verbose else logging.WARNING

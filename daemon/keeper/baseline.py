@@ -37,6 +37,7 @@ class Baseline:
         self._pause_s = AGAIN_S
 
     def start(self) -> None:
+        """Begin to measure; `done` is called once."""
         self._guard.call(self._next)
 
     def _next(self) -> None:

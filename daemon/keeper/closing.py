@@ -30,6 +30,7 @@ class Closer:
         return self._queue.qsize() > WAITING_MAX
 
     def close(self, descriptors: Iterable[int]) -> None:
+        """Takes the descriptors; returns at once, whatever they are."""
         for descriptor in descriptors:
             if _is_in_memory(descriptor):
                 os.close(descriptor)  # as nearly all are: a thread would cost more

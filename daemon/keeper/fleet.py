@@ -46,6 +46,7 @@ class Fleet:
         return self._machine.state.is_gone
 
     def start(self) -> None:
+        """Start the wardens."""
         self._machine.feed(states.Open())
 
     def stop(self) -> None:
@@ -58,9 +59,11 @@ class Fleet:
         return None if key is None else self._wardens[key]
 
     def jail_made(self, warden: Warden) -> None:
+        """The warden makes one jail more."""
         self._machine.feed(states.JailMade(warden.key))
 
     def jail_gone(self, warden: Warden) -> None:
+        """Nothing is left of one of its jails."""
         self._machine.feed(states.JailGone(warden.key))
 
     # -- what the state decides

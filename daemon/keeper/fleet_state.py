@@ -46,11 +46,15 @@ class IsGone:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JailMade:
+    """The warden was asked for one jail more."""
+
     key: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JailGone:
+    """Nothing is left of one of its jails."""
+
     key: int
 
 
@@ -114,6 +118,7 @@ class Member(NamedTuple):
 
     @property
     def makes_jails(self) -> bool:
+        """True when it is ready and not retired."""
         return self.is_ready and not self.is_retired
 
 

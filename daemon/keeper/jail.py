@@ -295,11 +295,10 @@ class Jail:
             case ev.Log(text):
                 log.warning("jail-%d (%s/%s): %s", self.number, self.warden.toolchain, self.step.id, text)
             case ev.Forget():
-                self.warden.give_uid(self.uid)
                 self._guard.soon(lambda: self._on_gone(self))
 
     def _release(self) -> bool:
-        """Close what is open; True once the group is removed."""
+        """True once nothing is open and the group is removed."""
         self._unwatch_channel()
         self._is_channel_over = True
         if self._holds.memory_event is not None:

@@ -26,6 +26,7 @@ class Timer:
         self.callback: Callback | None = callback
 
     def cancel(self) -> None:
+        """It will not be called; nothing happens to one that was."""
         self.callback = None
 
 
@@ -44,6 +45,7 @@ class Loop:
         return Guard(self, blame)
 
     def watch(self, descriptor: int, callback: Callback) -> None:
+        """Call back whenever the descriptor can be read. Raises OSError when it cannot be watched."""
         self._selector.register(descriptor, selectors.EVENT_READ, (callback, None))
 
     def watch_write(self, descriptor: int, callback: Callback | None) -> None:
@@ -57,6 +59,7 @@ class Loop:
         self._selector.unregister(descriptor)
 
     def after(self, seconds: float, callback: Callback) -> Timer:
+        """Call back once, so many seconds from now."""
         timer = Timer(callback)
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
         return timer
@@ -66,9 +69,11 @@ class Loop:
         self._soon.append(callback)
 
     def stop(self) -> None:
+        """`run` returns after this turn."""
         self._stopped = True
 
     def run(self) -> None:
+        """Until `stop`."""
         while not self._stopped:
             for key, events in self._selector.select(self._until_next()):
                 if self._selector.get_map().get(key.fd) is not key:
@@ -105,15 +110,19 @@ class Guard:
         self.unwatch = loop.unwatch
 
     def watch(self, descriptor: int, callback: Callback) -> None:
+        """As Loop.watch."""
         self._loop.watch(descriptor, functools.partial(self.call, callback))
 
     def watch_write(self, descriptor: int, callback: Callback | None) -> None:
+        """As Loop.watch_write."""
         self._loop.watch_write(descriptor, None if callback is None else functools.partial(self.call, callback))
 
     def after(self, seconds: float, callback: Callback) -> Timer:
+        """As Loop.after."""
         return self._loop.after(seconds, functools.partial(self.call, callback))
 
     def soon(self, callback: Callback) -> None:
+        """As Loop.soon."""
         self._loop.soon(functools.partial(self.call, callback))
 
     def call(self, callback: Callback) -> None:

@@ -103,6 +103,7 @@ class Peer:
     # -- from the runs
 
     def run_ended(self, number: int) -> None:
+        """Nothing more is said of the run; its number is free."""
         self._runs.pop(number, None)
 
     # -- to the peer

@@ -24,9 +24,11 @@ STARTING_MAX = os.cpu_count() or 1  # in the background; those that somebody wai
 class Taker(Protocol):
     """Whoever waits for a jail: hears one of the two, perhaps at once."""
 
-    def given(self, found: jail.Jail) -> None: ...
+    def given(self, found: jail.Jail) -> None:
+        """The jail is parked and the taker's from now on."""
 
-    def denied(self, stage: str, reason: str) -> None: ...
+    def denied(self, stage: str, reason: str) -> None:
+        """There is no jail for it; `stage` and `reason` are for the log."""
 
 
 class Refused(OurFault):
@@ -62,10 +64,12 @@ class Pool:
 
     @property
     def parked_count(self) -> int:
+        """Jails that wait for go."""
         return len(self._machine.state.parked)
 
     @property
     def parked_bytes(self) -> int:
+        """Memory of the parked jails when they were parked."""
         return sum(self._jails[key].parked_bytes for key in self._machine.state.parked)
 
     @property

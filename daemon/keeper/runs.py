@@ -53,6 +53,7 @@ class Run:
     # -- from the pool
 
     def given(self, found: jail.Jail) -> None:
+        """A parked jail: have it go, and tell the peer."""
         self._jail, found.owner = found, self._hear
         order = self._order
         try:
@@ -68,6 +69,7 @@ class Run:
         found.close_pipes()
 
     def denied(self, stage: str, reason: str) -> None:
+        """No jail, or one that did not go: tell the peer."""
         self._ticket = None
         self._close_given()
         short = messages.REASON_CHARACTERS

@@ -79,10 +79,12 @@ class Warden:
 
     @property
     def is_ready(self) -> bool:
+        """It makes jails."""
         return self._machine.state.phase is states.Phase.READY
 
     @property
     def is_closed(self) -> bool:
+        """It is dying or gone."""
         return self._machine.state.phase in (states.Phase.DYING, states.Phase.GONE)
 
     def take_uid(self) -> int:

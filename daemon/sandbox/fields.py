@@ -11,6 +11,8 @@ MAX_ARGS_BYTES = 32 << 10  # of a program's arguments together, with a NUL after
 
 
 def number(low: int, high: int) -> Check:
+    """An int from `low` to `high`, both included; True and False are none."""
+
     def check(value: Any) -> int:
         if type(value) is not int or not low <= value <= high:
             raise ValueError(f"not a number from {low} to {high}")
@@ -20,6 +22,8 @@ def number(low: int, high: int) -> Check:
 
 
 def text(characters: int) -> Check:
+    """A str of at most so many characters without lone surrogates."""
+
     def check(value: Any) -> str:
         if not isinstance(value, str) or len(value) > characters:
             raise ValueError(f"not a text of at most {characters} characters")
@@ -30,16 +34,19 @@ def text(characters: int) -> Check:
 
 
 def flag(value: Any) -> bool:
+    """True or False."""
     if not isinstance(value, bool):
         raise ValueError("neither true nor false")
     return value
 
 
 def optional(check: Check) -> Check:
+    """None, or what the other check takes."""
     return lambda value: None if value is None else check(value)
 
 
 def choice(kind: type[enum.StrEnum], *allowed: enum.StrEnum) -> Check:
+    """A member of the enum, by its value; one of `allowed` where those are given."""
     values = {member.value: member for member in allowed or kind}
 
     def check(value: Any) -> enum.StrEnum:
@@ -63,6 +70,7 @@ positive = number(1, (1 << 63) - 1)
 
 
 def limits(value: Any) -> Limits:
+    """Limits as an object; each bound is positive, or None where model.Limits allows it."""
     if not isinstance(value, dict):
         raise ValueError("not an object")
     try:
@@ -77,6 +85,7 @@ def limits(value: Any) -> Limits:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
+    """An object, as it is."""
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value

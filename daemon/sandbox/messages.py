@@ -119,6 +119,7 @@ def decode(data: bytes, descriptors: int, vocabulary: Mapping[str, type[Message]
 
 
 def vocabulary(*kinds: type[Message]) -> dict[str, type[Message]]:
+    """Message classes by their TYPE."""
     return {kind.TYPE: kind for kind in kinds}
 
 
@@ -233,11 +234,13 @@ class Ended(Message):
 
     @classmethod
     def of(cls, run: int, outcome: Outcome) -> Self:
+        """The outcome of a run as a message."""
         usage = outcome.usage
         return cls(run, outcome.wait_status, outcome.killed_by, usage.wall_ns, usage.cpu_ns, usage.memory_bytes)
 
     @property
     def outcome(self) -> Outcome:
+        """The message as an outcome."""
         return Outcome(self.wait_status, self.killed_by, Usage(self.wall_ns, self.cpu_ns, self.memory_bytes))
 
 
@@ -393,6 +396,7 @@ class Failed:
     reason: str
 
     def encode(self) -> bytes:
+        """The message as a jail sends it, cut to REPLY_TEXT_BYTES."""
         text = f"{self.stage}\0{self.reason}".encode("ascii", "backslashreplace")[:REPLY_TEXT_BYTES]
         return REPLY_HEAD.pack(REPLY_FAILED, 0) + text
 

@@ -63,6 +63,7 @@ class StepPlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """From what json.loads made of `to_json`. Raises ValueError, TypeError or KeyError."""
         fields = dict(data)
         fields["argv"] = tuple(fields["argv"])
         fields["warm"] = Warm(fields["warm"])
@@ -89,6 +90,7 @@ class ToolchainPlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """From what json.loads made of `to_json`. Raises ValueError, TypeError or KeyError."""
         return cls(
             id=data["id"],
             mounts=tuple(Mount(**mount) for mount in data["mounts"]),
@@ -121,6 +123,7 @@ class Plan:
     deployment: Deployment
 
     def to_json(self) -> str:
+        """For `from_json` of another process."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod

@@ -39,6 +39,7 @@ class Drain:
         return b"".join(self._chunks[name])
 
     def close(self) -> None:
+        """Close what is open."""
         for descriptor in list(self._open):
             self._close(descriptor)
 
@@ -82,6 +83,7 @@ class Feed:
         loop.add_writer(pipe, self._write)
 
     def close(self) -> None:
+        """Close the pipe, whether all was written or not."""
         if self._is_open:
             self._is_open = False
             self._loop.remove_writer(self._pipe)

@@ -142,4 +142,5 @@ def run_limits(toolchain: Toolchain, run: RunLimits) -> tuple[Limits, Limits]:
 
 
 def compile_output_bytes(entry: StepEntry) -> int:
+    """The most diagnostics that the step may print."""
     return entry.limits.output_bytes or COMPILE_OUTPUT_BYTES

@@ -28,6 +28,8 @@ def _failed(call: str) -> OSError:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    """mount(2). Raises OSError that names the target."""
+
     def encoded(text: str | None) -> bytes | None:
         return None if text is None else os.fsencode(text)
 
@@ -36,6 +38,7 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
 
 
 def prctl(option: int, argument: int = 0, second: int = 0) -> None:
+    """prctl(2). Raises OSError that names the option."""
     zero = ctypes.c_ulong(0)
     if _libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(second), zero, zero):
         raise _failed(f"prctl {option}")

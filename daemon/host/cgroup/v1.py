@@ -15,7 +15,10 @@ PERIOD_US = 1_000_000  # 500 ms per 1 s: a run under half a second of CPU is nev
 
 
 class Group:
-    """A group of the same name in each hierarchy; controllers that are mounted together share one directory."""
+    """A group of the same name in each hierarchy; controllers that are mounted together share one directory.
+
+    What its methods promise stands in the Group of __init__.py.
+    """
 
     def __init__(self, name: str, directories: dict[str, str]) -> None:
         self.name = name

@@ -15,7 +15,7 @@ LEAF = "cellblock-daemon"
 
 
 class Group:
-    """One directory with cpu, memory and pids enabled."""
+    """One directory with cpu, memory and pids enabled. What its methods promise stands in the Group of __init__.py."""
 
     def __init__(self, name: str, directory: str) -> None:
         self.name = name
