@@ -1,5 +1,6 @@
 """The keeper itself: puts fleets, pools and peers together, makes jails for the pools, ends in order."""
 
+import contextlib
 import itertools
 import logging
 import os
@@ -29,6 +30,8 @@ log = logging.getLogger("cellblock.keeper")
 STATS_S = 1.0
 TELL_S = 0.05
 PEERS_MAX = 16
+ACCEPT_AGAIN_S = 0.1
+PROBLEM_CHARACTERS = 200  # of each toolchain, in what peers are told
 SHUTDOWN_S = 5.0
 NO_WARDEN = "no warden"
 
@@ -107,6 +110,9 @@ class Keeper:
         self._finish_stop()
 
     def _pool_changed(self) -> None:
+        used_bytes = sum(pool.parked_bytes for pool in self._pools.values())
+        for pool in self._pools.values():
+            pool.set_room(used_bytes < self._plan.deployment.parked_bytes_max)
         if self._telling is None:  # many changes come together
             self._telling = self._guard.after(TELL_S, self._tell_state)
 
@@ -132,8 +138,13 @@ class Keeper:
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError:
+        except BlockingIOError:
             return  # it went away again
+        except OSError as error:  # no descriptor is left: it waits, and would be told of at once, for ever
+            log.warning("cannot accept a peer now: %s", error)
+            self._guard.unwatch(self._listener.fileno())
+            self._guard.after(ACCEPT_AGAIN_S, self._listen)
+            return
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         uid = struct.unpack("3i", credentials)[1]
         if uid != self._peer_uid or len(self._peers) >= PEERS_MAX or self._closer.is_behind:
@@ -144,6 +155,10 @@ class Keeper:
         self._peers.add(peer)
         peer.say(messages.Hello(f"v{self._tree.version}"))
         peer.say(self._state())
+
+    def _listen(self) -> None:
+        if not self._stopping:
+            self._guard.watch(self._listener.fileno(), self._accept)
 
     def _find_pool(self, toolchain: str, step: str) -> Pool | None:
         return self._pools.get((toolchain, step))
@@ -162,8 +177,6 @@ class Keeper:
         state = self._state()
         for peer in list(self._peers):
             peer.say(state)
-        for pool in self._pools.values():
-            pool.set_room(state.parked_bytes < self._plan.deployment.parked_bytes_max)
 
     def _state(self) -> messages.Stats:
         parked = {
@@ -171,7 +184,7 @@ class Keeper:
             for pool in self._pools.values()
             if pool.step.parked
         }
-        wardens = {name: fleet.problem or "ready" for name, fleet in self._fleets.items()}
+        wardens = {name: (fleet.problem or "ready")[:PROBLEM_CHARACTERS] for name, fleet in self._fleets.items()}
         parked_bytes = sum(pool.parked_bytes for pool in self._pools.values())
         return messages.Stats(len(self._jails), wardens, parked, parked_bytes, self._memory)
 
@@ -183,7 +196,8 @@ class Keeper:
             return
         self._stopping = True
         self._guard.after(SHUTDOWN_S, self._give_up)
-        self._guard.unwatch(self._listener.fileno())
+        with contextlib.suppress(KeyError):  # it may be unwatched for a moment
+            self._guard.unwatch(self._listener.fileno())
         self._listener.close()
         for peer in list(self._peers):
             peer.close("the keeper stops")

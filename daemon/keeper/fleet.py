@@ -90,9 +90,11 @@ class Fleet:
                     self._loop, self._tree, self._setup, self.toolchain, key, slot, self._instance.uid_base(slot),
                     self._on_ready, self._on_dead, self._on_gone,
                 )  # fmt: skip
-        except OSError as error:
+        except Exception as error:
             self._machine.feed(states.IsDead(key, f"cannot start nsjail: {error}"))
             self._machine.feed(states.IsGone(key))
+            if not isinstance(error, OSError):
+                raise
 
     def _on_ready(self, warden: Warden) -> None:
         self._machine.feed(states.IsReady(warden.key))

@@ -59,9 +59,10 @@ class Holdings:
             return False
 
     def is_program_dead(self) -> bool:
-        """Of a fork only. pidfd_open(2): a pidfd is readable once the process has ended, as a zombie too."""
+        """pidfd_open(2): a pidfd is readable once the process has ended, as a zombie too. A command has none: it is
+        dead when only the jail's init is alive."""
         if self.program is None:
-            return False
+            return self.is_alone(OUR_PROCESSES, lingers=True)
         poll = select.poll()
         poll.register(self.program, select.POLLIN)
         return bool(poll.poll(0))

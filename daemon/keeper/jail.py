@@ -20,7 +20,7 @@ from daemon.sandbox.plan import StepPlan, Warm
 from . import jail_events as ev
 from . import jail_state as states
 from .holdings import Holdings
-from .kinds import KINDS, OUR_PROCESSES, Kind, at_go, at_start, why_not
+from .kinds import KINDS, OUR_PROCESSES, Kind, at_go, at_start
 from .loop import Guard, Loop
 from .machine import Machine
 from .warden import Order, Warden
@@ -104,15 +104,12 @@ class Jail:
             self._guard.call(lambda: self._holds.group.set_background(False))
 
     def go(self, limits: Limits, args: tuple[str, ...], given: list[int], has_files: bool) -> str | None:
-        """Set the limits, start the clock, send go. The reason where it is refused: nothing was done then.
+        """Set the limits, send go, start the clock. The reason where it is refused: nothing was begun then.
 
-        `given` are lent: source and artefact, each where the step takes it, then files.
+        `given` are lent: source and artefact, each where the step takes it, then files. kinds.why_not has checked all.
         """
         if self.phase is not states.Phase.PARKED:
             return f"the jail is {self.phase}, not parked"
-        reason = why_not(self.step, limits, given, has_files)
-        if reason is not None:
-            return reason
         too_small = False
         try:
             self._holds.start_clock()
@@ -123,9 +120,13 @@ class Jail:
         except OSError as error:
             return str(error)
         self._limits = limits
-        self._machine.feed(ev.Went(limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small))
         if not too_small:
-            self._send_go(args, given, has_files)
+            try:
+                self._send_go(args, given, has_files)
+            except (OSError, ValueError) as error:
+                return str(error)
+        by_warden = self._kind.closes_channel_at_go
+        self._machine.feed(ev.Went(limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small, by_warden))
         return None
 
     def kill(self, why: KilledBy) -> None:
@@ -178,11 +179,7 @@ class Jail:
     def _send_go(self, args: tuple[str, ...], given: list[int], has_files: bool) -> None:
         strings = at_go(self.step, self._warm, self._limits, args)
         go = messages.Go(self.step.source_name is not None, self.step.takes_artifact is not None, has_files, strings)
-        try:
-            wire.send(self._holds.channel, go.encode(), given)
-        except (OSError, ValueError) as error:
-            self.fail("go", str(error))
-            return
+        wire.send(self._holds.channel, go.encode(), given)
         if self._kind.closes_channel_at_go:
             self._unwatch_channel()  # nothing to wake up for while it runs
 
@@ -195,9 +192,8 @@ class Jail:
         self._machine.feed(ev.Made())
 
     def _on_fork_ended(self, status: int) -> None:
-        if self.phase is states.Phase.RUNNING:
-            while self._receive():  # what went wrong before it was the program was said before it ended
-                pass
+        if self.phase in (states.Phase.RUNNING, states.Phase.UNTOLD):
+            self._hear_all()  # what went wrong before it was the program was said before it ended
         self._machine.feed(ev.ProgramEnded(status, self._is_alone(OUR_PROCESSES)))
 
     def _is_alone(self, processes: int, lingers: bool = False) -> bool:
@@ -229,6 +225,10 @@ class Jail:
         finally:
             fds.close_all(descriptors)
         return True
+
+    def _hear_all(self) -> None:
+        while self._receive():
+            pass
 
     def _hear(self, reply: messages.Reply, descriptors: list[int]) -> None:
         """Takes descriptors out of the list that it keeps."""
@@ -262,8 +262,7 @@ class Jail:
         assert init is not None
         self._guard.unwatch(init)
         os.close(init)
-        while self._receive():  # its last words came before its death
-            pass
+        self._hear_all()  # its last words came before its death
         self._machine.feed(ev.AllDead())
 
     def _on_memory(self) -> None:
@@ -287,6 +286,7 @@ class Jail:
             case ev.BlameWarden(reason):
                 self.warden.close(reason)
             case ev.AskIfDead():
+                self._hear_all()
                 self._machine.feed(ev.WallPassed(self._holds.is_program_dead()))
             case ev.LookAtCpu():
                 self._machine.feed(ev.CpuUsed(self._holds.cpu_used_ns()))

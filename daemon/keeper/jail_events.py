@@ -26,12 +26,16 @@ class IsParked:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Went:
-    """Go is about to be sent. `too_small`: the jail uses more than its memory limit already."""
+    """Go was sent, but where it is `too_small`: the jail uses more than its memory limit already.
+
+    `by_warden`: the warden tells of the program's end, else the jail's init.
+    """
 
     wall_s: float
     cpu_ns: int | None
     cores: int
     too_small: bool = False
+    by_warden: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ class Phase(enum.StrEnum):
 class State(NamedTuple):
     """`exists`: True once the warden has answered that it does, None as long as it has not answered.
 
-    `deadline_s`: when the phase is over. `killed_by`, `failure`: our first reason to end it. `told`: the owner knows.
+    `deadline_s`: when the phase is over. `killed_by`, `failure`: our first reason to end it. `went`: it was told to
+    go, so its end is an outcome, not a refusal. `told`: the owner knows of its end.
     """
 
     patience_s: float  # for it to be made and parked
@@ -55,6 +56,7 @@ class State(NamedTuple):
     ended_s: float = 0.0
     cpu_limit_ns: int | None = None
     cores: int = 1
+    by_warden: bool = True  # it tells of the program's end; else the jail's init does
     cpu_look_s: float | None = None
     pause_s: float = REMOVE_S
     removing_since_s: float | None = None  # None: no longer of interest
@@ -83,8 +85,8 @@ def due(state: State) -> float | None:
 
 
 def decide(state: State, event: ev.Event | Tick, now: float) -> Step:
-    """What the event makes of the state, and what is to be done. Knows no event that it does not expect: those are
-    ignored, because messages cross, or end the jail."""
+    """What the event makes of the state, and what is to be done. An unexpected event is ignored, because messages
+    cross, or ends the jail."""
     match event:
         case Tick():
             return _on_time(state, now)
@@ -105,10 +107,10 @@ def decide(state: State, event: ev.Event | Tick, now: float) -> Step:
         case ev.Went():
             return _go(state, event, now)
         case _:
-            return _while_running(state, event, now)
+            return _of_the_program(state, event, now)
 
 
-def _while_running(state: State, event: ev.Event, now: float) -> Step:
+def _of_the_program(state: State, event: ev.Event, now: float) -> Step:
     match event:
         case ev.ProgramEnded(status, is_alone):
             return _program_ended(state, status, is_alone, now)
@@ -146,7 +148,8 @@ def _on_time(state: State, now: float) -> Step:
             return state._replace(deadline_s=now + UNTOLD_S), (ev.AskIfDead(),)
         case Phase.UNTOLD:
             failed, effects = _fail(state, ev.Fail("program", "its end was not told"), now)
-            return failed, (*effects, ev.BlameWarden("did not tell of a program's end"))
+            blame = (ev.BlameWarden("did not tell of a program's end"),) if state.by_warden else ()
+            return failed, (*effects, *blame)
         case Phase.ENDING:
             later = state._replace(deadline_s=now + ENDING_S)
             return later, (ev.KillAll(), ev.BlameWarden(f"a killed jail is not dead after {ENDING_S:.0f} s"))
@@ -184,7 +187,7 @@ def _go(state: State, event: ev.Went, now: float) -> Step:
         return _fail(state, ev.Fail("go", f"the jail is {state.phase}, not parked"), now)
     state = state._replace(
         phase=Phase.RUNNING, went=True, started_s=now, deadline_s=now + event.wall_s, too_small=event.too_small,
-        cpu_limit_ns=event.cpu_ns, cores=event.cores,
+        cpu_limit_ns=event.cpu_ns, cores=event.cores, by_warden=event.by_warden,
     )  # fmt: skip
     if event.too_small:
         return _end(state._replace(killed_by=KilledBy.MEMORY), now)

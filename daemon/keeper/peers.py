@@ -114,7 +114,7 @@ class Peer:
             return
         try:
             self._outbox.send(message.encode(), descriptors)
-        except OSError as error:  # it is gone, or no descriptor is left: it would wait for what can never come
+        except (OSError, ValueError) as error:  # it is gone, or would wait for what can never come
             self.close(str(error))
             return
         if len(self._outbox) > UNREAD_MAX:

@@ -115,8 +115,11 @@ class Pool:
             case states.Start(key, is_background, ticket):
                 self._start(key, is_background, ticket)
             case states.Give(key, ticket):
-                found, (taker, _) = self._jails.pop(key), self._takers.pop(ticket)
-                taker.given(found)
+                found, taker = self._jails.pop(key), self._takers.pop(ticket, None)
+                if taker is None:
+                    found.kill(KilledBy.CLIENT)
+                else:
+                    taker[0].given(found)
             case states.Deny(ticket, stage, reason):
                 if ticket in self._takers:
                     self._takers.pop(ticket)[0].denied(stage, reason)

@@ -8,6 +8,7 @@ from daemon.sandbox import messages
 from daemon.sandbox.model import KilledBy
 
 from . import jail
+from .kinds import why_not
 from .pool import Pool
 
 log = logging.getLogger("cellblock.keeper")
@@ -38,6 +39,11 @@ class Run:
 
     def start(self) -> None:
         """Ask the pool; what comes of it may be said before this returns."""
+        order = self._order
+        reason = why_not(self._pool.step, order.limits, self._given, order.files)
+        if reason is not None:
+            self.denied("go", reason)
+            return
         ticket = self._pool.acquire(self, self._order.limits)
         if self._jail is None:
             self._ticket = ticket

@@ -61,12 +61,15 @@ class Warden:
         self._orders: dict[int, Order] = {}  # not answered yet
         self._alive: dict[int, Order] = {}
         self._uids = _Uids()
-        self._start(tree, setup, uid_base)
+        with contextlib.ExitStack() as undo:
+            self._start(tree, setup, uid_base, undo)
+            self._guard.watch(self._pidfd, lambda: self.close("nsjail ended"))
+            undo.callback(self._guard.unwatch, self._pidfd)
+            self._guard.watch(self._control.fileno(), self._receive)
+            undo.pop_all()
         self._machine = Machine(
             self._guard, states.new(setup.start_s, self.clock()), states.decide, states.due, self._perform, self.clock
         )
-        self._guard.watch(self._pidfd, lambda: self.close("nsjail ended"))
-        self._guard.watch(self._control.fileno(), self._receive)
         self._guard.call(lambda: self._say_hello(setup))
 
     def __repr__(self) -> str:
@@ -104,7 +107,13 @@ class Warden:
             order.not_made("its warden is gone")
             return
         self._orders[order.message.jail] = order
-        self._send(order.message, descriptors)
+        try:
+            wire.send(self._control, order.message.encode(), descriptors)
+        except BlockingIOError:  # it has more orders than its socket holds; they are no reason to end it
+            del self._orders[order.message.jail]
+            order.not_made("its warden has too many orders")
+        except (OSError, ValueError) as error:
+            self.close(f"control socket: {error}")
 
     def is_asked(self, jail: int) -> bool:
         """True as long as its answer is awaited."""
@@ -120,19 +129,19 @@ class Warden:
 
     # -- its start
 
-    def _start(self, tree: Tree, setup: nsjail.WardenSetup, uid_base: int) -> None:
-        with contextlib.ExitStack() as undo:
-            self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            undo.callback(self._control.close)
-            with inner:
-                self.group = tree.make(f"warden-{self.toolchain}-{self.slot}")
-                undo.callback(self.group.remove)
-                self.group.set_limits(WARDEN_LIMITS)
-                self._process = nsjail.start(setup, self.plan, uid_base, inner.fileno(), self.group)
-                undo.callback(_kill, self._process)
-                self._pidfd = os.pidfd_open(self._process.pid)
-            self._control.setblocking(False)
-            undo.pop_all()
+    def _start(self, tree: Tree, setup: nsjail.WardenSetup, uid_base: int, undo: contextlib.ExitStack) -> None:
+        """What is done is undone by the stack. Raises OSError."""
+        self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(self._control.close)
+        with inner:
+            self.group = tree.make(f"warden-{self.toolchain}-{self.slot}")
+            undo.callback(self.group.remove)
+            self.group.set_limits(WARDEN_LIMITS)
+            self._process = nsjail.start(setup, self.plan, uid_base, inner.fileno(), self.group)
+            undo.callback(_kill, self._process)
+            self._pidfd = os.pidfd_open(self._process.pid)
+            undo.callback(os.close, self._pidfd)
+        self._control.setblocking(False)
 
     def _say_hello(self, setup: nsjail.WardenSetup) -> None:
         plan = json.dumps(dataclasses.asdict(self.plan)).encode()
@@ -141,15 +150,9 @@ class Warden:
             for name, content in (("plan", plan), ("filter", setup.filter)):
                 hello.append(fds.memfd(name, content))
                 stack.callback(os.close, hello[-1])
-            self._send(messages.Setup(), hello)
+            wire.send(self._control, messages.Setup().encode(), hello)
 
     # -- messages
-
-    def _send(self, message: messages.Message, descriptors: list[int]) -> None:
-        try:
-            wire.send(self._control, message.encode(), descriptors)
-        except (OSError, ValueError) as error:
-            self.close(f"control socket: {error}")
 
     def _receive(self) -> None:
         try:

@@ -20,6 +20,7 @@ from .outbox import Outbox
 from .pumps import READ_BYTES, Drain, Feed, OnOutput
 
 RECONNECT_S = 0.05
+END_S = 30.0  # after the wall limit, for the end to be told: the keeper has deadlines of its own
 
 
 class SandboxUnavailable(OurFault):
@@ -245,10 +246,13 @@ class Client:
             drain = Drain(self._loop, stdout, stderr, order.output_bytes, on_over, order.on_output)
             feed = Feed(self._loop, stdin, order.stdin)
             try:
-                outcome, artifact = await asyncio.shield(run.ended)
-                await drain.ended()
+                async with asyncio.timeout(order.limits.wall_ns / 1e9 + END_S):
+                    outcome, artifact = await asyncio.shield(run.ended)
+                    await drain.ended()
             except SandboxUnavailable as error:
                 raise SandboxUnavailable(error.stage, error.reason, True, drain.is_heard) from error
+            except TimeoutError as error:
+                raise SandboxUnavailable("keeper", "it does not tell of an end", True, drain.is_heard) from error
             finally:
                 feed.close()
                 drain.close()

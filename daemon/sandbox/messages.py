@@ -14,13 +14,14 @@ artefact's descriptor where the step left one); or `Refused`, which means that n
 has become of it; a run that has ended is no error, because messages cross.
 
 Keeper and warden, a socket pair. The keeper says `Setup` with the toolchain's plan and the compiled filter, each in a
-memfd; the warden builds its image and answers `Ready`, or `Broken` and ends. `Make` asks for a jail; its descriptors
+memfd; the warden builds its rootfs and answers `Ready`, or `Broken` and ends. `Make` asks for a jail; its descriptors
 are the jail's end of its channel and those through which the jail joins its control groups. The answer has the jail's
 number: `Made` with the pidfd of its init and, of a fork, of its program; or `NotMade`. `ForkEnded` tells the wait
 status of a program that is the warden's own child.
 
-Warden and zygote, warden and pause process, socket pairs. The warden sends a description of a jail
-(daemon/warden/description.py) with descriptors and a request number; native code answers with that number.
+Warden and zygote, warden and pause process, socket pairs. The warden sends an order (request number, kind, and a uid or
+a count) with descriptors, and native code answers with that number and a pid or an errno. Their structs stand in
+daemon/warden/helpers.py, beside the one place that uses them; the zygote has its jails' description from its start.
 
 Keeper and jail, the channel: a socket pair that the keeper makes for each jail. When the jail is confined and its
 program as far as it can be, it says `Parked` with the far ends of three pipes. `Go` comes once, with the source, the

@@ -58,7 +58,8 @@ def main(control_fd: int, prepare: Callable[[], None] | None = None) -> list[str
         print(f"warden: {error}", file=sys.stderr, flush=True)
         os._exit(1)
     except BaseException:
-        traceback.print_exc()  # a defect of ours: the keeper sees the end of a socket, the log sees this
+        if os.getpid() == 1:  # else it is a program's process, and what it prints is the program's
+            traceback.print_exc()  # a defect of ours: the keeper sees the end of a socket, the log sees this
         os._exit(_DEFECT)
 
 

@@ -143,7 +143,7 @@ int main(int count, char **arguments)
     } else if (strcmp(mode, "spawn") == 0) {
         const int streams[3] = {0, 1, 2};
         char *argv[] = {"/no/such/program", NULL};
-        struct start start = {streams, 3, argv, argv + 1, 0};
+        struct start start = {streams, 3, argv, argv + 1, 0, 0};
         long pid = spawn(&start);
         int status = 0;
         if (pid > 0) /* where it was a copy, as under qemu, the error did not come back */

@@ -130,6 +130,13 @@ def test_a_warden_that_does_not_tell_of_a_dead_program_is_blamed_and_no_verdict_
     assert life.state.killed_by is KilledBy.LOST
 
 
+def test_an_init_that_does_not_tell_of_a_dead_program_is_at_fault_alone() -> None:
+    """Of a command the jail's own init tells: its warden has nothing to do with it."""
+    life = parked().feed(ev.Went(WALL_S, None, 2, by_warden=False)).wait().feed(ev.WallPassed(is_dead=True)).wait()
+    assert not life.has(ev.BlameWarden)
+    assert (life.state.phase, life.state.killed_by) == (Phase.ENDING, KilledBy.LOST)
+
+
 def test_processes_that_do_not_die_are_killed_again_and_their_warden_is_blamed() -> None:
     life = running().feed(ev.Kill(KilledBy.OUTPUT)).wait()
     assert life.count(ev.KillAll) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,9 +12,13 @@ from daemon.keeper import jail
 from daemon.keeper.runs import Run
 from daemon.sandbox import messages
 from daemon.sandbox.model import KilledBy, Limits, Outcome, Usage
+from daemon.sandbox.plan import JailSpec, StepPlan, Warm
 
 LIMITS = Limits(memory_bytes=1, wall_ns=1, processes=1)
 ORDER = messages.Run(7, "python", "run", LIMITS)
+STEP = StepPlan(
+    "run", ("/bin/true",), Warm.EXEC, 0, {}, {}, "main.py", None, None, True, JailSpec(1, 1, 1, 1, 1), LIMITS, LIMITS
+)
 OUTCOME = Outcome(0, None, Usage(1, 2, 3))
 
 
@@ -56,8 +61,8 @@ class Jail:
 class Pool:
     """Gives what it has at once; without a jail the run waits."""
 
-    def __init__(self, found: Jail | None) -> None:
-        self.found = found
+    def __init__(self, found: Jail | None, step: StepPlan) -> None:
+        self.found, self.step = found, step
         self.forgotten: list[int] = []
 
     def acquire(self, taker: Any, limits: Limits) -> int:
@@ -70,8 +75,8 @@ class Pool:
 
 
 class Scene:
-    def __init__(self, found: Jail | None) -> None:
-        self.peer, self.pool, self.closed = Peer(), Pool(found), []
+    def __init__(self, found: Jail | None, maximum: Limits = LIMITS) -> None:
+        self.peer, self.pool, self.closed = Peer(), Pool(found, dataclasses.replace(STEP, maximum=maximum)), []
         self.run = Run(self.peer, ORDER, [5], cast(Any, self.pool), self.closed.extend)
         self.run.start()
 
@@ -86,7 +91,13 @@ def test_a_run_is_started_and_ended() -> None:
     assert scene.peer.ended == [7]
 
 
-@pytest.mark.parametrize("reason", ["the jail is removing, not parked", "limit memory_bytes is out of range"])
+def test_a_run_beyond_the_steps_maximum_asks_for_no_jail() -> None:
+    scene = Scene(Jail(), maximum=dataclasses.replace(LIMITS, memory_bytes=0))
+    assert scene.peer.said == [messages.Refused(7, "go", "limit memory_bytes is out of range")]
+    assert (scene.peer.ended, scene.closed) == ([7], [5])
+
+
+@pytest.mark.parametrize("reason", ["the jail is removing, not parked", "[Errno 32] Broken pipe"])
 def test_a_jail_that_refuses_go_is_a_refusal_of_the_run_even_if_it_says_nothing_more(reason: str) -> None:
     found = Jail(refusal=reason)
     scene = Scene(found)

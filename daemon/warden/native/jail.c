@@ -278,7 +278,8 @@ struct start {
     const int *descriptors; /* of the program, from 0 on */
     unsigned count;
     char *const *argv, *const *environment;
-    long error; /* of execve, set by the child */
+    long error;           /* set by the child; of execve where that was called */
+    int execve_was_called;
 };
 
 /* In the child, which shares our memory until execve. All other descriptors are close-on-exec. */
@@ -292,6 +293,7 @@ static void become_program(void *argument)
         high[number] = (int)SYS(fcntl, start->descriptors[number], F_DUPFD_CLOEXEC, start->count);
     for (unsigned number = 0; number < start->count && start->error == 0; number++)
         start->error = SYS(dup3, high[number], number, 0) < 0 ? -EBADF : 0;
+    start->execve_was_called = start->error == 0;
     if (start->error == 0)
         start->error = SYS(execve, start->argv[0], start->argv, start->environment);
     leave(127);
@@ -369,7 +371,7 @@ static struct early start_early(int channel, const struct jail *jail, const int 
         must(channel, "park", "pipe2", SYS(pipe2, end, O_CLOEXEC | O_NONBLOCK));
     }
     const int descriptors[5] = {inner[0], inner[1], inner[2], gate[1], end[1]}; /* the gate is 3, the end 4 */
-    struct start start = {descriptors, with_gate ? 5 : 3, jail->argv, jail->environment, 0};
+    struct start start = {descriptors, with_gate ? 5 : 3, jail->argv, jail->environment, 0, 0};
     struct early early = {spawn(&start), gate[0], end[0]};
     must(channel, "exec", jail->argv[0], early.pid);
     close_each(descriptors, start.count);
@@ -389,9 +391,9 @@ static int run_now(int channel, struct jail *jail, const struct go *go, const in
     char *place = go->strings;
     must(channel, "go", "arguments",
          read_strings(&place, go->strings + go->bytes, go->count, jail->argv, LENGTH(jail->argv)) ? 0 : -E2BIG);
-    struct start start = {inner, 3, jail->argv, jail->environment, 0};
+    struct start start = {inner, 3, jail->argv, jail->environment, 0, 0};
     long pid = spawn(&start);
-    if (pid < 0 && strncmp(jail->argv[0], "/work/", 6) == 0) {
+    if (pid < 0 && start.execve_was_called && strncmp(jail->argv[0], "/work/", 6) == 0) {
         char text[NAME_BYTES];
         int bytes = snprintf(text, sizeof text, "%s: %s\n", jail->argv[0], strerrordesc_np((int)-pid));
         SYS(write, inner[2], text, bytes < (int)sizeof text ? (size_t)bytes : sizeof text - 1);

@@ -14,7 +14,7 @@ enum { MESSAGE_BYTES = 64 << 10, REPLY_TEXT_BYTES = 240 };
 enum { GO_SOURCE = 1, GO_ARTIFACT = 2, GO_FILES = 4 };
 enum { REPLY_PARKED = 1, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED };
 enum { START_EXEC = 1, START_FORK, START_PRELOAD, START_STDIN };
-enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_ALONE = 98 };
+enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_KEEPER_GONE = 98 };
 
 /* -- the description of a jail */
 
@@ -191,7 +191,7 @@ static void say(int channel, uint32_t kind, uint32_t value, const int *descripto
 {
     struct reply reply = {.kind = kind, .value = value};
     if (send_with(channel, &reply, offsetof(struct reply, text), descriptors, count) < 0)
-        leave(EXIT_ALONE); /* the keeper has let go of us */
+        leave(EXIT_KEEPER_GONE); /* the keeper has let go of us */
 }
 
 /* Tell which stage failed, and end: nothing of a jail that is not whole goes on. */
