@@ -21,7 +21,7 @@ HOST_ROOT = "/host"  # where nsjail's flags put the host's directories, in the o
 
 
 def build(mounts: Iterable[Mount], links: Mapping[str, str]) -> None:
-    """Compose the image below /image. Raises OSError with the path that failed."""
+    """Compose the rootfs below /image. Raises OSError with the path that failed."""
     linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
     for number, mount in enumerate(mounts):
         source, target = f"{HOST_ROOT}/{number}", IMAGE + mount.target
@@ -59,7 +59,7 @@ def _remount_read_only(target: str, flags: int) -> None:
 
 
 def _demand_read_only() -> None:
-    """Believe the kernel, not ourselves: every mount below the image says ro and nosuid in mountinfo (proc(5))."""
+    """Believe the kernel, not ourselves: every mount below the rootfs says ro and nosuid in mountinfo (proc(5))."""
     with open("/proc/self/mountinfo") as file:
         for line in file:
             fields = line.split()

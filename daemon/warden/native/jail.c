@@ -105,7 +105,7 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
     }
     must(channel, "cgroup", "unshare", SYS(unshare, CLONE_NEWCGROUP));
 
-    /* 2. The root directory: the warden's image, read-only, with three writable parts of one bounded tmpfs and a /proc
+    /* 2. The root directory: the warden's rootfs, read-only, with three writable parts of one bounded tmpfs and a /proc
      * that shows the jail's own processes only. After pivot_root(".", ".") the old root is mounted on top of the new
      * one (pivot_root(2), NOTES), and is detached with everything that is mounted on it. */
     const unsigned long plain = MS_NOSUID | MS_NODEV;
