@@ -51,6 +51,13 @@ class Holdings:
         processes = limits.processes + OUR_PROCESSES
         self.group.set_limits(dataclasses.replace(limits, memory_bytes=memory_bytes, processes=processes))
 
+    def has_met_memory_limit(self) -> bool:
+        """The kernel killed for want of memory, and the limit was the jail's own; False where it does not tell."""
+        try:
+            return self.group.out_of_memory(told=False).own
+        except (OSError, ValueError, KeyError):
+            return False
+
     def is_alone(self, processes: int, lingers: bool) -> bool:
         """True when no more than so many threads of processes are alive; of one that lingers, processes are counted."""
         try:

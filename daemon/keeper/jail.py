@@ -115,15 +115,13 @@ class Jail:
             self._holds.start_clock()
             if limits != self._limits:
                 self._holds.set_limits(limits)
+            self._limits = limits
+            self._send_go(args, given, has_files)
         except TooSmall:
             too_small = True  # it uses more than that already: the limit is met at once
-        except OSError as error:
-            return str(error)
-        self._limits = limits
-        if not too_small:
-            try:
-                self._send_go(args, given, has_files)
-            except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
+            too_small = self._holds.has_met_memory_limit()  # v2 meets a new limit by killing what is there
+            if not too_small:
                 return str(error)
         by_warden = self._kind.closes_channel_at_go
         self._machine.feed(ev.Went(limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small, by_warden))
