@@ -67,7 +67,8 @@ def run_soak(settings: Settings, minutes: float) -> list[tuple[str, Soak]]:
                     yield lambda code: dialect.run(toolchain, code)
 
             def capacity_per_s(worker: measure.Worker = worker, program: BenchProgram = program) -> float:
-                done, taken_s = measure.rate(worker, program, 2 * (os.cpu_count() or 1), CAPACITY_S)
+                seconds = min(CAPACITY_S, 60 * minutes)
+                done, taken_s = measure.rate(worker, program, 2 * (os.cpu_count() or 1), seconds)
                 return done / taken_s
 
             soaked = soak(

@@ -2,7 +2,7 @@
 
 It only makes things faster: a submission that gets no answer from it (it starts, it is busy with others for longer
 than TURN_S, it missed its deadline, it has died) is compiled in a jail of its own. Frames are a length (4 bytes, big
-endian) and JSON; it says {"ready": true} when it has started.
+endian) and JSON with an `id`, which the answer repeats; it says {"ready": true} when it has started.
 """
 
 import asyncio
@@ -70,7 +70,9 @@ class Service:
             if self._streams is None:
                 return None
             async with asyncio.timeout(self._entry.deadline_s):
-                answer = await _exchange(*self._streams, request)
+                answer = await _exchange(*self._streams, {"id": self._asked, **request})
+            if answer.pop("id", None) != self._asked:
+                raise ValueError("an answer to another request")
         except (TimeoutError, OSError, EOFError, ValueError) as error:
             # The class alone: the text of a ValueError may hold the frame, and a frame holds somebody's source.
             log.warning("service replaced", language=self._toolchain.id, reason=type(error).__name__)

@@ -33,9 +33,9 @@ def started() -> Service:
 async def test_the_turn_is_waited_for_a_tenth_of_a_second(started: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = asyncio.Event()
 
-    async def exchange(*_: object) -> dict[str, Any]:
+    async def exchange(_: object, __: object, request: dict[str, Any]) -> dict[str, Any]:
         await go_on.wait()
-        return {"code": "", "diagnostics": ""}
+        return {"id": request["id"], "code": "", "diagnostics": ""}
 
     monkeypatch.setattr(service, "_exchange", exchange)
     first = asyncio.create_task(started.ask({}))
@@ -53,9 +53,9 @@ async def test_a_caller_that_is_gone_leaves_the_service_in_step(
 ) -> None:
     answers = iter(["of the first", "of the second"])
 
-    async def exchange(*_: object) -> dict[str, Any]:
+    async def exchange(_: object, __: object, request: dict[str, Any]) -> dict[str, Any]:
         await asyncio.sleep(0.01)
-        return {"code": next(answers), "diagnostics": ""}
+        return {"id": request["id"], "code": next(answers), "diagnostics": ""}
 
     monkeypatch.setattr(service, "_exchange", exchange)
     gone = asyncio.create_task(started.ask({}))
@@ -63,6 +63,17 @@ async def test_a_caller_that_is_gone_leaves_the_service_in_step(
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     assert await started.ask({}) == {"code": "of the second", "diagnostics": ""}
+
+
+async def test_an_answer_to_another_request_is_none_and_ends_the_service(
+    started: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def exchange(*_: object) -> dict[str, Any]:
+        return {"id": 77, "code": "of somebody else", "diagnostics": ""}
+
+    monkeypatch.setattr(service, "_exchange", exchange)
+    assert await started.ask({}) is None
+    assert not started.ready
 
 
 async def test_nothing_of_a_source_gets_into_the_log(

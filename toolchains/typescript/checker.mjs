@@ -128,7 +128,7 @@ for await (const chunk of process.stdin) {
     const size = pending.readUInt32BE(0);
     const request = JSON.parse(pending.subarray(4, 4 + size).toString());
     pending = pending.subarray(4 + size);
-    const reply = frame(await answer(request));
+    const reply = frame({ id: request.id, ...(await answer(request)) });
     for (let sent = 0; sent < reply.length; ) sent += fs.writeSync(1, reply, sent);
   }
 }
