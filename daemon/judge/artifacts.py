@@ -17,7 +17,7 @@ import cachetools
 import diskcache
 import structlog
 
-from daemon.sandbox.descriptors import memfd
+from daemon.sandbox.descriptors import copy, memfd
 
 log = structlog.get_logger("cellblock.artifacts")
 
@@ -80,13 +80,13 @@ class Artifacts:
         size = os.fstat(descriptor).st_size
         self._hold(key, descriptor, size)
         if self._disk is not None and len(self._writes) < WRITES_MAX:
-            task = asyncio.create_task(asyncio.to_thread(_write, self._disk, key, os.dup(descriptor), size))
+            task = asyncio.create_task(asyncio.to_thread(_write, self._disk, key, copy(descriptor), size))
             self._writes.add(task)
             task.add_done_callback(self._writes.discard)
 
     def _hold(self, key: str, descriptor: int, size: int) -> None:
         with contextlib.suppress(ValueError):  # larger than all that may be kept
-            self._memory[key] = _Held(os.dup(descriptor), size)
+            self._memory[key] = _Held(copy(descriptor), size)
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator["Artifacts"]:

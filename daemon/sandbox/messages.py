@@ -396,16 +396,6 @@ class Failed:
     stage: str
     reason: str
 
-    def encode(self) -> bytes:
-        """The message as a jail sends it, cut to REPLY_TEXT_BYTES."""
-        text = f"{self.stage}\0{self.reason}".encode("ascii", "backslashreplace")[:REPLY_TEXT_BYTES]
-        return REPLY_HEAD.pack(REPLY_FAILED, 0) + text
-
-
-def encode_parked() -> bytes:
-    """What a fork sends, whose pipes go with it."""
-    return REPLY_HEAD.pack(REPLY_PARKED, 0)
-
 
 Reply = Parked | Status | Failed
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from daemon.sandbox import wire
-from daemon.sandbox.messages import encode_parked
+from daemon.sandbox.messages import REPLY_HEAD, REPLY_PARKED
 from daemon.warden import prefault
 
 DEADLINE_S = 0.2
@@ -39,7 +39,7 @@ class Fakes:
         if self._parks:
             reader, writer = os.pipe()
             with socket.socket(fileno=os.dup(channel)) as copy:
-                wire.send(copy, encode_parked(), [writer, reader, reader])
+                wire.send(copy, REPLY_HEAD.pack(REPLY_PARKED, 0), [writer, reader, reader])
             self._kept = writer  # its stderr never ends
             os.close(reader)
         return pid, os.pidfd_open(pid)

@@ -109,7 +109,9 @@ def test_what_a_jail_says_is_checked() -> None:
     assert messages.decode_reply(reply(messages.REPLY_STATUS, 9), 0) == messages.Status(9)
     assert messages.decode_reply(reply(messages.REPLY_STATUS, 0), 1) == messages.Status(0)
     assert messages.decode_reply(reply(messages.REPLY_LINGERS, 0), 0) == messages.Status(0, lingers=True)
-    assert messages.decode_reply(messages.Failed("exec", "ENOENT").encode(), 0) == messages.Failed("exec", "ENOENT")
+    assert messages.decode_reply(reply(messages.REPLY_FAILED, 0, b"exec\0ENOENT"), 0) == messages.Failed(
+        "exec", "ENOENT"
+    )
     for data, descriptors in (
         (b"", 0), (b"\1\0\0\0", 3), (reply(messages.REPLY_PARKED, 0), 2), (reply(messages.REPLY_PARKED, 0, b"x"), 3),
         (reply(messages.REPLY_STATUS, 1 << 16), 0), (reply(messages.REPLY_STATUS, 0), 2), (reply(9, 0), 0), (reply(4, 0, b"x" * 241), 0),
