@@ -104,18 +104,19 @@ class Jail:
             self._guard.call(lambda: self._holds.group.set_background(False))
 
     def go(self, limits: Limits, args: tuple[str, ...], given: list[int], has_files: bool) -> str | None:
-        """Set the limits, send go, start the clock. The reason where it is refused: nothing was begun then.
+        """Set the limits, start the clock, send go. The reason where it is refused: nothing was begun then.
 
         `given` are lent: source and artefact, each where the step takes it, then files. kinds.why_not has checked all.
         """
         if self.phase is not states.Phase.PARKED:
             return f"the jail is {self.phase}, not parked"
-        too_small = False
+        too_small, started_s = False, self.warden.clock()
         try:
             self._holds.start_clock()
             if limits != self._limits:
                 self._holds.set_limits(limits)
             self._limits = limits
+            started_s = self.warden.clock()
             self._send_go(args, given, has_files)
         except TooSmall:
             too_small = True  # it uses more than that already: the limit is met at once
@@ -124,7 +125,7 @@ class Jail:
             if not too_small:
                 return str(error)
         by_warden = self._kind.closes_channel_at_go
-        self._machine.feed(ev.Went(limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small, by_warden))
+        self._machine.feed(ev.Went(started_s, limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small, by_warden))
         return None
 
     def kill(self, why: KilledBy) -> None:

@@ -28,9 +28,11 @@ class IsParked:
 class Went:
     """Go was sent, but where it is `too_small`: the jail uses more than its memory limit already.
 
+    `started_s`: just before it was sent; the program may have run, and even ended, before anybody hears of this.
     `by_warden`: the warden tells of the program's end, else the jail's init.
     """
 
+    started_s: float
     wall_s: float
     cpu_ns: int | None
     cores: int

@@ -186,7 +186,8 @@ def _go(state: State, event: ev.Went, now: float) -> Step:
     if state.phase is not Phase.PARKED:
         return _fail(state, ev.Fail("go", f"the jail is {state.phase}, not parked"), now)
     state = state._replace(
-        phase=Phase.RUNNING, went=True, started_s=now, deadline_s=now + event.wall_s, too_small=event.too_small,
+        phase=Phase.RUNNING, went=True, started_s=event.started_s,
+        deadline_s=event.started_s + event.wall_s, too_small=event.too_small,
         cpu_limit_ns=event.cpu_ns, cores=event.cores, by_warden=event.by_warden,
     )  # fmt: skip
     if event.too_small:

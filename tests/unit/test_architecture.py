@@ -13,7 +13,7 @@ from daemon.sandbox.model import KilledBy
 
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "architecture.md"
 NOW = 100.0
-GO = ev.Went(5.0, None, 2)
+GO = ev.Went(NOW, 5.0, None, 2)
 PATHS = {
     Phase.MAKING: (),
     Phase.STARTING: (ev.Made(),),

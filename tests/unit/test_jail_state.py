@@ -10,15 +10,15 @@ from daemon.keeper.jail_state import Phase
 from daemon.keeper.machine import TICK
 from daemon.sandbox.model import KilledBy
 
-PATIENCE_S, WALL_S = 10.0, 5.0
-WENT = ev.Went(WALL_S, None, 2)
+BEGAN_S, PATIENCE_S, WALL_S = 100.0, 10.0, 5.0
+WENT = ev.Went(BEGAN_S, WALL_S, None, 2)
 
 
 class Life:
     """Feeds events at times and keeps the effects of all of them."""
 
     def __init__(self) -> None:
-        self.now = 100.0
+        self.now = BEGAN_S
         self.state = js.new(PATIENCE_S, self.now)
         self.effects: list[ev.Effect] = []
 
@@ -47,7 +47,7 @@ def parked() -> Life:
 
 
 def running(cpu_ns: int | None = None) -> Life:
-    return parked().feed(ev.Went(WALL_S, cpu_ns, 2))
+    return parked().feed(ev.Went(BEGAN_S, WALL_S, cpu_ns, 2))
 
 
 def test_a_run_that_goes_well_is_told_once_and_leaves_nothing() -> None:
@@ -113,6 +113,14 @@ def test_the_wall_limit_kills_a_program_that_runs() -> None:
     assert (life.state.phase, life.state.killed_by) == (Phase.ENDING, KilledBy.WALL)
 
 
+def test_the_clock_starts_when_go_is_sent_and_not_when_the_keeper_gets_on() -> None:
+    """The program may run on another core, and even end, before the keeper's next line."""
+    life = parked()
+    life.now += 0.5
+    life.feed(ev.Went(BEGAN_S, WALL_S, None, 2))
+    assert (life.state.started_s, js.due(life.state)) == (BEGAN_S, BEGAN_S + WALL_S)
+
+
 def test_a_program_that_died_at_the_wall_limit_has_time_for_its_status_and_nobody_is_blamed() -> None:
     life = running().wait().feed(ev.WallPassed(is_dead=True))
     assert life.state.phase is Phase.UNTOLD
@@ -132,7 +140,13 @@ def test_a_warden_that_does_not_tell_of_a_dead_program_is_blamed_and_no_verdict_
 
 def test_an_init_that_does_not_tell_of_a_dead_program_is_at_fault_alone() -> None:
     """Of a command the jail's own init tells: its warden has nothing to do with it."""
-    life = parked().feed(ev.Went(WALL_S, None, 2, by_warden=False)).wait().feed(ev.WallPassed(is_dead=True)).wait()
+    life = (
+        parked()
+        .feed(ev.Went(BEGAN_S, WALL_S, None, 2, by_warden=False))
+        .wait()
+        .feed(ev.WallPassed(is_dead=True))
+        .wait()
+    )
     assert not life.has(ev.BlameWarden)
     assert (life.state.phase, life.state.killed_by) == (Phase.ENDING, KilledBy.LOST)
 
@@ -185,7 +199,7 @@ def test_a_second_ready_is_out_of_turn() -> None:
 
 
 def test_a_memory_limit_below_what_the_jail_uses_is_met_at_once() -> None:
-    life = parked().feed(ev.Went(WALL_S, None, 2, too_small=True))
+    life = parked().feed(ev.Went(BEGAN_S, WALL_S, None, 2, too_small=True))
     assert (life.state.phase, life.state.killed_by, life.state.too_small) == (Phase.ENDING, KilledBy.MEMORY, True)
     assert life.feed(ev.AllDead()).has(ev.TellOutcome)
 
@@ -230,7 +244,7 @@ def test_a_group_that_stays_busy_is_tried_ever_more_slowly_and_logged_once() -> 
 
 
 EVENTS = [
-    ev.Made(), ev.NotMade("x"), ev.IsParked(), WENT, ev.Went(WALL_S, 5, 1), ev.ProgramEnded(9, True), ev.ProgramEnded(0, False),
+    ev.Made(), ev.NotMade("x"), ev.IsParked(), WENT, ev.Went(BEGAN_S, WALL_S, 5, 1), ev.ProgramEnded(9, True), ev.ProgramEnded(0, False),
     ev.ChannelClosed(True), ev.ChannelClosed(False), ev.AllDead(), ev.WallPassed(True), ev.WallPassed(False), ev.CpuUsed(10**12),
     ev.CpuUsed(None), ev.Kill(KilledBy.WALL), ev.Fail("a", "b"), ev.Removed(True), ev.Removed(False), TICK,
 ]  # fmt: skip
