@@ -65,14 +65,14 @@ class Holdings:
         except OSError:
             return False
 
-    def is_program_dead(self) -> bool:
-        """pidfd_open(2): a pidfd is readable once the process has ended, as a zombie too. A command has none: it is
-        dead when only the jail's init is alive."""
+    def is_program_alive(self) -> bool:
+        """Of a fork its pidfd tells (pidfd_open(2): readable once the process has ended, as a zombie too). Of a command
+        there is none: something of it is alive when more than the jail's init is."""
         if self.program is None:
-            return self.is_alone(OUR_PROCESSES, lingers=True)
+            return not self.is_alone(OUR_PROCESSES, lingers=True)
         poll = select.poll()
         poll.register(self.program, select.POLLIN)
-        return bool(poll.poll(0))
+        return not poll.poll(0)
 
     def keep_artifact(self, descriptor: int) -> None:
         """Take the descriptor, in place of an earlier one."""

@@ -125,7 +125,7 @@ class Jail:
             if not too_small:
                 return str(error)
         by_warden = self._kind.closes_channel_at_go
-        self._machine.feed(ev.Went(started_s, limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small, by_warden))
+        self._machine.feed(ev.GoSent(started_s, limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small, by_warden))
         return None
 
     def kill(self, why: KilledBy) -> None:
@@ -191,7 +191,7 @@ class Jail:
         self._machine.feed(ev.Made())
 
     def _on_fork_ended(self, status: int) -> None:
-        if self.phase in (states.Phase.RUNNING, states.Phase.UNTOLD):
+        if self.phase in (states.Phase.RUNNING, states.Phase.OVERDUE):
             self._hear_all()  # what went wrong before it was the program was said before it ended
         self._machine.feed(ev.ProgramEnded(status, self._is_alone(OUR_PROCESSES)))
 
@@ -284,16 +284,16 @@ class Jail:
                 self._holds.kill()
             case ev.BlameWarden(reason):
                 self.warden.close(reason)
-            case ev.AskIfDead():
+            case ev.AskIfAlive():
                 self._hear_all()
-                self._machine.feed(ev.WallPassed(self._holds.is_program_dead()))
+                self._machine.feed(ev.WallPassed(self._holds.is_program_alive()))
             case ev.LookAtCpu():
                 self._machine.feed(ev.CpuUsed(self._holds.cpu_used_ns()))
             case ev.Release():
                 self._machine.feed(ev.Removed(self._release()))
             case ev.Log(text):
                 log.warning("jail-%d (%s/%s): %s", self.number, self.warden.toolchain, self.step.id, text)
-            case ev.Forget():
+            case ev.TellGone():
                 self._guard.soon(lambda: self._on_gone(self))
 
     def _release(self) -> bool:

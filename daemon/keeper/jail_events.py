@@ -25,7 +25,7 @@ class IsParked:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Went:
+class GoSent:
     """Go was sent, but where it is `too_small`: the jail uses more than its memory limit already.
 
     `started_s`: just before it was sent; the program may have run, and even ended, before anybody hears of this.
@@ -62,9 +62,9 @@ class AllDead:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WallPassed:
-    """The wall limit has passed. `is_dead`: the program is, as its pidfd says."""
+    """The wall limit has passed. `is_alive`: a program of the jail is; else it has ended, or has not started yet."""
 
-    is_dead: bool
+    is_alive: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ Event = (
     Made
     | NotMade
     | IsParked
-    | Went
+    | GoSent
     | ProgramEnded
     | ChannelClosed
     | AllDead
@@ -146,7 +146,7 @@ class BlameWarden:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class AskIfDead:
+class AskIfAlive:
     """Answer with WallPassed."""
 
 
@@ -168,8 +168,10 @@ class Log:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Forget:
-    """Nothing of it is left."""
+class TellGone:
+    """To the owner of its number: nothing of it is left."""
 
 
-Effect = TellParked | TellRefused | TellOutcome | KillAll | BlameWarden | AskIfDead | LookAtCpu | Release | Log | Forget
+Effect = (
+    TellParked | TellRefused | TellOutcome | KillAll | BlameWarden | AskIfAlive | LookAtCpu | Release | Log | TellGone
+)

@@ -1,6 +1,6 @@
 """The life of one jail as a pure state machine: what an event means in a state, and what is to be done.
 
-    MAKING -> STARTING -> PARKED -> RUNNING (-> UNTOLD) -> ENDING -> REMOVING -> GONE
+    MAKING -> STARTING -> PARKED -> RUNNING (-> OVERDUE) -> ENDING -> REMOVING -> GONE
 
 Any phase before ENDING may go to ENDING, and there is no other way out. Every phase but PARKED has a deadline; a parked
 jail lives as long as its pool keeps it and its warden is not replaced. docs/architecture.md has all of it as a table.
@@ -14,11 +14,12 @@ from daemon.sandbox.model import KilledBy
 from . import jail_events as ev
 from .machine import Tick
 
-UNTOLD_S = 2.0  # for a dead program's wait status to come from the warden
+STATUS_S = 2.0  # for the wait status of a program that ended by its wall limit to come
 ENDING_S = 5.0  # for killed processes to be gone: the kernel frees what they had first
 REMOVE_S, REMOVE_S_MAX = 0.002, 1.0  # between two tries to remove the group; doubled each time
 REMOVE_LOUD_S = 2.0  # then the log says so, once
 LEAST_CPU_LOOK_S = 0.001
+OVERDUE_LOOK_S = 0.005  # between two looks for a program that starts only after its wall limit
 
 
 class Phase(enum.StrEnum):
@@ -28,7 +29,7 @@ class Phase(enum.StrEnum):
     STARTING = "starting"  # its init exists and confines itself
     PARKED = "parked"  # it waits for go
     RUNNING = "running"  # it was told to go
-    UNTOLD = "untold"  # the wall limit has passed, the program is dead, and nobody has told its wait status
+    OVERDUE = "overdue"  # the wall limit has passed and no program is alive: its status is awaited, or its start
     ENDING = "ending"  # all was killed; some of it may not be dead yet
     REMOVING = "removing"  # all is dead, the outcome told; its group is to be removed
     GONE = "gone"
@@ -37,8 +38,9 @@ class Phase(enum.StrEnum):
 class State(NamedTuple):
     """`exists`: True once the warden has answered that it does, None as long as it has not answered.
 
-    `deadline_s`: when the phase is over. `killed_by`, `failure`: our first reason to end it. `went`: it was told to
-    go, so its end is an outcome, not a refusal. `told`: the owner knows of its end.
+    `deadline_s`: when the phase is over. `killed_by`, `failure`: our first reason to end it. `go_sent`: so its
+    end is an outcome, not a refusal. `is_told`: the owner knows of its end. `look_s`: when to look at its CPU time
+    while it runs, and for its program while it is overdue.
     """
 
     patience_s: float  # for it to be made and parked
@@ -46,8 +48,8 @@ class State(NamedTuple):
     phase: Phase = Phase.MAKING
     exists: bool | None = None
     is_ready: bool = False  # it said that it waits for go before the warden said that it exists
-    went: bool = False
-    told: bool = False
+    go_sent: bool = False
+    is_told: bool = False
     too_small: bool = False
     killed_by: KilledBy | None = None
     failure: ev.Fail | None = None
@@ -57,14 +59,14 @@ class State(NamedTuple):
     cpu_limit_ns: int | None = None
     cores: int = 1
     by_warden: bool = True  # it tells of the program's end; else the jail's init does
-    cpu_look_s: float | None = None
+    look_s: float | None = None
     pause_s: float = REMOVE_S
     removing_since_s: float | None = None  # None: no longer of interest
 
 
 Step = tuple[State, tuple[ev.Effect, ...]]
 _BEFORE_GO = frozenset({Phase.MAKING, Phase.STARTING, Phase.PARKED})
-_GOING_ON = frozenset({Phase.RUNNING, Phase.UNTOLD})
+_GOING_ON = frozenset({Phase.RUNNING, Phase.OVERDUE})
 _OVER = frozenset({Phase.ENDING, Phase.REMOVING, Phase.GONE})
 
 
@@ -78,8 +80,8 @@ def due(state: State) -> float | None:
     match state.phase:
         case Phase.PARKED | Phase.GONE:
             return None
-        case Phase.RUNNING if state.cpu_look_s is not None:
-            return min(state.deadline_s, state.cpu_look_s)
+        case Phase.RUNNING | Phase.OVERDUE if state.look_s is not None:
+            return min(state.deadline_s, state.look_s)
         case _:
             return state.deadline_s
 
@@ -104,7 +106,7 @@ def decide(state: State, event: ev.Event | Tick, now: float) -> Step:
             return _fail(state, event, now)
         case ev.IsParked():
             return _parked(state, now)
-        case ev.Went():
+        case ev.GoSent():
             return _go(state, event, now)
         case _:
             return _of_the_program(state, event, now)
@@ -119,11 +121,13 @@ def _of_the_program(state: State, event: ev.Event, now: float) -> Step:
                 return _fail(state, ev.Fail("init", "ended before go"), now)
             is_lost = state.phase in _GOING_ON and not is_expected
             return _end(state, now) if is_lost else (state, ())
-        case ev.WallPassed(is_dead) if state.phase is Phase.RUNNING:
-            if is_dead:
-                untold = state._replace(phase=Phase.UNTOLD, ended_s=now, deadline_s=now + UNTOLD_S, cpu_look_s=None)
-                return untold, ()
-            return _end(state._replace(killed_by=KilledBy.WALL), now)
+        case ev.WallPassed(is_alive) if state.phase is Phase.RUNNING:
+            if is_alive:
+                return _end(state._replace(killed_by=KilledBy.WALL), now)
+            overdue = state._replace(phase=Phase.OVERDUE, ended_s=now, deadline_s=now + STATUS_S)
+            return overdue._replace(look_s=now + OVERDUE_LOOK_S), ()
+        case ev.WallPassed(is_alive) if state.phase is Phase.OVERDUE and is_alive:  # it had not even started
+            return _end(state._replace(killed_by=KilledBy.WALL, ended_s=now), now)
         case ev.CpuUsed(cpu_ns) if state.phase is Phase.RUNNING:
             return _cpu_used(state, cpu_ns, now)
         case _:
@@ -131,10 +135,12 @@ def _of_the_program(state: State, event: ev.Event, now: float) -> Step:
 
 
 def _on_time(state: State, now: float) -> Step:
-    if state.phase is Phase.RUNNING and now < state.deadline_s:
-        if state.cpu_look_s is None or now < state.cpu_look_s:
+    if state.phase in _GOING_ON and now < state.deadline_s:
+        if state.look_s is None or now < state.look_s:
             return state, ()
-        return state._replace(cpu_look_s=None), (ev.LookAtCpu(),)
+        if state.phase is Phase.OVERDUE:
+            return state._replace(look_s=now + OVERDUE_LOOK_S), (ev.AskIfAlive(),)
+        return state._replace(look_s=None), (ev.LookAtCpu(),)
     if state.phase in (Phase.PARKED, Phase.GONE) or now < state.deadline_s:
         return state, ()
     seconds = f"{state.patience_s:.0f} s"
@@ -145,8 +151,8 @@ def _on_time(state: State, now: float) -> Step:
         case Phase.STARTING:
             return _fail(state, ev.Fail("park", f"not ready after {seconds}"), now)
         case Phase.RUNNING:
-            return state._replace(deadline_s=now + UNTOLD_S), (ev.AskIfDead(),)
-        case Phase.UNTOLD:
+            return state._replace(deadline_s=now + STATUS_S), (ev.AskIfAlive(),)
+        case Phase.OVERDUE:
             failed, effects = _fail(state, ev.Fail("program", "its end was not told"), now)
             blame = (ev.BlameWarden("did not tell of a program's end"),) if state.by_warden else ()
             return failed, (*effects, *blame)
@@ -182,11 +188,11 @@ def _not_made(state: State, reason: str, now: float) -> Step:
     return _all_dead(state, now) if state.phase is Phase.ENDING else (state, ())
 
 
-def _go(state: State, event: ev.Went, now: float) -> Step:
+def _go(state: State, event: ev.GoSent, now: float) -> Step:
     if state.phase is not Phase.PARKED:
         return _fail(state, ev.Fail("go", f"the jail is {state.phase}, not parked"), now)
     state = state._replace(
-        phase=Phase.RUNNING, went=True, started_s=event.started_s,
+        phase=Phase.RUNNING, go_sent=True, started_s=event.started_s,
         deadline_s=event.started_s + event.wall_s, too_small=event.too_small,
         cpu_limit_ns=event.cpu_ns, cores=event.cores, by_warden=event.by_warden,
     )  # fmt: skip
@@ -202,7 +208,7 @@ def _cpu_used(state: State, cpu_ns: int | None, now: float) -> Step:
     if cpu_ns >= state.cpu_limit_ns:
         return _end(state._replace(killed_by=KilledBy.CPU), now)
     wait_s = max(LEAST_CPU_LOOK_S, (state.cpu_limit_ns - cpu_ns) / 1e9 / state.cores)
-    return state._replace(cpu_look_s=now + wait_s), ()
+    return state._replace(look_s=now + wait_s), ()
 
 
 def _program_ended(state: State, status: int, is_alone: bool, now: float) -> Step:
@@ -213,7 +219,7 @@ def _program_ended(state: State, status: int, is_alone: bool, now: float) -> Ste
     state = state._replace(status=status, ended_s=now if state.phase is Phase.RUNNING else state.ended_s)
     tells: tuple[ev.Effect, ...] = ()
     if is_alone:
-        state, tells = state._replace(told=True), (ev.TellOutcome(),)
+        state, tells = state._replace(is_told=True), (ev.TellOutcome(),)
     state, effects = _end(state, now)
     return state, (*tells, *effects)
 
@@ -229,7 +235,7 @@ def _fail(state: State, failure: ev.Fail, now: float) -> Step:
 def _end(state: State, now: float) -> Step:
     """The one way out: kill, wait until all is dead, read the figures, tell, remove the group."""
     wait_s = state.patience_s if state.exists is None else ENDING_S
-    state = state._replace(phase=Phase.ENDING, ended_s=state.ended_s or now, deadline_s=now + wait_s, cpu_look_s=None)
+    state = state._replace(phase=Phase.ENDING, ended_s=state.ended_s or now, deadline_s=now + wait_s, look_s=None)
     if state.exists is False:
         return _all_dead(state, now)
     return state, (ev.KillAll(),)
@@ -243,9 +249,9 @@ def _all_dead(state: State, now: float) -> Step:
         state = state._replace(ended_s=state.ended_s or now)
     elif state.phase is not Phase.ENDING:
         return state, ()
-    if not state.told:
-        effects.append(ev.TellOutcome() if state.went else _refusal(state))
-    state = state._replace(phase=Phase.REMOVING, told=True, deadline_s=now + REMOVE_S, removing_since_s=now)
+    if not state.is_told:
+        effects.append(ev.TellOutcome() if state.go_sent else _refusal(state))
+    state = state._replace(phase=Phase.REMOVING, is_told=True, deadline_s=now + REMOVE_S, removing_since_s=now)
     return state, (*effects, ev.Release())
 
 
@@ -260,7 +266,7 @@ def _removed(state: State, is_gone: bool, now: float) -> Step:
     if state.phase is not Phase.REMOVING:
         return state, ()
     if is_gone:
-        return state._replace(phase=Phase.GONE), (ev.Forget(),)
+        return state._replace(phase=Phase.GONE), (ev.TellGone(),)
     effects: tuple[ev.Effect, ...] = ()
     since_s = state.removing_since_s
     if since_s is not None and now - since_s >= REMOVE_LOUD_S:

@@ -16,6 +16,23 @@ def test_wall_time_ends_a_program(cellblock: Server, code: str) -> None:
     assert 1 <= took_s < 1 + SLACK_S
 
 
+SLEEPERS = {
+    "python": "import time\ntime.sleep(60)",
+    "typescript": "setTimeout(() => {}, 60000)",
+    "rust": "fn main() { std::thread::sleep(std::time::Duration::from_secs(60)) }",
+}
+
+
+@pytest.mark.parametrize("language", SLEEPERS)
+def test_a_limit_that_is_over_before_the_program_starts_is_a_time_limit(cellblock: Server, language: str) -> None:
+    """A jail needs a moment between go and the program's first instruction: no verdict may hang on it."""
+    cellblock.execute(language, SLEEPERS[language], timeout=0.05)  # compiled from now on
+    for _ in range(10):
+        answer, took_s = cellblock.execute_timed(language, SLEEPERS[language], timeout=0.0001)
+        assert answer["reason"] == "time_limit"
+        assert took_s < SLACK_S
+
+
 def test_ignoring_sigterm_does_not_help(cellblock: Server) -> None:
     code = "import signal\nfor n in range(1, 32):\n    if n not in (9, 19): signal.signal(n, signal.SIG_IGN)\nwhile True: pass"
     answer, took_s = cellblock.execute_timed("python", code, timeout=0.5)

@@ -13,13 +13,13 @@ from daemon.sandbox.model import KilledBy
 
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "architecture.md"
 NOW = 100.0
-GO = ev.Went(NOW, 5.0, None, 2)
+GO = ev.GoSent(NOW, 5.0, None, 2)
 PATHS = {
     Phase.MAKING: (),
     Phase.STARTING: (ev.Made(),),
     Phase.PARKED: (ev.Made(), ev.IsParked()),
     Phase.RUNNING: (ev.Made(), ev.IsParked(), GO),
-    Phase.UNTOLD: (ev.Made(), ev.IsParked(), GO, ev.WallPassed(True)),
+    Phase.OVERDUE: (ev.Made(), ev.IsParked(), GO, ev.WallPassed(False)),
     Phase.ENDING: (ev.Made(), ev.IsParked(), GO, ev.Kill(KilledBy.OUTPUT)),
     Phase.REMOVING: (ev.Made(), ev.IsParked(), GO, ev.Kill(KilledBy.OUTPUT), ev.AllDead()),
 }
@@ -35,15 +35,15 @@ EVENTS = {
     "kill": ev.Kill(KilledBy.CLIENT),
     "a failure of ours": ev.Fail("x", "y"),
     "its deadline passes": TICK,
-    "dead at the wall limit": ev.WallPassed(True),
-    "alive at the wall limit": ev.WallPassed(False),
+    "no program alive at the wall limit": ev.WallPassed(False),
+    "a program alive at the wall limit": ev.WallPassed(True),
     "its group is removed": ev.Removed(True),
     "its group is busy": ev.Removed(False),
 }
 WORDS = {
     ev.TellParked: "tell parked", ev.TellRefused: "refuse", ev.TellOutcome: "tell the outcome", ev.KillAll: "kill all",
-    ev.BlameWarden: "end the warden", ev.AskIfDead: "ask whether it is dead", ev.LookAtCpu: "look at CPU time",
-    ev.Release: "remove", ev.Log: "log", ev.Forget: "forget",
+    ev.BlameWarden: "end the warden", ev.AskIfAlive: "ask whether a program is alive", ev.LookAtCpu: "look at CPU time",
+    ev.Release: "remove", ev.Log: "log", ev.TellGone: "tell that it is gone",
 }  # fmt: skip
 
 
@@ -56,8 +56,8 @@ def table() -> str:
             state = js.new(10.0, NOW)
             for step in path:
                 state, _ = js.decide(state, step, NOW)
-            due = js.due(state)
-            after, effects = js.decide(state, event, NOW if due is None else due)
+            has_deadline = js.due(state) is not None
+            after, effects = js.decide(state, event, state.deadline_s if has_deadline else NOW)
             words = [WORDS[type(effect)] for effect in effects]
             if after.phase is not state.phase:
                 words.append(f"→ {after.phase}")

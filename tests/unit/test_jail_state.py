@@ -11,7 +11,7 @@ from daemon.keeper.machine import TICK
 from daemon.sandbox.model import KilledBy
 
 BEGAN_S, PATIENCE_S, WALL_S = 100.0, 10.0, 5.0
-WENT = ev.Went(BEGAN_S, WALL_S, None, 2)
+GO_SENT = ev.GoSent(BEGAN_S, WALL_S, None, 2)
 
 
 class Life:
@@ -47,14 +47,14 @@ def parked() -> Life:
 
 
 def running(cpu_ns: int | None = None) -> Life:
-    return parked().feed(ev.Went(BEGAN_S, WALL_S, cpu_ns, 2))
+    return parked().feed(ev.GoSent(BEGAN_S, WALL_S, cpu_ns, 2))
 
 
 def test_a_run_that_goes_well_is_told_once_and_leaves_nothing() -> None:
     life = running().feed(ev.ProgramEnded(0, True), ev.AllDead(), ev.Removed(True))
     assert life.state.phase is Phase.GONE
     assert [type(effect) for effect in life.effects] == [
-        ev.TellParked, ev.TellOutcome, ev.KillAll, ev.Release, ev.Forget,
+        ev.TellParked, ev.TellOutcome, ev.KillAll, ev.Release, ev.TellGone,
     ]  # fmt: skip
     assert js.due(life.state) is None
 
@@ -74,7 +74,7 @@ def test_a_jail_may_speak_before_its_warden() -> None:
 
 
 @pytest.mark.parametrize(
-    "events", [(), (ev.Made(),), (ev.Made(), ev.IsParked()), (ev.Made(), ev.IsParked(), WENT)], ids=len
+    "events", [(), (ev.Made(),), (ev.Made(), ev.IsParked()), (ev.Made(), ev.IsParked(), GO_SENT)], ids=len
 )
 def test_every_state_but_parked_has_a_deadline(events: tuple[object, ...]) -> None:
     life = Life().feed(*events)
@@ -107,9 +107,9 @@ def test_a_jail_that_does_not_park_fails_alone() -> None:
 def test_the_wall_limit_kills_a_program_that_runs() -> None:
     life = running().wait()
     assert life.now == 100.0 + WALL_S
-    assert life.has(ev.AskIfDead)
+    assert life.has(ev.AskIfAlive)
     assert not life.has(ev.KillAll)
-    life.feed(ev.WallPassed(is_dead=False))
+    life.feed(ev.WallPassed(is_alive=True))
     assert (life.state.phase, life.state.killed_by) == (Phase.ENDING, KilledBy.WALL)
 
 
@@ -117,14 +117,14 @@ def test_the_clock_starts_when_go_is_sent_and_not_when_the_keeper_gets_on() -> N
     """The program may run on another core, and even end, before the keeper's next line."""
     life = parked()
     life.now += 0.5
-    life.feed(ev.Went(BEGAN_S, WALL_S, None, 2))
+    life.feed(ev.GoSent(BEGAN_S, WALL_S, None, 2))
     assert (life.state.started_s, js.due(life.state)) == (BEGAN_S, BEGAN_S + WALL_S)
 
 
 def test_a_program_that_died_at_the_wall_limit_has_time_for_its_status_and_nobody_is_blamed() -> None:
-    life = running().wait().feed(ev.WallPassed(is_dead=True))
-    assert life.state.phase is Phase.UNTOLD
-    life.now += js.UNTOLD_S / 2
+    life = running().wait().feed(ev.WallPassed(is_alive=False))
+    assert life.state.phase is Phase.OVERDUE
+    life.now += js.STATUS_S / 2
     life.feed(ev.ProgramEnded(0, True))
     assert (life.state.killed_by, life.state.status) == (None, 0)
     assert life.state.ended_s == 100.0 + WALL_S, "its wall time is not the time that its status took"
@@ -132,21 +132,31 @@ def test_a_program_that_died_at_the_wall_limit_has_time_for_its_status_and_nobod
     assert life.count(ev.TellOutcome) == 1
 
 
+def test_a_program_that_starts_only_after_its_wall_limit_is_killed_then_and_has_met_the_limit() -> None:
+    """The init of a command may need longer than a short limit before there is a program (a loaded host, emulation)."""
+    life = running().wait().feed(ev.WallPassed(is_alive=False)).wait().feed(ev.WallPassed(is_alive=False))
+    assert life.state.phase is Phase.OVERDUE
+    life.wait().feed(ev.WallPassed(is_alive=True))
+    assert (life.state.phase, life.state.killed_by) == (Phase.ENDING, KilledBy.WALL)
+    assert life.state.ended_s == life.now
+    assert life.now < BEGAN_S + WALL_S + js.STATUS_S
+
+
 def test_a_warden_that_does_not_tell_of_a_dead_program_is_blamed_and_no_verdict_comes_of_it() -> None:
-    life = running().wait().feed(ev.WallPassed(is_dead=True)).wait()
+    life = running().wait().feed(ev.WallPassed(is_alive=False))
+    while life.state.phase is Phase.OVERDUE:
+        life.wait()
+    assert life.now == BEGAN_S + WALL_S + js.STATUS_S
     assert life.has(ev.BlameWarden)
     assert life.state.killed_by is KilledBy.LOST
 
 
 def test_an_init_that_does_not_tell_of_a_dead_program_is_at_fault_alone() -> None:
     """Of a command the jail's own init tells: its warden has nothing to do with it."""
-    life = (
-        parked()
-        .feed(ev.Went(BEGAN_S, WALL_S, None, 2, by_warden=False))
-        .wait()
-        .feed(ev.WallPassed(is_dead=True))
-        .wait()
-    )
+    life = parked().feed(ev.GoSent(BEGAN_S, WALL_S, None, 2, by_warden=False)).wait()
+    life.feed(ev.WallPassed(is_alive=False))
+    while life.state.phase is Phase.OVERDUE:
+        life.wait()
     assert not life.has(ev.BlameWarden)
     assert (life.state.phase, life.state.killed_by) == (Phase.ENDING, KilledBy.LOST)
 
@@ -190,7 +200,7 @@ def test_an_init_that_dies_just_after_it_was_ready_is_an_end_and_no_more() -> No
 
 
 def test_a_go_to_a_jail_that_is_not_parked_fails_it() -> None:
-    life = Life().feed(ev.Made(), WENT)
+    life = Life().feed(ev.Made(), GO_SENT)
     assert life.state.failure == ev.Fail("go", "the jail is starting, not parked")
 
 
@@ -199,7 +209,7 @@ def test_a_second_ready_is_out_of_turn() -> None:
 
 
 def test_a_memory_limit_below_what_the_jail_uses_is_met_at_once() -> None:
-    life = parked().feed(ev.Went(BEGAN_S, WALL_S, None, 2, too_small=True))
+    life = parked().feed(ev.GoSent(BEGAN_S, WALL_S, None, 2, too_small=True))
     assert (life.state.phase, life.state.killed_by, life.state.too_small) == (Phase.ENDING, KilledBy.MEMORY, True)
     assert life.feed(ev.AllDead()).has(ev.TellOutcome)
 
@@ -216,7 +226,7 @@ def test_cpu_time_is_looked_at_when_all_cores_could_have_used_it() -> None:
 
 def test_cpu_time_that_the_kernel_does_not_tell_leaves_the_wall_limit() -> None:
     life = running(cpu_ns=1_000_000_000).wait().feed(ev.CpuUsed(None)).wait()
-    assert life.has(ev.AskIfDead)
+    assert life.has(ev.AskIfAlive)
 
 
 def test_what_is_killed_before_its_warden_has_answered_is_killed_once_it_exists() -> None:
@@ -244,7 +254,7 @@ def test_a_group_that_stays_busy_is_tried_ever_more_slowly_and_logged_once() -> 
 
 
 EVENTS = [
-    ev.Made(), ev.NotMade("x"), ev.IsParked(), WENT, ev.Went(BEGAN_S, WALL_S, 5, 1), ev.ProgramEnded(9, True), ev.ProgramEnded(0, False),
+    ev.Made(), ev.NotMade("x"), ev.IsParked(), GO_SENT, ev.GoSent(BEGAN_S, WALL_S, 5, 1), ev.ProgramEnded(9, True), ev.ProgramEnded(0, False),
     ev.ChannelClosed(True), ev.ChannelClosed(False), ev.AllDead(), ev.WallPassed(True), ev.WallPassed(False), ev.CpuUsed(10**12),
     ev.CpuUsed(None), ev.Kill(KilledBy.WALL), ev.Fail("a", "b"), ev.Removed(True), ev.Removed(False), TICK,
 ]  # fmt: skip
@@ -253,8 +263,8 @@ EVENTS = [
 def test_no_sequence_of_events_tells_two_ends_or_leaves_a_state_without_a_deadline() -> None:
     """All sequences of three events after each that leads to a state of its own."""
     starts = [
-        (), (ev.Made(),), (ev.Made(), ev.IsParked()), (ev.Made(), ev.IsParked(), WENT),
-        (ev.Made(), ev.IsParked(), WENT, ev.WallPassed(True)), (ev.Made(), ev.IsParked(), WENT, ev.Kill(KilledBy.OUTPUT)),
+        (), (ev.Made(),), (ev.Made(), ev.IsParked()), (ev.Made(), ev.IsParked(), GO_SENT),
+        (ev.Made(), ev.IsParked(), GO_SENT, ev.WallPassed(True)), (ev.Made(), ev.IsParked(), GO_SENT, ev.Kill(KilledBy.OUTPUT)),
         (ev.Made(), ev.Fail("x", "y"), ev.AllDead()),
     ]  # fmt: skip
     for start in starts:
