@@ -74,19 +74,32 @@ class Artifacts:
         return descriptor
 
     def keep(self, key: str, descriptor: int) -> None:
-        """Remember a sealed memfd; the caller's stays open. The disk is written behind the answer."""
+        """Remember a sealed memfd; the caller's stays open. The disk is written behind the answer.
+
+        What cannot be kept (no descriptor is left) is compiled again the next time.
+        """
         if not self._keeps:
             return
         size = os.fstat(descriptor).st_size
         self._hold(key, descriptor, size)
-        if self._disk is not None and len(self._writes) < WRITES_MAX:
-            task = asyncio.create_task(asyncio.to_thread(_write, self._disk, key, copy(descriptor), size))
-            self._writes.add(task)
-            task.add_done_callback(self._writes.discard)
+        if self._disk is None or len(self._writes) >= WRITES_MAX:
+            return
+        try:
+            lent = copy(descriptor)
+        except OSError as error:
+            log.warning("cannot keep an artefact on disk", reason=str(error))
+            return
+        task = asyncio.create_task(asyncio.to_thread(_write, self._disk, key, lent, size))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
 
     def _hold(self, key: str, descriptor: int, size: int) -> None:
-        with contextlib.suppress(ValueError):  # larger than all that may be kept
+        try:
             self._memory[key] = _Held(copy(descriptor), size)
+        except ValueError:  # larger than all that may be kept
+            return
+        except OSError as error:
+            log.warning("cannot keep an artefact in memory", reason=str(error))
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator["Artifacts"]:

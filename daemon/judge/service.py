@@ -151,17 +151,20 @@ async def _read(reader: asyncio.StreamReader) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _streams(stdin: int, stdout: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Streams on the two pipes, which are closed with them."""
+    """Streams on the two pipes, which are closed whatever happens."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 20)
     protocol = asyncio.StreamReaderProtocol(reader)
-    incoming, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(stdout, "rb", 0))
-    outgoing, flow = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(stdin, "wb", 0))
-    try:
-        yield reader, asyncio.StreamWriter(outgoing, flow, reader, loop)
-    finally:
-        incoming.close()
-        outgoing.close()
+    with os.fdopen(stdout, "rb", 0) as source, os.fdopen(stdin, "wb", 0) as sink:
+        incoming, _ = await loop.connect_read_pipe(lambda: protocol, source)
+        try:
+            outgoing, flow = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sink)
+            try:
+                yield reader, asyncio.StreamWriter(outgoing, flow, reader, loop)
+            finally:
+                outgoing.abort()  # it leaves the loop at once, also with something unwritten
+        finally:
+            incoming.close()
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ log = logging.getLogger("cellblock.keeper")
 
 
 class Holdings:
-    """Made with the group and the channel, or OSError and nothing. `inner` is the jail's end of the channel.
+    """Made with the group and the channel, or OSError and nothing. `jails_end` is the jail's end of the channel.
 
     `init` and `program` are pidfds, the latter of a fork only; `memory_event` becomes readable when the group is out of
     memory, where the kernel does not kill all of it itself. `pipes` are the far ends of stdin, stdout and stderr.
@@ -37,7 +37,7 @@ class Holdings:
         self._cpu_before_ns: int | None = None
         self.group: Group = tree.make(name)
         try:
-            self.channel, self.inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.channel, self.jails_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError:
             self.group.remove()
             raise
@@ -135,7 +135,7 @@ class Holdings:
     def release(self) -> bool:
         """Close everything, which nothing watches any more; True once the group is removed."""
         self.channel.close()
-        self.inner.close()
+        self.jails_end.close()
         for name in ("memory_event", "program", "_artifact"):
             descriptor = getattr(self, name)
             if descriptor is not None:

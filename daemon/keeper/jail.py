@@ -23,7 +23,7 @@ from .holdings import Holdings
 from .kinds import KINDS, OUR_PROCESSES, Kind, at_go, at_start
 from .loop import Guard, Loop
 from .machine import Machine
-from .warden import Order, Warden
+from .warden import MakeRequest, Warden
 
 log = logging.getLogger("cellblock.keeper")
 
@@ -149,7 +149,7 @@ class Jail:
 
     def _start(self, background: bool) -> None:
         holds = self._holds
-        with holds.inner:
+        with holds.jails_end:
             self._guard.watch(holds.channel.fileno(), self._receive)
             self._is_channel_watched = True
             holds.set_limits(self._limits)
@@ -161,11 +161,12 @@ class Jail:
                 self._guard.watch(holds.memory_event, self._on_memory)
             joins = holds.group.join_descriptors()
             try:
-                make = messages.Make(
-                    self.number, self.step.id, self._warm, self.uid, at_start(self.step, self._warm, self._limits)
+                strings = at_start(self.step, self._warm, self._limits)
+                make = messages.Make(self.number, self.step.id, self._warm, self.uid, strings)
+                request = MakeRequest(
+                    make, self._on_made, lambda why: self._machine.feed(ev.NotMade(why)), self._on_fork_ended
                 )
-                order = Order(make, self._on_made, lambda why: self._machine.feed(ev.NotMade(why)), self._on_fork_ended)
-                self.warden.make(order, [holds.inner.fileno(), *joins])
+                self.warden.make(request, [holds.jails_end.fileno(), *joins])
             finally:
                 fds.close_all(joins)
 

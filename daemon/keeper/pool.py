@@ -87,7 +87,7 @@ class Pool:
     def forget(self, ticket: int) -> None:
         """The taker waits no more, and hears nothing."""
         if self._takers.pop(ticket, None) is not None:
-            self._machine.feed(states.Forget(ticket))
+            self._machine.feed(states.Cancel(ticket))
 
     def set_baseline(self, size: int) -> None:
         """Bytes that each jail of the step is charged beside what its group counts."""

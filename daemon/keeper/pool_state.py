@@ -1,8 +1,8 @@
 """Who gets which jail of one step, and how many are made: a pure state machine.
 
-Every event ends in the same decision anew (`_settle`): parked jails go to whoever waits, first come, first served; as
-many are started as wait in vain; and then as many as are missing, a few at a time. Nothing stays short until the next
-request. A jail is a key, whoever waits is a ticket; both are numbers of the shell's.
+Every event ends in the same decision anew (`_settle`): parked jails go to whoever waits, first come, first served; for
+each ticket that got none a jail is started; and then as many as are missing, a few at a time. Nothing stays short until
+the next request. A jail is a key, whoever waits is a ticket; both are numbers of the shell's.
 """
 
 import dataclasses
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from .machine import Tick
 
-AGAIN_S, AGAIN_S_MAX = 0.1, 5.0  # after a failure, doubled each time
-AGAIN_STEPS = 6  # doublings until AGAIN_S_MAX
-LATER_S = 0.005  # a new jail costs as much as a short run: as long as there are enough, leave the processors to that
+RETRY_S, RETRY_S_MAX = 0.1, 5.0  # after a failure, doubled each time
+RETRY_DOUBLINGS = 6  # until RETRY_S_MAX
+REFILL_S = 0.005  # a new jail costs as much as a short run: while there are enough, leave the processors to that run
 
 
 # -- events
@@ -20,15 +20,15 @@ LATER_S = 0.005  # a new jail costs as much as a short run: as long as there are
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Acquire:
-    """Somebody wants a jail. `is_own`: one that is started for him, because its command names his limits."""
+    """Somebody wants a jail. `is_own`: one that is started for this ticket, because its command names the limits."""
 
     ticket: int
     is_own: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Forget:
-    """He wants it no more."""
+class Cancel:
+    """The ticket is given back: no jail is wanted for it any more."""
 
     ticket: int
 
@@ -75,7 +75,7 @@ class Close:
     """The keeper stops."""
 
 
-Event = Acquire | Forget | IsParked | Refused | Wardens | Measured | Room | Close
+Event = Acquire | Cancel | IsParked | Refused | Wardens | Measured | Room | Close
 
 
 # -- effects
@@ -83,7 +83,7 @@ Event = Acquire | Forget | IsParked | Refused | Wardens | Measured | Room | Clos
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Start:
-    """Make a jail; IsParked or Refused with its key follows. `ticket`: for whom alone, with his limits."""
+    """Make a jail; IsParked or Refused with its key follows. `ticket`: for this one alone, with its limits."""
 
     key: int
     is_background: bool
@@ -100,7 +100,7 @@ class Give:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deny:
-    """He gets none."""
+    """The ticket gets none."""
 
     ticket: int
     stage: str
@@ -148,8 +148,8 @@ class State(NamedTuple):
     waiting: tuple[Waiting, ...] = ()
     next_key: int = 1
     failures: int = 0
-    again_s: float | None = None  # no background start before
-    later_s: float | None = None  # neither before that
+    retry_s: float | None = None  # after a failure: no start in the background before
+    refill_s: float | None = None  # while enough are parked: no start in the background before
 
     @property
     def shared(self) -> tuple[Waiting, ...]:
@@ -164,7 +164,7 @@ def due(state: State) -> float | None:
     """When the next Tick is wanted."""
     times = [waiting.deadline_s for waiting in state.waiting]
     if not state.is_closed and state.problem is None and len(state.parked) + len(state.starting) < state.wanted:
-        times += [time_s for time_s in (state.again_s, state.later_s) if time_s is not None]
+        times += [time_s for time_s in (state.retry_s, state.refill_s) if time_s is not None]
     return min(times, default=None)
 
 
@@ -174,8 +174,8 @@ def decide(state: State, event: Event | Tick, now: float) -> Step:
     match event:
         case Acquire(ticket, is_own):
             state = _acquire(state, ticket, is_own, now, effects)
-        case Forget(ticket):
-            state = _forget(state, ticket, effects)
+        case Cancel(ticket):
+            state = _cancel(state, ticket, effects)
         case IsParked(key, is_stale):
             state = _parked(state, key, is_stale, effects)
         case Refused(key, stage, reason):
@@ -185,7 +185,7 @@ def decide(state: State, event: Event | Tick, now: float) -> Step:
             parked = tuple(key for key in state.parked if key not in lost)
             state = state._replace(problem=problem, parked=parked)
             if problem is None:  # earlier failures say nothing about it
-                state = state._replace(failures=0, again_s=None)
+                state = state._replace(failures=0, retry_s=None)
         case Measured():
             state = state._replace(is_measured=True)
         case Room(is_there):
@@ -205,12 +205,12 @@ def _acquire(state: State, ticket: int, is_own: bool, now: float, effects: list[
     if is_own:
         effects.append(Start(state.next_key, False, ticket))
         state = state._replace(next_key=state.next_key + 1)
-    elif len(state.parked) - len(state.shared) > state.wanted / 2 and state.later_s is None:
-        state = state._replace(later_s=now + LATER_S)
+    elif len(state.parked) - len(state.shared) > state.wanted / 2 and state.refill_s is None:
+        state = state._replace(refill_s=now + REFILL_S)
     return state._replace(waiting=(*state.waiting, waiting))
 
 
-def _forget(state: State, ticket: int, effects: list[Effect]) -> State:
+def _cancel(state: State, ticket: int, effects: list[Effect]) -> State:
     own = [waiting.key for waiting in state.waiting if waiting.ticket == ticket and waiting.key is not None]
     effects += [Destroy(key) for key in own]
     rest = tuple(waiting for waiting in state.waiting if waiting.ticket != ticket)
@@ -218,7 +218,7 @@ def _forget(state: State, ticket: int, effects: list[Effect]) -> State:
 
 
 def _parked(state: State, key: int, is_stale: bool, effects: list[Effect]) -> State:
-    state = state._replace(failures=0, again_s=None)
+    state = state._replace(failures=0, retry_s=None)
     for waiting in state.waiting:
         if waiting.key == key:
             effects.append(Give(key, waiting.ticket))
@@ -245,8 +245,8 @@ def _refused(state: State, key: int, stage: str, reason: str, now: float, effect
         denied = [state.shared[0]]  # one jail less than was hoped for
     effects += [Deny(waiting.ticket, stage, reason) for waiting in denied]
     state = state._replace(waiting=tuple(waiting for waiting in state.waiting if waiting not in denied))
-    again_s = now + min(AGAIN_S * 2 ** min(state.failures, AGAIN_STEPS), AGAIN_S_MAX)
-    return state._replace(failures=state.failures + 1, again_s=again_s)
+    retry_s = now + min(RETRY_S * 2 ** min(state.failures, RETRY_DOUBLINGS), RETRY_S_MAX)
+    return state._replace(failures=state.failures + 1, retry_s=retry_s)
 
 
 def _without(state: State, key: int) -> State:
@@ -261,11 +261,11 @@ def _on_time(state: State, now: float, effects: list[Effect]) -> State:
     for waiting in state.waiting:
         if now >= waiting.deadline_s:
             effects.append(Deny(waiting.ticket, "acquire", f"no jail within {state.patience_s:.0f} s"))
-            state = _forget(state, waiting.ticket, effects)
-    if state.again_s is not None and now >= state.again_s:
-        state = state._replace(again_s=None)
-    if state.later_s is not None and now >= state.later_s:
-        state = state._replace(later_s=None)
+            state = _cancel(state, waiting.ticket, effects)
+    if state.retry_s is not None and now >= state.retry_s:
+        state = state._replace(retry_s=None)
+    if state.refill_s is not None and now >= state.refill_s:
+        state = state._replace(refill_s=None)
     return state
 
 
@@ -285,7 +285,7 @@ def _settle(state: State, now: float, effects: list[Effect]) -> Step:
     state = _hurry(state, effects)
     while len(state.starting) < len(state.shared):
         state = _start(state, effects, is_background=False)
-    is_time = state.again_s is None and (state.later_s is None or len(state.parked) < state.wanted / 2)
+    is_time = state.retry_s is None and (state.refill_s is None or len(state.parked) < state.wanted / 2)
     while (
         is_time
         and state.has_room

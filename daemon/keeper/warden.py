@@ -31,7 +31,7 @@ WARDEN_LIMITS = Limits(memory_bytes=4 << 30, wall_ns=0, processes=100_000)  # it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Order:
+class MakeRequest:
     """A jail to be made, and who hears of it: one of `made` (takes the pidfds) and `not_made`, and perhaps `ended`."""
 
     message: messages.Make
@@ -58,8 +58,8 @@ class Warden:
         self.toolchain = plan.id
         self._on_ready, self._on_dead, self._on_gone = on_ready, on_dead, on_gone
         self._guard = loop.guard(lambda error: self.close(repr(error)))
-        self._orders: dict[int, Order] = {}  # not answered yet
-        self._alive: dict[int, Order] = {}
+        self._unanswered: dict[int, MakeRequest] = {}  # not answered yet
+        self._alive: dict[int, MakeRequest] = {}
         self._uids = _Uids()
         with contextlib.ExitStack() as undo:
             self._start(tree, setup, uid_base, undo)
@@ -98,26 +98,26 @@ class Warden:
         """Nothing of the jail is left."""
         self._uids.give(uid)
 
-    def make(self, order: Order, descriptors: list[int]) -> None:
+    def make(self, request: MakeRequest, descriptors: list[int]) -> None:
         """Ask for a jail. The warden has its own copies of the descriptors when this returns.
 
         `not_made` may be called before it returns.
         """
         if self.is_closed:
-            order.not_made("its warden is gone")
+            request.not_made("its warden is gone")
             return
-        self._orders[order.message.jail] = order
+        self._unanswered[request.message.jail] = request
         try:
-            wire.send(self._control, order.message.encode(), descriptors)
-        except BlockingIOError:  # it has more orders than its socket holds; they are no reason to end it
-            del self._orders[order.message.jail]
-            order.not_made("its warden has too many orders")
+            wire.send(self._control, request.message.encode(), descriptors)
+        except BlockingIOError:  # it has more requests than its socket holds; they are no reason to end it
+            del self._unanswered[request.message.jail]
+            request.not_made("its warden has too many requests")
         except (OSError, ValueError) as error:
             self.close(f"control socket: {error}")
 
     def is_asked(self, jail: int) -> bool:
         """True as long as its answer is awaited."""
-        return jail in self._orders
+        return jail in self._unanswered
 
     def forget(self, jail: int) -> None:
         """Nobody wants to hear of its program's end."""
@@ -131,13 +131,13 @@ class Warden:
 
     def _start(self, tree: Tree, setup: nsjail.WardenSetup, uid_base: int, undo: contextlib.ExitStack) -> None:
         """What is done is undone by the stack. Raises OSError."""
-        self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(self._control.close)
-        with inner:
+        with far_end:
             self.group = tree.make(f"warden-{self.toolchain}-{self.slot}")
             undo.callback(self.group.remove)
             self.group.set_limits(WARDEN_LIMITS)
-            self._process = nsjail.start(setup, self.plan, uid_base, inner.fileno(), self.group)
+            self._process = nsjail.start(setup, self.plan, uid_base, far_end.fileno(), self.group)
             undo.callback(_kill, self._process)
             self._pidfd = os.pidfd_open(self._process.pid)
             undo.callback(os.close, self._pidfd)
@@ -180,14 +180,14 @@ class Warden:
                 self._machine.feed(states.IsReady())
             case messages.Broken(stage, reason):
                 self.close(f"{stage}: {reason}")
-            case messages.Made(jail) if jail in self._orders:
+            case messages.Made(jail) if jail in self._unanswered:
                 if not all(map(is_pidfd, descriptors)):
                     raise messages.BadMessage("sent something that is no pidfd")
-                order = self._alive[jail] = self._orders.pop(jail)
+                request = self._alive[jail] = self._unanswered.pop(jail)
                 pidfds, descriptors[:] = list(descriptors), []
-                order.made(pidfds)
-            case messages.NotMade(jail, reason) if jail in self._orders:
-                self._orders.pop(jail).not_made(reason)
+                request.made(pidfds)
+            case messages.NotMade(jail, reason) if jail in self._unanswered:
+                self._unanswered.pop(jail).not_made(reason)
             case messages.ForkEnded(jail, status):
                 if jail in self._alive:  # else nobody wants to hear of it any more
                     self._alive[jail].ended(status)
@@ -218,9 +218,9 @@ class Warden:
         self._guard.unwatch(self._pidfd)
         with contextlib.suppress(ProcessLookupError):  # it may be reaped already
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        orders, self._orders = list(self._orders.values()), {}
-        for order in orders:
-            self._guard.soon(lambda order=order: order.not_made(f"warden: {reason}"))  # type: ignore[misc]
+        requests, self._unanswered = list(self._unanswered.values()), {}
+        for request in requests:
+            self._guard.soon(lambda request=request: request.not_made(f"warden: {reason}"))  # type: ignore[misc]
 
     def _reap(self) -> bool:
         """True once nsjail is reaped and the group removed."""

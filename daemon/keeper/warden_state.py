@@ -123,7 +123,8 @@ def decide(state: State, event: Event | Tick, now: float) -> tuple[State, tuple[
 
 def _end(state: State, reason: str, now: float) -> tuple[State, tuple[Effect, ...]]:
     state = state._replace(phase=Phase.DYING, deadline_s=now + REAP_S, dying_since_s=now)
-    return state, (TellDead(reason), KillIt(reason), Reap())  # whoever loses a jail must not be told that we are ready
+    # TellDead comes first: KillIt takes jails from runs, which ask the fleet for others, and those must not be ours.
+    return state, (TellDead(reason), KillIt(reason), Reap())
 
 
 def _wait(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:

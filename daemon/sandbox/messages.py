@@ -19,9 +19,9 @@ are the jail's end of its channel and those through which the jail joins its con
 number: `Made` with the pidfd of its init and, of a fork, of its program; or `NotMade`. `ForkEnded` tells the wait
 status of a program that is the warden's own child.
 
-Warden and zygote, warden and pause process, socket pairs. The warden sends an order (request number, kind, and a uid or
-a count) with descriptors, and native code answers with that number and a pid or an errno. Their structs stand in
-daemon/warden/helpers.py, beside the one place that uses them; the zygote has its jails' description from its start.
+Warden and zygote, warden and pause process, socket pairs. The warden sends `MakeInit` to the pause process, `Fork` and
+`Prefault` to the zygote, each with a number, and native code answers with that number: `Answered`, whose descriptor is
+the pidfd of a process that was made. The zygote has its jails' description from its start.
 
 Keeper and jail, the channel: a socket pair that the keeper makes for each jail. When the jail is confined and its
 program as far as it can be, it says `Parked` with the far ends of three pipes. `Go` comes once, with the source, the
@@ -337,6 +337,76 @@ class ForkEnded(Message):
 
 
 FROM_WARDEN = vocabulary(Ready, Broken, Made, NotMade, ForkEnded)
+
+
+# -- warden and helpers: C structs, little-endian, read and written by daemon/warden/native/jail.c
+
+_REQUEST = struct.Struct("<IIII")  # struct request: number, kind (REQUEST_*), value, 0
+_RANGE = struct.Struct("<QQ")  # struct range: address and bytes
+_ANSWER = struct.Struct("<Ii")  # struct answer: number of the request; a pid, 0 or a negated errno
+REQUEST_FORK, REQUEST_PREFAULT, REQUEST_INIT = 1, 2, 3
+RANGES_MAX = 512
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MakeInit:
+    """Make the init of a jail whose program is a fork. The answer has its pid and pidfd."""
+
+    number: int
+
+    def encode(self) -> bytes:
+        """As jail.c reads it."""
+        return _REQUEST.pack(self.number, REQUEST_INIT, 0, 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fork:
+    """Fork a program with this uid. Descriptors: the jail's end of its channel, its init's pidfd, its groups.
+
+    The answer has its pid and pidfd.
+    """
+
+    number: int
+    uid: int
+
+    def encode(self) -> bytes:
+        """As jail.c reads it."""
+        return _REQUEST.pack(self.number, REQUEST_FORK, self.uid, 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prefault:
+    """Have programs copy these pages before go: address and bytes of each range, of which RANGES_MAX count."""
+
+    number: int
+    ranges: tuple[tuple[int, int], ...]
+
+    def encode(self) -> bytes:
+        """As jail.c reads it."""
+        chosen = self.ranges[:RANGES_MAX]
+        head = _REQUEST.pack(self.number, REQUEST_PREFAULT, len(chosen), 0)
+        return head + b"".join(_RANGE.pack(*one) for one in chosen)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answered:
+    """To the request of this number. `result`: a pid, whose pidfd came with it, or 0, or a negated errno."""
+
+    number: int
+    result: int
+
+
+HelperRequest = MakeInit | Fork | Prefault
+
+
+def decode_answer(data: bytes, descriptors: int) -> Answered:
+    """What a helper says. Raises BadMessage."""
+    if len(data) != _ANSWER.size:
+        raise BadMessage(f"an answer of {len(data)} bytes")
+    number, result = _ANSWER.unpack(data)
+    if descriptors != (result > 0):
+        raise BadMessage(f"answer {number} with {descriptors} descriptors and result {result}")
+    return Answered(number, result)
 
 
 # -- the channel of a jail: C structs, little-endian, written and read by daemon/warden/native/jail.c

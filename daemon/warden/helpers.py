@@ -1,7 +1,7 @@
 """The two processes beside a warden whose step is warm by fork: the pause process and the zygote.
 
 A helper is a fork of the warden that serves one socket in native code (native/jail.c) and ends with it. The warden
-sends an order with a request number and waits for the answer with the same number. A helper that ends, answers
+sends a request with a number and waits for the answer with the same number. A helper that ends, answers
 something else or does not answer in ANSWER_S raises `HelperDied`, which ends the warden: the keeper starts another.
 """
 
@@ -9,22 +9,15 @@ import fcntl
 import os
 import signal
 import socket
-import struct
 from collections.abc import Callable, Sequence
 
-from daemon.sandbox import wire
+from daemon.sandbox import messages, wire
 from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.errors import OurFault
-from daemon.sandbox.messages import BadMessage
 
 from .native import Native
 
 ANSWER_S = 5.0
-ORDER = struct.Struct("<III")  # struct order of jail.c: request, kind, value
-ANSWER = struct.Struct("<Ii")  # request, and a pid, 0 or a negated errno
-RANGE = struct.Struct("<QQ")  # struct range of jail.c
-RANGES_MAX = 512
-_FORK, _PREFAULT, _INIT = 1, 2, 3  # ORDER_* of jail.c
 _SOCKET, _OWN_PIDS = 3, 4  # descriptors of the zygote
 
 
@@ -38,8 +31,8 @@ class Helper:
     def __init__(self, name: str) -> None:
         self.name = name
         self.pid, self.pidfd = 0, -1
-        self._request = 0
-        self._socket, self._inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._number = 0  # of the last request
+        self._socket, self._far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(ANSWER_S)
 
     def start(self) -> int | None:
@@ -47,33 +40,37 @@ class Helper:
         pid = os.fork()
         if pid == 0:
             self._socket.detach()  # closed with all others; an object would close whatever has its number by then
-            return self._inner.detach()
+            return self._far_end.detach()
         self.pid, self.pidfd = pid, os.pidfd_open(pid)
-        self._inner.close()
+        self._far_end.close()
         return None
 
-    def ask(self, kind: int, value: int = 0, descriptors: Sequence[int] = (), more: bytes = b"") -> tuple[int, int]:
+    def next_number(self) -> int:
+        """Of a request that is asked next."""
+        self._number = self._number + 1 & 0xFFFFFFFF
+        return self._number
+
+    def ask(self, request: messages.HelperRequest, descriptors: Sequence[int] = ()) -> tuple[int, int]:
         """Its answer: a pid and a pidfd, which is close-on-exec and the caller's to close; or 0 and -1.
 
-        Raises OSError for an order that it could not carry out, HelperDied.
+        Raises OSError for what it could not do, HelperDied.
         """
-        self._request = self._request + 1 & 0xFFFFFFFF
+        got: list[int] = []
         try:
-            wire.send(self._socket, ORDER.pack(self._request, kind, value) + more, list(descriptors))
+            wire.send(self._socket, request.encode(), list(descriptors))
             received = wire.receive(self._socket)
-        except (OSError, BadMessage) as error:  # TimeoutError too
+            if received is None:
+                raise HelperDied(f"{self.name} ended")
+            data, got = received
+            answer = messages.decode_answer(data, len(got))
+            if answer.number != request.number:
+                raise messages.BadMessage(f"answer {answer.number} to request {request.number}")
+        except (OSError, messages.BadMessage) as error:  # TimeoutError too
+            close_all(got)
             raise HelperDied(f"{self.name}: {error}") from error
-        data, got = received or (b"", [])
-        if len(data) != ANSWER.size:
-            close_all(got)
-            raise HelperDied(f"{self.name} ended" if not data else f"{self.name}: an answer of {len(data)} bytes")
-        request, result = ANSWER.unpack(data)
-        if request != self._request or len(got) != (result > 0):
-            close_all(got)
-            raise HelperDied(f"{self.name}: answer {request} with {len(got)} descriptors to request {self._request}")
-        if result < 0:
-            raise OSError(-result, f"{self.name}: {os.strerror(-result)}")
-        return result, got[0] if got else -1
+        if answer.result < 0:
+            raise OSError(-answer.result, f"{self.name}: {os.strerror(-answer.result)}")
+        return answer.result, got[0] if got else -1
 
 
 class PauseProcess(Helper):
@@ -91,7 +88,7 @@ class PauseProcess(Helper):
 
     def make_init(self) -> int:
         """A pidfd of pid 1 in new namespaces. Raises OSError, HelperDied."""
-        return self.ask(_INIT)[1]
+        return self.ask(messages.MakeInit(self.next_number()))[1]
 
 
 class Zygote(Helper):
@@ -119,13 +116,11 @@ class Zygote(Helper):
 
     def fork(self, uid: int, channel: int, init: int, groups: Sequence[int]) -> tuple[int, int]:
         """pid and pidfd of a new program in the namespaces of `init`, a child of ours. Raises OSError, HelperDied."""
-        return self.ask(_FORK, uid, [channel, init, *groups])
+        return self.ask(messages.Fork(self.next_number(), uid), [channel, init, *groups])
 
     def prefault(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Have programs copy these pages before go: address and length of each range. Raises OSError, HelperDied."""
-        chosen = ranges[:RANGES_MAX]
-        padding = bytes(4)
-        self.ask(_PREFAULT, len(chosen), more=padding + b"".join(RANGE.pack(*one) for one in chosen))
+        self.ask(messages.Prefault(self.next_number(), tuple(ranges)))
 
 
 def fork_program(

@@ -35,11 +35,11 @@ def written_pages(zygote: Zygote, pause: PauseProcess, trial_s: float = TRIAL_S)
 
     Raises OSError (TimeoutError when the program takes longer than `trial_s`, twice), HelperDied.
     """
-    channel, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with channel, inner:
+    channel, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with channel, far_end:
         channel.settimeout(trial_s)
-        pid, pidfd, init = fork_program(zygote, pause, UID, inner.fileno(), ())
-        inner.close()
+        pid, pidfd, init = fork_program(zygote, pause, UID, far_end.fileno(), ())
+        far_end.close()
         descriptors = [pidfd, init]
         try:
             pipes = _parked_pipes(channel)

@@ -18,6 +18,7 @@ from daemon.sandbox.plan import Warm
 from . import player
 from .player import FORK, Player
 
+HELPERS = 2  # of a warden: the zygote and the pause process
 PYTHON = "/usr/bin/python3"
 SHELL = "/usr/bin/dash"
 EXEC = player.step("exec", (PYTHON,), Warm.EXEC, source_name="main.py", leaves_artifact="made")
@@ -190,7 +191,12 @@ if os.fork() == 0:
 os.wait()
 os.close(writer)
 os.read(reader, 1)  # until the orphan has ended
-while any(open(f"/proc/{pid}/stat").read().split()[2] == "Z" for pid in os.listdir("/proc") if pid.isdigit()):
+def is_zombie(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().split()[2] == "Z"
+    except OSError:  # it has been reaped since it was listed
+        return False
+while any(is_zombie(pid) for pid in os.listdir("/proc") if pid.isdigit()):
     time.sleep(0.001)
 print("reaped")
 """
@@ -266,14 +272,14 @@ def test_refused_fork_leaves_no_init(package: pathlib.Path) -> None:
     with Player(player.plan(FORK), package) as running:
         running.ready()
         warden = warden_of(running)
-        before = len(warden.children(recursive=True))
+        until(lambda: len(warden.children(recursive=True)) == HELPERS)  # the trial of prefault is gone
         zygote = warden.children()[0]
         rlimit = zygote.rlimit(psutil.RLIMIT_NOFILE)
         zygote.rlimit(psutil.RLIMIT_NOFILE, (8, rlimit[1]))  # no room for a pidfd beside what comes with an order
         jail = running.ask("fork", Warm.FORK)
         assert running.refusal() == NotMade(jail.number, "[Errno 24] the zygote: Too many open files")
         zygote.rlimit(psutil.RLIMIT_NOFILE, rlimit)
-        until(lambda: len(warden.children(recursive=True)) == before)
+        until(lambda: len(warden.children(recursive=True)) == HELPERS)
         assert running.make("fork", Warm.FORK).park()
 
 

@@ -7,11 +7,9 @@ import select
 import signal
 import socket
 
-from daemon.sandbox import wire
-from daemon.warden.helpers import ANSWER, ORDER
+from daemon.sandbox import messages, wire
 from daemon.warden.native import Native
 
-INIT = 3  # ORDER_INIT of jail.c
 BURSTS, INITS = 20, 30
 
 
@@ -35,13 +33,13 @@ def test_inits_that_are_made_at_once_all_live(package: pathlib.Path) -> None:
 
 
 def burst(sock: socket.socket) -> int:
-    """Order all before any answer is read; how many of the inits are dead when the last has been made."""
+    """Ask for all before any answer is read; how many of the inits are dead when the last has been made."""
     for request in range(INITS):
-        sock.send(ORDER.pack(request, INIT, 0))
+        sock.send(messages.MakeInit(request).encode())
     pidfds = []
     for request in range(INITS):
         data, descriptors = wire.receive(sock) or (b"", [])
-        assert ANSWER.unpack(data)[0] == request
+        assert messages.decode_answer(data, len(descriptors)).number == request
         pidfds += descriptors
     assert len(pidfds) == INITS
     poll = select.poll()

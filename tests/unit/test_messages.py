@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import socket
+import struct
 
 import pytest
 
@@ -96,6 +97,25 @@ def test_anything_else_is_a_bad_message(data: bytes) -> None:
 def test_a_message_that_is_too_long_is_not_encoded() -> None:
     with pytest.raises(ValueError, match="at most 65536"):
         dataclasses.replace(EXAMPLES[0][0], toolchain="x" * 70000).encode()  # type: ignore[call-arg]
+
+
+# -- warden and helpers
+
+
+@pytest.mark.parametrize(("result", "descriptors"), [(4711, 1), (0, 0), (-24, 0)], ids=["made", "done", "EMFILE"])
+def test_an_answer_of_a_helper_has_a_descriptor_exactly_where_it_made_a_process(result: int, descriptors: int) -> None:
+    data = struct.pack("<Ii", 7, result)
+    assert messages.decode_answer(data, descriptors) == messages.Answered(7, result)
+    for bad, count in ((data, 1 - descriptors), (data, 2), (data[:-1], descriptors), (data + b"\0", descriptors)):
+        with pytest.raises(BadMessage):
+            messages.decode_answer(bad, count)
+
+
+def test_no_more_ranges_are_sent_than_a_zygote_has_room_for() -> None:
+    ranges = tuple((page << 12, 4096) for page in range(1000))
+    data = messages.Prefault(1, ranges).encode()
+    assert struct.unpack_from("<IIII", data) == (1, messages.REQUEST_PREFAULT, 512, 0)
+    assert len(data) == 16 + 512 * 16
 
 
 # -- the channel of a jail

@@ -143,7 +143,7 @@ def test_failures_are_repeated_ever_more_slowly_and_for_ever() -> None:
         pauses.append(due - shop.now)
         shop.wait()
     assert all(later >= earlier - 1e-6 for earlier, later in itertools.pairwise(pauses))
-    assert pauses[-1] == pytest.approx(ps.AGAIN_S_MAX)
+    assert pauses[-1] == pytest.approx(ps.RETRY_S_MAX)
 
 
 def test_a_new_warden_makes_earlier_failures_forgotten() -> None:
@@ -181,9 +181,9 @@ def test_who_waits_too_long_is_denied() -> None:
 
 
 def test_who_has_gone_gets_nothing_and_what_was_made_for_him_is_kept_or_destroyed() -> None:
-    shop = Shop(wanted=0).open().feed(ps.Acquire(1)).feed(ps.Forget(1)).park()
+    shop = Shop(wanted=0).open().feed(ps.Acquire(1)).feed(ps.Cancel(1)).park()
     assert (shop.given, shop.denied, len(shop.destroyed)) == ({}, {}, 1)
-    shop = Shop(wanted=1).open().feed(ps.Acquire(1)).feed(ps.Forget(1)).park()
+    shop = Shop(wanted=1).open().feed(ps.Acquire(1)).feed(ps.Cancel(1)).park()
     assert (len(shop.state.parked), shop.destroyed) == (1, set())
 
 
@@ -200,7 +200,7 @@ def test_a_jail_of_his_own_is_for_him_alone() -> None:
 
 
 def test_a_jail_of_his_own_is_destroyed_when_he_goes_and_denied_when_it_fails() -> None:
-    shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True)).feed(ps.Forget(1))
+    shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True)).feed(ps.Cancel(1))
     assert len(shop.destroyed) == 1
     shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True)).refuse()
     assert shop.denied == {1: "no memory"}
@@ -235,7 +235,7 @@ def test_whatever_happens_everybody_gets_one_answer_and_the_pool_is_full_in_the_
             case 5 if shop.state.waiting:
                 ticket = rng.choice(shop.state.waiting).ticket
                 forgotten.add(ticket)
-                shop.feed(ps.Forget(ticket))
+                shop.feed(ps.Cancel(ticket))
             case 6:
                 shop.feed(ps.Wardens(rng.choice([None, "gone"]), shop.state.parked[:1]))
             case 7 if ps.due(shop.state) is not None:

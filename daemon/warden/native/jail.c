@@ -47,8 +47,7 @@
 
 #define PUBLIC __attribute__((visibility("default")))
 
-enum { ORDER_FORK = 1, ORDER_PREFAULT, ORDER_INIT }; /* as in helpers.py */
-enum { RANGES_MAX = 512, CANNOT_EXECUTE = 126, COPY_BYTES = 1 << 20, SIGNALS = 64 };
+enum { CANNOT_EXECUTE = 126, COPY_BYTES = 1 << 20, SIGNALS = 64 };
 
 /* Of each jail. The cgroup namespace follows in confine(), so that the jail's own group is its root. */
 static const uint64_t NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
@@ -167,13 +166,13 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
 
 /* Three pipes, made when it is confined, so that their buffers are on the jail's account: the program's ends (0, 1, 2 of it)
  * and the far ends. */
-static void make_pipes(int channel, int inner[3], int outer[3])
+static void make_pipes(int channel, int program_ends[3], int keeper_ends[3])
 {
     for (int number = 0; number < 3; number++) {
         int ends[2];
         must(channel, "pipes", "pipe2", SYS(pipe2, ends, O_CLOEXEC));
-        inner[number] = ends[number == 0 ? 0 : 1];
-        outer[number] = ends[number == 0 ? 1 : 0];
+        program_ends[number] = ends[number == 0 ? 0 : 1];
+        keeper_ends[number] = ends[number == 0 ? 1 : 0];
     }
 }
 
@@ -362,7 +361,7 @@ struct early {
 };
 
 /* Start it and wait until it has come as far as it can without its source. Closes the program's ends of the pipes. */
-static struct early start_early(int channel, const struct jail *jail, const int inner[3])
+static struct early start_early(int channel, const struct jail *jail, const int program_ends[3])
 {
     int gate[2] = {-1, -1}, end[2] = {-1, -1};
     int with_gate = jail->head.start == START_PRELOAD;
@@ -370,13 +369,14 @@ static struct early start_early(int channel, const struct jail *jail, const int 
         must(channel, "park", "socketpair", SYS(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, gate));
         must(channel, "park", "pipe2", SYS(pipe2, end, O_CLOEXEC | O_NONBLOCK));
     }
-    const int descriptors[5] = {inner[0], inner[1], inner[2], gate[1], end[1]}; /* the gate is 3, the end 4 */
+    /* In the program the gate is 3, the end 4. */
+    const int descriptors[5] = {program_ends[0], program_ends[1], program_ends[2], gate[1], end[1]};
     struct start start = {descriptors, with_gate ? 5 : 3, jail->argv, jail->environment, 0, 0};
     struct early early = {spawn(&start), gate[0], end[0]};
     must(channel, "exec", jail->argv[0], early.pid);
     close_each(descriptors, start.count);
-    char told[5];
-    if (with_gate && (SYS(read, gate[0], told, sizeof told) != sizeof told || memcmp(told, "ready", sizeof told) != 0)) {
+    char text[5];
+    if (with_gate && (SYS(read, gate[0], text, sizeof text) != sizeof text || memcmp(text, "ready", sizeof text) != 0)) {
         char what[64];
         snprintf(what, sizeof what, "the program ended before go: wait status %d", wait_for(channel, early.pid));
         fail(channel, "park", what, -ECHILD);
@@ -386,21 +386,21 @@ static struct early start_early(int channel, const struct jail *jail, const int 
 
 /* Start the program now. What a submission's own build left may be no program: that is the submission's failure, and
  * told as a shell tells it (POSIX, 2.8.2). Anything else that cannot be started is ours. */
-static int run_now(int channel, struct jail *jail, const struct go *go, const int inner[3])
+static int run_now(int channel, struct jail *jail, const struct go *go, const int program_ends[3])
 {
     char *place = go->strings;
     must(channel, "go", "arguments",
          read_strings(&place, go->strings + go->bytes, go->count, jail->argv, LENGTH(jail->argv)) ? 0 : -E2BIG);
-    struct start start = {inner, 3, jail->argv, jail->environment, 0, 0};
+    struct start start = {program_ends, 3, jail->argv, jail->environment, 0, 0};
     long pid = spawn(&start);
     if (pid < 0 && start.execve_was_called && strncmp(jail->argv[0], "/work/", 6) == 0) {
         char text[NAME_BYTES];
         int bytes = snprintf(text, sizeof text, "%s: %s\n", jail->argv[0], strerrordesc_np((int)-pid));
-        SYS(write, inner[2], text, bytes < (int)sizeof text ? (size_t)bytes : sizeof text - 1);
+        SYS(write, program_ends[2], text, bytes < (int)sizeof text ? (size_t)bytes : sizeof text - 1);
         return CANNOT_EXECUTE << 8;
     }
     must(channel, "exec", jail->argv[0], pid);
-    close_each(inner, 3);
+    close_each(program_ends, 3);
     return wait_for(channel, pid);
 }
 
@@ -415,14 +415,14 @@ static void open_gate(const struct early *early, const struct go *go)
 }
 
 /* All that init does after go. */
-static void run(int channel, struct jail *jail, const int inner[3], const struct early *early)
+static void run(int channel, struct jail *jail, const int program_ends[3], const struct early *early)
 {
     struct go go;
     int status;
     receive_go(channel, jail, &go);
     put_in_place(channel, jail, &go);
     if (jail->head.start == START_EXEC) {
-        status = run_now(channel, jail, &go, inner);
+        status = run_now(channel, jail, &go, program_ends);
     } else if (jail->head.start == START_STDIN) {
         status = wait_for(channel, early->pid);
     } else {
@@ -439,7 +439,7 @@ static void run(int channel, struct jail *jail, const int inner[3], const struct
 /* Init of a jail whose program is a command. */
 static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const int *groups, unsigned count)
 {
-    int kept[GROUPS_MAX + 1], inner[3], outer[3];
+    int kept[GROUPS_MAX + 1], program_ends[3], keeper_ends[3];
     const struct { /* struct sigaction of rt_sigaction(2): SIG_DFL */
         uint64_t handler, flags, restorer, mask;
     } defaults = {0, 0, 0, 0};
@@ -449,19 +449,19 @@ static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const
     kept[count] = channel;
     must(channel, "descriptors", "close_range", close_all_but(kept, count + 1));
     confine(jail, channel, uid, groups, count);
-    make_pipes(channel, inner, outer);
+    make_pipes(channel, program_ends, keeper_ends);
     struct early early = {0, -1, -1};
     if (jail->head.start != START_EXEC)
-        early = start_early(channel, jail, inner);
+        early = start_early(channel, jail, program_ends);
     /* Until now our standard descriptors were the keeper's; nothing of the host stays open beside a program. */
     long null = SYS(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
     must(channel, "descriptors", "/dev/null", null);
     for (int number = 0; number < 3; number++)
         must(channel, "descriptors", "dup3", SYS(dup3, null, number, 0));
     SYS(close, null);
-    say(channel, REPLY_PARKED, 0, outer, 3);
-    close_each(outer, 3);
-    run(channel, jail, inner, &early);
+    say(channel, REPLY_PARKED, 0, keeper_ends, 3);
+    close_each(keeper_ends, 3);
+    run(channel, jail, program_ends, &early);
     leave(0);
 }
 
@@ -483,23 +483,12 @@ PUBLIC long command_make(const uint8_t *description, size_t bytes, uint32_t uid,
     return pid;
 }
 
-/* -- the helpers: what the warden orders, and what they answer */
+/* -- the helpers: what the warden asks of them */
 
-struct order {
-    uint32_t request, kind, value; /* ORDER_*; a uid, or a number of ranges */
-};
-
-struct range {
-    uint64_t start, bytes;
-};
-
-static void answer(int sock, uint32_t request, long result, const int *pidfd)
+static void answer(int sock, uint32_t number, long result, const int *pidfd)
 {
-    const struct {
-        uint32_t request;
-        int32_t result; /* a pid, or a negated errno */
-    } told = {request, (int32_t)result};
-    if (send_with(sock, &told, sizeof told, pidfd, result > 0) < 0)
+    const struct answer answer = {number, (int32_t)result};
+    if (send_with(sock, &answer, sizeof answer, pidfd, result > 0) < 0)
         leave(1); /* the warden is gone */
 }
 
@@ -521,13 +510,14 @@ PUBLIC void pause_serve(int sock)
     const uint64_t ignore[4] = {(uintptr_t)SIG_IGN, 0, 0, 0};
     int descriptors[DESCRIPTORS_MAX];
     unsigned count;
-    struct order order;
+    struct request request;
     SYS(rt_sigaction, SIGCHLD, ignore, 0, SIGNAL_SET_BYTES);
-    while (receive(sock, &order, sizeof order, descriptors, &count) == sizeof order && order.kind == ORDER_INIT) {
+    while (receive(sock, &request, sizeof request, descriptors, &count) == sizeof request &&
+           request.kind == REQUEST_INIT) {
         int pidfd = -1;
         long pid = clone_call(NAMESPACES | CLONE_VM | CLONE_PIDFD | SIGCHLD, child_stack + sizeof child_stack, &pidfd,
                               hold, NULL);
-        answer(sock, order.request, pid, &pidfd);
+        answer(sock, request.number, pid, &pidfd);
         if (pid > 0)
             SYS(close, pidfd);
     }
@@ -537,9 +527,9 @@ PUBLIC void pause_serve(int sock)
 /* -- the zygote */
 
 static struct {
-    struct order order;
+    struct request request;
     struct range ranges[RANGES_MAX];
-} ordered; /* what came last */
+} received; /* what came last */
 static struct range prefault[RANGES_MAX]; /* pages that a program's start writes to */
 static uint32_t prefault_count;
 static uint64_t python_sigint[4]; /* struct sigaction: Python's own handler */
@@ -558,16 +548,16 @@ static int program_channel, program_pipes[3]; /* of a program that is to park; t
 static void be_program(const struct jail *jail, uint32_t uid, const int *descriptors, unsigned count)
 {
     const int channel = descriptors[0], init = descriptors[1], *groups = descriptors + 2;
-    int kept[GROUPS_MAX + 1], inner[3];
+    int kept[GROUPS_MAX + 1], program_ends[3];
     must(channel, "namespaces", "setns", SYS(setns, init, NAMESPACES & ~(uint64_t)CLONE_NEWPID));
     memcpy(kept, groups, (count - 2) * sizeof *groups);
     kept[count - 2] = channel;
     must(channel, "descriptors", "close_range", close_all_but(kept, count - 1));
     confine(jail, channel, uid, groups, count - 2);
-    make_pipes(channel, inner, program_pipes);
+    make_pipes(channel, program_ends, program_pipes);
     for (int number = 0; number < 3; number++)
-        must(channel, "pipes", "dup3", SYS(dup3, inner[number], number, 0));
-    close_each(inner, 3);
+        must(channel, "pipes", "dup3", SYS(dup3, program_ends[number], number, 0));
+    close_each(program_ends, 3);
     must(channel, "session", "setsid", SYS(setsid));
     must(channel, "holder", "clone", clone_call(CLONE_VM, child_stack + sizeof child_stack, NULL, hold, NULL));
     must(channel, "session", "dumpable", SYS(prctl, PR_SET_DUMPABLE, 1, 0, 0, 0)); /* as after an exec */
@@ -620,27 +610,27 @@ PUBLIC long zygote_serve(const uint8_t *description, size_t bytes, int sock, int
         return -EINVAL;
     SYS(rt_sigaction, SIGINT, ignore, python_sigint, SIGNAL_SET_BYTES);
     for (;;) {
-        long got = receive(sock, &ordered, sizeof ordered, descriptors, &count);
-        const struct order order = ordered.order;
-        if (got < (long)sizeof order)
+        long got = receive(sock, &received, sizeof received, descriptors, &count);
+        const struct request request = received.request;
+        if (got < (long)sizeof request)
             leave(0);
-        if (order.kind == ORDER_PREFAULT && order.value <= RANGES_MAX &&
-            (size_t)got == sizeof order + 4 + order.value * sizeof(struct range)) {
-            prefault_count = order.value;
-            memcpy(prefault, ordered.ranges, prefault_count * sizeof(struct range));
-            answer(sock, order.request, 0, NULL);
-        } else if (order.kind == ORDER_FORK && order.value > 0 && count >= 2 && count <= 2 + GROUPS_MAX) {
+        if (request.kind == REQUEST_PREFAULT && request.value <= RANGES_MAX &&
+            (size_t)got == sizeof request + request.value * sizeof(struct range)) {
+            prefault_count = request.value;
+            memcpy(prefault, received.ranges, prefault_count * sizeof(struct range));
+            answer(sock, request.number, 0, NULL);
+        } else if (request.kind == REQUEST_FORK && request.value > 0 && count >= 2 && count <= 2 + GROUPS_MAX) {
             int pidfd = -1;
             long pid = fork_program(descriptors[1], own_pids, &pidfd);
             if (pid == 0) {
-                be_program(&the_jail, order.value, descriptors, count);
+                be_program(&the_jail, request.value, descriptors, count);
                 return 0;
             }
-            answer(sock, order.request, pid, &pidfd);
+            answer(sock, request.number, pid, &pidfd);
             if (pid > 0)
                 SYS(close, pidfd);
         } else {
-            answer(sock, order.request, -EPROTO, NULL);
+            answer(sock, request.number, -EPROTO, NULL);
         }
         close_each(descriptors, count);
     }

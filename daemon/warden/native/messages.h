@@ -1,5 +1,5 @@
-/* What jail.c reads and writes: the description of a jail, and the messages on its channel. All that is read is checked
- * here. The same structs stand in daemon/warden/description.py and daemon/sandbox/messages.py. */
+/* What jail.c reads and writes: the description of a jail, the messages on its channel, and what the warden asks of its
+ * helpers. The same structs stand in daemon/warden/description.py and daemon/sandbox/messages.py. */
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -13,8 +13,10 @@
 enum { MESSAGE_BYTES = 64 << 10, REPLY_TEXT_BYTES = 240 };
 enum { GO_SOURCE = 1, GO_ARTIFACT = 2, GO_FILES = 4 };
 enum { REPLY_PARKED = 1, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED };
+enum { REQUEST_FORK = 1, REQUEST_PREFAULT, REQUEST_INIT };
 enum { START_EXEC = 1, START_FORK, START_PRELOAD, START_STDIN };
-enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_KEEPER_GONE = 98 };
+enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, RANGES_MAX = 512 };
+enum { ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_KEEPER_GONE = 98 };
 
 /* -- the description of a jail */
 
@@ -133,6 +135,21 @@ static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const str
         found++;
     return found == head.count && place == end ? 0 : -EPROTO;
 }
+
+/* -- what the warden asks of the pause process and the zygote */
+
+struct request {
+    uint32_t number, kind, value, zero; /* REQUEST_*; a uid, or how many ranges follow */
+};
+
+struct range {
+    uint64_t start, bytes;
+};
+
+struct answer {
+    uint32_t number; /* that of the request */
+    int32_t result; /* a pid, 0, or a negated errno */
+};
 
 /* -- messages */
 
