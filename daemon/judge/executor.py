@@ -114,6 +114,8 @@ class Executor:
         artifact = await _keep_artifact(finished, stack)
         if artifact is None:
             return report.of_compilation(plan.own_limits(entry.limits), finished, compile_ns)
+        if built.files is not None and entry.packed is not None:
+            return _Built(None, None, compile_ns, files=artifact)
         return _Built(None, artifact, compile_ns, files=built.files)
 
     async def learn_version(self, toolchain: Toolchain) -> None:
@@ -141,10 +143,8 @@ class Executor:
                 return None
 
     def _compile_order(self, submission: Submission, entry: StepEntry, built: "_Built") -> Order:
-        unchecked = entry.argv_unchecked is not None and not submission.check
-        with_files = entry.argv_with_files is not None and built.files is not None and not unchecked
-        by_stdin = entry.warm is Warm.STDIN and not unchecked and not with_files
-        suffix = plan.UNCHECKED if unchecked else plan.WITH_FILES if with_files else ""
+        suffix = entry.variant(check=submission.check, has_files=built.files is not None)
+        by_stdin = entry.warm is Warm.STDIN and not suffix
         return Order(
             toolchain=submission.toolchain.id,
             step=entry.id + suffix,

@@ -20,7 +20,7 @@ from daemon.sandbox.plan import StepPlan, Warm
 from . import jail_events as ev
 from . import jail_state as states
 from .holdings import Holdings
-from .kinds import KINDS, OUR_PROCESSES, Kind, at_go, at_start
+from .kinds import KINDS, OUR_PROCESSES, Kind, at_start, go_message
 from .loop import Guard, Loop
 from .machine import Machine
 from .warden import MakeRequest, Warden
@@ -177,8 +177,7 @@ class Jail:
             self.fail("keeper", repr(error))
 
     def _send_go(self, args: tuple[str, ...], given: list[int], has_files: bool) -> None:
-        strings = at_go(self.step, self._warm, self._limits, args)
-        go = messages.Go(self.step.source_name is not None, self.step.takes_artifact is not None, has_files, strings)
+        go = go_message(self.step, self._warm, self._limits, args, given, has_files)
         wire.send(self._holds.channel, go.encode(), given)
         if self._kind.closes_channel_at_go:
             self._unwatch_channel()  # nothing to wake up for while it runs

@@ -3,6 +3,7 @@
 import dataclasses
 
 from daemon.sandbox.descriptors import is_sealed
+from daemon.sandbox.messages import Go
 from daemon.sandbox.model import Limits
 from daemon.sandbox.plan import StepPlan, Warm
 
@@ -41,10 +42,13 @@ def at_start(step: StepPlan, warm: Warm, limits: Limits) -> tuple[str, ...]:
     return command(step, limits) if KINDS[warm].starts_before_go else ()
 
 
-def at_go(step: StepPlan, warm: Warm, limits: Limits, args: tuple[str, ...]) -> tuple[str, ...]:
+def go_message(
+    step: StepPlan, warm: Warm, limits: Limits, args: tuple[str, ...], given: list[int], has_files: bool
+) -> Go:
     """What Go says: the whole command line of a program that starts then, else its arguments alone."""
     own = args if step.takes_args else ()
-    return (*command(step, limits), *own) if warm is Warm.EXEC else own
+    strings = (*command(step, limits), *own) if warm is Warm.EXEC else own
+    return Go(step.source_name is not None, has_artifact(step, given, has_files), has_files, strings)
 
 
 def is_parked_for(step: StepPlan, limits: Limits) -> bool:
@@ -59,9 +63,16 @@ def why_not(step: StepPlan, limits: Limits, given: list[int], has_files: bool) -
     beyond = limits.within(step.maximum)
     if beyond is not None:
         return f"limit {beyond} is out of range"
-    expected = (step.source_name is not None) + (step.takes_artifact is not None) + has_files
+    expected = (step.source_name is not None) + has_artifact(step, given, has_files) + has_files
     if len(given) != expected:
         return f"{len(given)} descriptors, the step takes {expected}"
-    if step.takes_artifact is not None and not is_sealed(given[-2 if has_files else -1]):
+    if has_artifact(step, given, has_files) and not is_sealed(given[-2 if has_files else -1]):
         return "the artefact is not sealed"
     return None
+
+
+def has_artifact(step: StepPlan, given: list[int], has_files: bool) -> bool:
+    """Whether an artefact is among the descriptors. Where files come it may be missing: it is one of them then."""
+    if step.takes_artifact is None:
+        return False
+    return not has_files or len(given) > (step.source_name is not None) + has_files

@@ -24,8 +24,8 @@ def compile_policy(path: str) -> bytes:
     """BPF (an array of struct sock_filter) of the policy. Raises BadPolicy, OSError.
 
     Form of the file: `default` is the errno of whatever is not listed; each `[[allow]]` has `calls` and a `reason`;
-    each `[[when]]` allows one `call` if `argument` masked by `mask` (default: its low 32 bits) equals one of
-    `values`, and answers errno `otherwise` if not.
+    each `[[refuse]]` has them too, and the `errno` that they answer; each `[[when]]` allows one `call` if `argument`
+    masked by `mask` (default: its low 32 bits) equals one of `values`, and answers errno `otherwise` if not.
     """
     with open(path, "rb") as file:
         try:
@@ -41,6 +41,9 @@ def compile_policy(path: str) -> bytes:
         for entry in policy["allow"]:
             for call in entry["calls"]:
                 rules.add_rule(seccomp.ALLOW, call)
+        for entry in policy["refuse"]:
+            for call in entry["calls"]:
+                rules.add_rule(seccomp.ERRNO(getattr(errno, entry["errno"])), call)
         for entry in policy["when"]:
             _add_conditional(rules, entry)
     except (AttributeError, KeyError, RuntimeError, OSError, ValueError, TypeError) as error:

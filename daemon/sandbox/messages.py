@@ -423,7 +423,7 @@ class Go:
     """Put what came with this in place, then start: once for each jail.
 
     `strings`: of a command that starts now its whole argv, else the program's arguments. Descriptors: source,
-    artefact, files, in this order, those that the flags name.
+    artefact, files, in this order, those that the flags name. An artefact may be missing where it is one of the files.
     """
 
     source: bool

@@ -12,6 +12,7 @@ from .schema import (
     ROOT_PLACEHOLDER,
     SERVICE_STEP,
     VERSION_STEP,
+    WITH_FILES,
     StepEntry,
     StepLimits,
     Toolchain,
@@ -23,8 +24,6 @@ COMPILE_MEMORY_MB = 1024
 COMPILE_WALL_S = 20.0
 COMPILE_OUTPUT_BYTES = MB
 VERSION_LIMITS = StepLimits(memory_mb=256, wall_s=10.0, processes=64, cpu_share_ms=0)
-UNCHECKED = "-unchecked"  # the same step without the type check, where the toolchain has one
-WITH_FILES = "-with-files"
 PYTHON_ROOT = "python"  # below the toolchain root: the warden's own Python
 LINKS = {"/bin": "usr/bin", "/sbin": "usr/sbin", "/lib": "usr/lib", "/lib64": "usr/lib64"}
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8", "TZ": "UTC"}
@@ -75,10 +74,11 @@ def _toolchain(toolchain: Toolchain, place: Place) -> ToolchainPlan:
     before: str | None = None
     for number, step in enumerate(toolchain.steps):
         steps.append(_step(toolchain, step, place, before, source=number == 0))
-        for suffix, argv in ((UNCHECKED, step.argv_unchecked), (WITH_FILES, step.argv_with_files)):
-            if argv is not None:
-                changes = {"id": step.id + suffix, "argv": argv, "parked": 0, "warm": Warm.EXEC}
-                steps.append(_step(toolchain, step.model_copy(update=changes), place, before, source=number == 0))
+        for suffix, argv in step.variants.items():
+            changes = {"id": step.id + suffix, "argv": argv, "parked": 0, "warm": Warm.EXEC}
+            if step.packed is not None and suffix.endswith(WITH_FILES):
+                changes["artifact"] = step.packed
+            steps.append(_step(toolchain, step.model_copy(update=changes), place, before, source=number == 0))
         before = step.artifact
     targets = {mount.target for mount in mounts}
     links = {path: text for path, text in {**LINKS, **toolchain.links}.items() if path not in targets}

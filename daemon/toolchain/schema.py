@@ -13,6 +13,7 @@ from daemon.sandbox.plan import Warm
 RUN_PLACEHOLDERS = ("memory_mb", "stack_mb", "processes")  # known at go
 STATIC_PLACEHOLDERS = ("source", "artifact")  # known when the file is loaded
 ROOT_PLACEHOLDER = "{root}"  # in mounts: the toolchain root that ./bootstrap builds
+UNCHECKED, WITH_FILES = "-unchecked", "-with-files"  # what variants of a step are called after its id
 HERE_PLACEHOLDER = "{here}"  # in mounts: the folder of the toolchain file itself
 
 FileName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
@@ -57,7 +58,9 @@ class StepLimits(_Model):
 class StepEntry(_Model):
     """One command. The first step takes the source; a step after one that leaves an artefact takes that artefact.
 
-    `argv_unchecked` is for who turns checking off, `argv_with_files` where other files lie beside the source.
+    `argv_unchecked` is for who turns checking off, `argv_with_files` where other files lie beside the source,
+    `argv_unchecked_with_files` for both. `packed` is what the step leaves of a source with files, in place of its
+    artefact: all files that the next step needs, as judge/files.py packs them.
     """
 
     id: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -65,10 +68,29 @@ class StepEntry(_Model):
     artifact: FileName | None = None
     argv_unchecked: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
     argv_with_files: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
+    argv_unchecked_with_files: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
+    packed: FileName | None = None
     warm: Warm = pydantic.Field(default=Warm.EXEC, strict=False)
     parked: int = pydantic.Field(default=0, ge=0)
     start_environment: dict[str, str] = {}
     limits: StepLimits = StepLimits()
+
+    @property
+    def variants(self) -> dict[str, tuple[str, ...]]:
+        """The other commands that it has, by what their steps are called after its id."""
+        named = (
+            (UNCHECKED, self.argv_unchecked), (WITH_FILES, self.argv_with_files),
+            (UNCHECKED + WITH_FILES, self.argv_unchecked_with_files),
+        )  # fmt: skip
+        return {suffix: argv for suffix, argv in named if argv is not None}
+
+    def variant(self, *, check: bool, has_files: bool) -> str:
+        """The suffix of the command for this; where there is none for both, checking or not decides."""
+        wanted = "" if check else UNCHECKED
+        for suffix in (wanted + WITH_FILES * has_files, wanted, WITH_FILES * has_files):
+            if suffix in self.variants:
+                return suffix
+        return ""
 
 
 class ServiceEntry(_Model):
@@ -102,10 +124,12 @@ class Bench(_Model):
 class Forbidden(_Model):
     """A construct that is refused before the program runs: token sequences, and the reason a person is told.
 
-    Tokens are separated by blanks; `...` stands for any tokens up to the end of the statement.
+    Tokens are separated by blanks; `...` stands for any tokens up to the end of the statement. Where `beside` names
+    sequences, one of them must be in the code too: the import without which the words mean something else.
     """
 
     tokens: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
+    beside: tuple[str, ...] = pydantic.Field(default=(), strict=False)
     reason: str
 
 
@@ -163,7 +187,7 @@ class Toolchain(_Model):
         if sum(step.warm is Warm.FORK for step in self.steps) > 1:
             raise ValueError('steps: the warden can be the interpreter of one step only (warm = "fork")')
         for step in self.steps:
-            for argument in (*step.argv, *(step.argv_unchecked or ()), *(step.argv_with_files or ())):
+            for argument in (argument for argv in (step.argv, *step.variants.values()) for argument in argv):
                 check_placeholders(argument, STATIC_PLACEHOLDERS + RUN_PLACEHOLDERS)
         return self
 

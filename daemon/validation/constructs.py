@@ -29,7 +29,7 @@ _PIECE = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w{2,}")
 _GAP = "..."
 
-Rules = tuple[tuple[tuple[str, ...], str], ...]  # patterns and the reason for which they are forbidden
+Rules = tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...]  # `tokens`, `beside` and `reason` of each Forbidden
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Constructs:
         except TimeoutError:
             return None
         answer: asyncio.Future[Finding | None] = asyncio.get_running_loop().create_future()
-        rules = tuple((rule.tokens, rule.reason) for rule in suspects)
+        rules = rules_of(suspects)
         # A task of its own: the worker stays busy until it answers, whether or not the caller is still there.
         self._using = asyncio.create_task(self._use_worker(toolchain.lexer, code, rules, answer))
         return await answer
@@ -149,7 +149,16 @@ def _die_with_parent() -> None:
 
 
 def _may_contain(code: str, rule: Forbidden) -> bool:
-    return any(all(word in code for word in _WORD.findall(pattern)) for pattern in rule.tokens)
+    return _has_words(code, rule.tokens) and (not rule.beside or _has_words(code, rule.beside))
+
+
+def _has_words(code: str, patterns: Iterable[str]) -> bool:
+    return any(all(word in code for word in _WORD.findall(pattern)) for pattern in patterns)
+
+
+def rules_of(forbidden: Iterable[Forbidden]) -> Rules:
+    """What `search` looks for."""
+    return tuple((rule.tokens, rule.beside, rule.reason) for rule in forbidden)
 
 
 def search(lexer: str, code: str, rules: Rules) -> Finding | None:
@@ -157,7 +166,8 @@ def search(lexer: str, code: str, rules: Rules) -> Finding | None:
     pieces = list(_pieces(lexer, code))
     found = [
         Finding(line, pattern, reason)
-        for patterns, reason in rules
+        for patterns, beside, reason in rules
+        if not beside or any(True for pattern in beside for _ in _matches(pieces, pattern.split()))
         for pattern in patterns
         for line in _matches(pieces, pattern.split())
     ]

@@ -16,7 +16,8 @@ DEVICE_LINKS = {
     "stderr": "/proc/self/fd/2",
     "fd": "/proc/self/fd",
 }
-OWN_MOUNTS = ("work", "tmp", "dev/shm", "proc")  # made anew in each jail
+OWN_MOUNTS = ("work", "tmp", "dev/shm", "proc", "cellblock/user")  # made anew in each jail
+USER_LINKS = {"passwd": "/cellblock/user/passwd", "group": "/cellblock/user/group"}  # name_user() of native/jail.c
 HOST_ROOT = "/host"  # where nsjail's flags put the host's directories, in the order of the plan
 
 
@@ -32,6 +33,9 @@ def build(mounts: Iterable[Mount], links: Mapping[str, str]) -> None:
         os.symlink(text, IMAGE + path)
     for name in OWN_MOUNTS:
         os.makedirs(f"{IMAGE}/{name}", exist_ok=True)
+    os.makedirs(f"{IMAGE}/etc", exist_ok=True)
+    for name, text in USER_LINKS.items():
+        os.symlink(text, f"{IMAGE}/etc/{name}")
     for name in DEVICES:
         _make_target(f"/dev/{name}", f"{IMAGE}/dev/{name}")
         _bind_read_only(f"/dev/{name}", f"{IMAGE}/dev/{name}", 0)

@@ -13,7 +13,7 @@ from tests.server import START_S, Server, until
 HEAD = "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY_MAX = 24 << 20
 CHECKER_DEADLINE_S = 2.0  # toolchains/typescript.toml
-SLOW_TO_LEX = "import socket\nx = " + "[" * 65_000
+SLOW_TO_LEX = "import os; os.popen(1)\nx = " + "[" * 65_000
 
 
 @pytest.fixture(autouse=True)
@@ -76,13 +76,13 @@ def test_input_validation_has_no_queue_of_its_own() -> None:
         answers = list(pool.map(server.post, [fields] * 8))
         codes = [answer.json.get("code") for answer in answers]
         assert "queue_full" in codes, codes
-        refused = lambda: server.post({"language": "python", "code": "import socket"}).status == 400  # noqa: E731
+        refused = lambda: server.post({"language": "python", "code": "import os; os.popen(1)"}).status == 400  # noqa: E731
         until(refused, START_S, "the lexer is there again")
 
 
 def test_what_is_forbidden_is_told_before_a_stream_begins() -> None:
     with Server(languages=["python"]) as server:
-        answer = server.post({"language": "python", "code": "import socket"}, Accept="text/event-stream")
+        answer = server.post({"language": "python", "code": "import os; os.popen(1)"}, Accept="text/event-stream")
         assert (answer.status, answer.json["code"]) == (400, "dangerous_operation")
 
 

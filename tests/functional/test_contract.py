@@ -158,7 +158,12 @@ def test_null_timeout_is_the_default(cellblock: Server) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["import socket", "from socket import create_connection", "import os, socket", "import os\nos . system('ls')"],
+    [
+        "import socket; socket.create_connection(('example.org', 80))",
+        "import os, socket\nsocket.socket().connect(('example.org', 80))",
+        "import urllib.request as r\nfrom urllib import request\nrequest.urlopen('http://example.org')",
+        "import os\nos . system('ls')",
+    ],
 )
 def test_a_forbidden_construct_is_refused_with_line_and_reason(cellblock: Server, code: str) -> None:
     answer = cellblock.post({"language": "python", "code": "# first line\n" + code})
@@ -169,8 +174,9 @@ def test_a_forbidden_construct_is_refused_with_line_and_reason(cellblock: Server
 
 @pytest.mark.parametrize(
     "code",
-    ["# import socket", "print('import socket')", '"""\nimport socket\nos.system("x")\n"""', "socket = 1\nimport os, sys",
-     "import subprocess, os, sys\nopen('/tmp/x', 'w').close()", "x = 'os.system('"],
+    ["import os  # os.system('x')", "import os; print('os.system(1)')", '"""\nimport os\nos.system("x")\n"""',
+     "import subprocess, os, sys\nopen('/tmp/x', 'w').close()", "import os; x = 'os.system('", "import socket, ssl",
+     "class os:\n    def system(self): pass\nos().system(); os.system(1)", "import http.client; http.client.responses[404]"],
 )  # fmt: skip
 def test_words_in_comments_and_strings_and_everyday_code_are_allowed(cellblock: Server, code: str) -> None:
     assert cellblock.post({"language": "python", "code": code}).status == 200
@@ -178,11 +184,9 @@ def test_words_in_comments_and_strings_and_everyday_code_are_allowed(cellblock: 
 
 def test_report_mode_runs_and_warns() -> None:
     with Server(validation="report", languages=["python"]) as server:
-        answer = server.execute("python", "import socket\nprint('ran')")
+        answer = server.execute("python", "import os\nos.system('ls')\nprint('ran')")
         assert answer["output"] == "ran\n"
-        assert answer["warnings"] == [
-            {"line": 1, "found": "import ... socket", "reason": "there is no network in the jail"}
-        ]
+        assert answer["warnings"] == [{"line": 2, "found": "os . system (", "reason": "there is no shell in the jail"}]
 
 
 def test_a_full_queue_is_an_answer() -> None:

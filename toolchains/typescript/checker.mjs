@@ -8,7 +8,8 @@ import { createRequire } from "node:module";
 const PACKAGES = "/usr/lib/checker/node_modules";
 const MAIN = "/work/main.ts";
 const CONFIG = "/work/tsconfig.json";
-const OPTIONS = { target: "es2024", lib: ["es2024"], types: ["node"], skipLibCheck: true, noEmit: true };
+const LIB = ["es2025", "esnext.array", "esnext.decorators", "esnext.disposable", "esnext.error", "esnext.sharedmemory"];
+const OPTIONS = { target: "es2025", lib: LIB, types: ["node", "webassembly"], skipLibCheck: true, noEmit: true }; // as in typescript.toml
 const EMPTY = "export {};\n";
 
 const { API } = await import(`${PACKAGES}/typescript/dist/api/async/api.js`);

@@ -89,6 +89,27 @@ static const struct {
     {"/scratch/shm", "/image/dev/shm", 01777},
 };
 
+/* Names for the jail's uid and gid, which no other jail has. The rootfs links /etc/passwd and /etc/group here (rootfs.py);
+ * they stay root's, so the program can only read them. Forms: passwd(5), group(5). */
+static void name_user(int channel, uint32_t uid)
+{
+    static const char *const paths[] = {"/scratch/user/passwd", "/scratch/user/group"};
+    char texts[2][192];
+    int bytes[2];
+    bytes[0] = snprintf(texts[0], sizeof texts[0],
+                        "root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:%u:%u:user:/work:/bin/sh\n"
+                        "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n", uid, uid);
+    bytes[1] = snprintf(texts[1], sizeof texts[1], "root:x:0:\nuser:x:%u:\nnogroup:x:65534:\n", uid);
+    must(channel, "root", "/scratch/user", SYS(mkdirat, AT_FDCWD, "/scratch/user", 0755));
+    for (unsigned number = 0; number < LENGTH(paths); number++) {
+        long file = SYS(openat, AT_FDCWD, paths[number], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        must(channel, "root", paths[number], file);
+        must(channel, "root", paths[number], SYS(write, file, texts[number], bytes[number]));
+        SYS(close, file);
+    }
+    must(channel, "root", "/image/cellblock/user", SYS(mount, "/scratch/user", "/image/cellblock/user", 0, MS_BIND, 0));
+}
+
 /*
  * Confine this process, which is root of the warden's user namespace and in new namespaces, to its jail. What fails is
  * told on the channel and ends the process. Afterwards it has the jail's uid and root directory, no capability
@@ -120,6 +141,7 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
         must(channel, "root", path, SYS(fchownat, AT_FDCWD, path, uid, uid, 0));
         must(channel, "root", target, SYS(mount, path, target, 0, MS_BIND, 0));
     }
+    name_user(channel, uid);
     must(channel, "root", "mount /proc",
          SYS(mount, "proc", "/image/proc", "proc", plain | MS_NOEXEC | MS_RDONLY, "subset=pid"));
     must(channel, "root", "chdir /image", SYS(chdir, "/image"));

@@ -123,7 +123,8 @@ static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const str
     go->bytes = head.bytes;
     go->strings = (char *)data + sizeof head;
     uint32_t expected = (*jail->source ? GO_SOURCE : 0) | (*jail->takes ? GO_ARTIFACT : 0);
-    if (head.bytes != bytes - sizeof head || (head.flags & ~(uint32_t)GO_FILES) != expected ||
+    uint32_t packed = (expected & ~(uint32_t)GO_ARTIFACT) | GO_FILES; /* the artefact is one of the files */
+    if (head.bytes != bytes - sizeof head || (head.flags != packed && (head.flags & ~(uint32_t)GO_FILES) != expected) ||
         descriptors != (unsigned)__builtin_popcount(head.flags))
         return -EPROTO;
     if (jail->head.start == START_EXEC && head.count == 0)

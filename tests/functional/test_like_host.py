@@ -1,0 +1,169 @@
+"""What ordinary programs do on the first day works as on the bare host, or fails as there."""
+
+import pytest
+
+from tests.server import Server
+
+PYTHON = {
+    "copying with metadata": (
+        """
+import os, shutil
+open("a.txt", "w").write("one")
+os.utime("a.txt", (1, 2))
+shutil.copy2("a.txt", "b.txt")
+os.mkdir("tree"); shutil.move("b.txt", "tree/b.txt"); shutil.copytree("tree", "copy")
+print(open("copy/b.txt").read(), os.stat("copy/b.txt").st_mtime)
+""",
+        "one 2.0\n",
+    ),
+    "extended attributes": (
+        """
+import errno, os
+for call in (lambda: os.getxattr(".", "user.x"), lambda: os.listxattr("."), lambda: os.setxattr(".", "user.x", b"")):
+    try:
+        call()
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+""",
+        "ENOTSUP\nENOTSUP\nENOTSUP\n",
+    ),
+    "locale": (
+        'import locale\nprint(locale.setlocale(locale.LC_ALL, ""), locale.nl_langinfo(locale.CODESET))',
+        "C.UTF-8 UTF-8\n",
+    ),
+    "user": (
+        """
+import getpass, grp, os, pathlib, pwd
+me = pwd.getpwuid(os.getuid())
+print(getpass.getuser(), me.pw_name, me.pw_dir, me.pw_uid == os.getuid(), pwd.getpwnam("user") == me)
+print(grp.getgrgid(os.getgid()).gr_name, pathlib.Path("main.py").owner(), pathlib.Path("/usr").owner())
+print(os.access("/etc/passwd", os.W_OK), os.path.expanduser("~"), len(pwd.getpwall()))
+""",
+        "user user /work True True\nuser user nobody\nFalse /work 3\n",
+    ),
+    "FIFO": (
+        """
+import os, threading
+os.mkfifo("pipe")
+threading.Thread(target=lambda: open("pipe", "w").write("through")).start()
+print(open("pipe").read())
+os.mknod("plain")
+print(os.path.getsize("plain"))
+try:
+    os.mknod("device", 0o20600, os.makedev(1, 3))
+except PermissionError as error:
+    print(error.strerror)
+""",
+        "through\n0\nOperation not permitted\n",
+    ),
+    "locks": (
+        """
+import fcntl, os
+one, other = open("lock", "w"), open("lock", "w")
+fcntl.flock(one, fcntl.LOCK_EX)
+try:
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("held")
+fcntl.flock(one, fcntl.LOCK_UN)
+fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("taken")
+""",
+        "held\ntaken\n",
+    ),
+    "one core": (
+        "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nprint(len(os.sched_getaffinity(0)))",
+        "1\n",
+    ),
+    "pidfd": (
+        """
+import os, select, signal
+pid = os.fork()
+if pid == 0:
+    signal.pause()
+pidfd = os.pidfd_open(pid)
+signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+select.select([pidfd], [], [])
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+""",
+        "-15\n",
+    ),
+    "owner": (
+        'import os\nos.chown("main.py", -1, -1)\nopen("a", "w")\nos.chown("a", os.getuid(), os.getgid())\nprint("mine")',
+        "mine\n",
+    ),
+    "asyncio subprocess": (
+        """
+import asyncio, sys
+async def main():
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "print('child')", stdout=-1)
+    print(await process.communicate(), process.returncode)
+asyncio.run(main())
+""",
+        "(b'child\\n', None) 0\n",
+    ),
+}
+TYPESCRIPT = {
+    "user": (
+        'import os from "node:os";\nconst { username, homedir, uid } = os.userInfo();\n'
+        "console.log(username, homedir, uid === process.getuid!());",
+        "user /work true\n",
+    ),
+    "processors": (
+        """
+import * as os from "node:os";
+import { cpus } from "os";
+const [first] = os.cpus();
+console.log(cpus().length === os.availableParallelism(), cpus().length > 0, typeof first.model, Object.keys(first.times).join());
+""",
+        "true true string user,nice,sys,idle,irq\n",
+    ),
+    "watching": (
+        """
+import * as fs from "node:fs";
+try {
+  fs.watch(".");
+} catch (error) {
+  console.log((error as NodeJS.ErrnoException).code);
+}
+""",
+        "EMFILE\n",
+    ),
+}
+RUST = {
+    "lock": (
+        """
+use std::fs::File;
+fn main() {
+    let (one, other) = (File::create("lock").unwrap(), File::create("lock").unwrap());
+    one.lock().unwrap();
+    println!("{}", other.try_lock().is_err());
+    one.unlock().unwrap();
+    println!("{}", other.try_lock().is_ok());
+}
+""",
+        "true\ntrue\n",
+    ),
+    "addresses": (
+        """
+use std::net::{IpAddr, Ipv4Addr};
+fn main() {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    println!("{local} {}", local.is_loopback());
+}
+""",
+        "127.0.0.1 true\n",
+    ),
+}
+CASES = [
+    pytest.param(language, *case, id=f"{language}-{name}")
+    for language, cases in (("python", PYTHON), ("typescript", TYPESCRIPT), ("rust", RUST))
+    for name, case in cases.items()
+]
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize(("language", "code", "output"), CASES)
+def test_a_program_does_what_it_does_on_the_host(cellblock: Server, language: str, code: str, output: str) -> None:
+    answer = cellblock.execute(language, code)
+    assert (answer["stdout"], answer["stderr"], answer["exit_code"]) == (output, "", 0)
