@@ -33,7 +33,7 @@ def of_request(wanted: ExecuteRequest, toolchain: Toolchain, settings: Settings,
         raise _out_of_range("args", "arguments cannot hold NUL")
     size = sum(len(argument.encode()) + 1 for argument in wanted.args)
     if size > MAX_ARGS_BYTES or len(json.dumps(wanted.args)) > MAX_ESCAPED_BYTES:
-        raise _out_of_range("args", f"at most {MAX_ARGS_BYTES} bytes together")
+        raise _out_of_range("args", f"at most {MAX_ARGS_BYTES} bytes together, and {MAX_ESCAPED_BYTES} as JSON")
     limits = _limits(wanted, toolchain, run)
     files = _files(wanted, toolchain, settings.files_bytes_max)
     return Submission(toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check, files)

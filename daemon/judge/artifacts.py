@@ -69,7 +69,11 @@ class Artifacts:
         self.counts["disk" if content is not None else "missed"] += 1
         if content is None:
             return None
-        descriptor = memfd("artifact", content, sealed=True)
+        try:
+            descriptor = memfd("artifact", content, sealed=True)
+        except OSError as error:
+            log.warning("cannot use an artefact", reason=str(error))
+            return None
         self._hold(key, descriptor, len(content))
         return descriptor
 

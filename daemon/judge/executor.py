@@ -55,6 +55,12 @@ class Executor:
         Raises SandboxUnavailable when the sandbox could not hold its promises; that is never the program's fault.
         Cancelling it ends the run.
         """
+        try:
+            return await self._execute(submission, on_stage, use_kept)
+        except OSError as error:  # no descriptor is left, or no memory for a memfd
+            raise SandboxUnavailable("descriptors", str(error)) from error
+
+    async def _execute(self, submission: Submission, on_stage: OnStage, use_kept: bool) -> Report:
         with contextlib.ExitStack() as stack:
             built = await self._build(submission, on_stage, use_kept, stack)
             if isinstance(built, Report):
@@ -196,16 +202,21 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
     """A sealed copy of what a compile step left, or None when it failed or left nothing acceptable."""
     if finished.artifact is None:
         return None
-    try:
-        if finished.outcome.wait_status != 0 or finished.outcome.killed_by is not None or finished.truncated:
-            return None
-        copying = asyncio.create_task(asyncio.to_thread(sealed_copy, finished.artifact))
-        try:
-            copy = await asyncio.shield(copying)
-        except asyncio.CancelledError:
-            os.close(await copying)  # the thread goes on: neither descriptor may be closed under it
-            raise
-    finally:
+    if finished.outcome.wait_status != 0 or finished.outcome.killed_by is not None or finished.truncated:
         os.close(finished.artifact)
+        return None
+    copying = asyncio.create_task(asyncio.to_thread(_take_copy, finished.artifact))
+    try:
+        copy = await asyncio.shield(copying)
+    except asyncio.CancelledError:  # the thread goes on
+        copying.add_done_callback(lambda done: None if done.exception() else os.close(done.result()))
+        raise
     stack.callback(os.close, copy)
     return copy
+
+
+def _take_copy(artifact: int) -> int:
+    try:
+        return sealed_copy(artifact)
+    finally:
+        os.close(artifact)

@@ -151,18 +151,30 @@ async def _read(reader: asyncio.StreamReader) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _streams(stdin: int, stdout: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Streams on the two pipes, which are closed whatever happens."""
+    """Streams on the two pipes, which are closed whatever happens.
+
+    A transport of uvloop closes the number that it was given, and some turns later: whatever else closed it too would
+    close what has the number by then. So the file objects close nothing.
+    """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 20)
     protocol = asyncio.StreamReaderProtocol(reader)
-    with os.fdopen(stdout, "rb", 0) as source, os.fdopen(stdin, "wb", 0) as sink:
-        incoming, _ = await loop.connect_read_pipe(lambda: protocol, source)
+    with contextlib.ExitStack() as unclaimed:
+        unclaimed.callback(os.close, stdin)
+        source = os.fdopen(stdout, "rb", 0, closefd=False)
+        sink = os.fdopen(stdin, "wb", 0, closefd=False)
+        try:
+            incoming, _ = await loop.connect_read_pipe(lambda: protocol, source)
+        except BaseException:
+            os.close(stdout)
+            raise
         try:
             outgoing, flow = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sink)
+            unclaimed.pop_all()
             try:
                 yield reader, asyncio.StreamWriter(outgoing, flow, reader, loop)
             finally:
-                outgoing.abort()  # it leaves the loop at once, also with something unwritten
+                outgoing.abort()
         finally:
             incoming.close()
 

@@ -110,11 +110,14 @@ class Keeper:
         self._finish_stop()
 
     def _pool_changed(self) -> None:
+        self._share_room()
+        if self._telling is None:  # many changes come together
+            self._telling = self._guard.after(TELL_S, self._tell_state)
+
+    def _share_room(self) -> None:
         used_bytes = sum(pool.parked_bytes for pool in self._pools.values())
         for pool in self._pools.values():
             pool.set_room(used_bytes < self._plan.deployment.parked_bytes_max)
-        if self._telling is None:  # many changes come together
-            self._telling = self._guard.after(TELL_S, self._tell_state)
 
     def _fleet_changed(self, fleet: Fleet, lost: Warden | None) -> None:
         has_warden = fleet.choose() is not None
@@ -167,6 +170,7 @@ class Keeper:
         """Once a second: figures that nothing announces, and children that nobody waits for."""
         self._guard.after(STATS_S, self._stats)  # first: a figure that cannot be read now may be another time
         reap_orphans()
+        self._share_room()  # a jail that was given away has left some
         self._memory = {"keeper": _resident_bytes(), "jails": self._tree.memory_bytes()}
         self._tell_state()
 

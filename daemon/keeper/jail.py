@@ -187,8 +187,8 @@ class Jail:
     def _on_made(self, pidfds: list[int]) -> None:
         """Takes the pidfds: of init and, of a fork, of its program."""
         self._holds.init, self._holds.program = pidfds[0], pidfds[1] if len(pidfds) > 1 else None
-        self._guard.watch(pidfds[0], self._on_init_dead)
-        self._machine.feed(ev.Made())
+        self._machine.feed(ev.Made())  # first: what exists is killed, whatever fails
+        self._guard.call(lambda: self._guard.watch(pidfds[0], self._on_init_dead))
 
     def _on_fork_ended(self, status: int) -> None:
         if self.phase in (states.Phase.RUNNING, states.Phase.OVERDUE):
@@ -237,10 +237,11 @@ class Jail:
                 self.parked_bytes = self._holds.group.memory_bytes()
                 self.hurry()
                 self._machine.feed(ev.IsParked())
-            case messages.Status(status, lingers) if not self._kind.closes_channel_at_go:
+            case messages.Status(status, lingers, ended_ns) if not self._kind.closes_channel_at_go:
                 if status == 0 and descriptors and self._is_artifact(descriptors[0]):
                     self._holds.keep_artifact(descriptors.pop())
-                self._machine.feed(ev.ProgramEnded(status, self._is_alone(OUR_PROCESSES + lingers, lingers)))
+                is_alone = self._is_alone(OUR_PROCESSES + lingers, lingers)
+                self._machine.feed(ev.ProgramEnded(status, is_alone, ended_ns / 1e9))
             case messages.Failed(stage, reason):
                 self.fail(stage, reason)
             case _:

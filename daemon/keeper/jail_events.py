@@ -42,10 +42,14 @@ class GoSent:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramEnded:
-    """Its wait status came. `is_alone`: nothing else of the jail is alive, so nothing is to be waited for."""
+    """Its wait status came. `is_alone`: nothing else of the jail is alive, so nothing is to be waited for.
+
+    `ended_s`: when it ended, as far as whoever waited for it knows; None: just now.
+    """
 
     status: int
     is_alone: bool
+    ended_s: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

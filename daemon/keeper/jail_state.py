@@ -2,8 +2,9 @@
 
     MAKING -> STARTING -> PARKED -> RUNNING (-> OVERDUE) -> ENDING -> REMOVING -> GONE
 
-Any phase before ENDING may go to ENDING, and there is no other way out. Every phase but PARKED has a deadline; a parked
-jail lives as long as its pool keeps it and its warden is not replaced. docs/architecture.md has all of it as a table.
+Any phase before ENDING may go to ENDING, and where all of the jail is dead already, at once to REMOVING. Every phase
+but PARKED has a deadline; a parked jail lives as long as its pool keeps it and its warden is not replaced.
+docs/architecture.md has all of it as a table.
 """
 
 import enum
@@ -56,6 +57,7 @@ class State(NamedTuple):
     status: int | None = None
     started_s: float = 0.0  # by the caller's clock
     ended_s: float = 0.0
+    wall_s: float = 0.0  # its limit, from started_s on
     cpu_limit_ns: int | None = None
     cores: int = 1
     by_warden: bool = True  # it tells of the program's end; else the jail's init does
@@ -114,8 +116,8 @@ def decide(state: State, event: ev.Event | Tick, now: float) -> Step:
 
 def _of_the_program(state: State, event: ev.Event, now: float) -> Step:
     match event:
-        case ev.ProgramEnded(status, is_alone):
-            return _program_ended(state, status, is_alone, now)
+        case ev.ProgramEnded():
+            return _program_ended(state, event, now)
         case ev.ChannelClosed(is_expected):
             if state.phase in _BEFORE_GO:
                 return _fail(state, ev.Fail("init", "ended before go"), now)
@@ -158,7 +160,7 @@ def _on_time(state: State, now: float) -> Step:
             return failed, (*effects, *blame)
         case Phase.ENDING:
             later = state._replace(deadline_s=now + ENDING_S)
-            return later, (ev.KillAll(), ev.BlameWarden(f"a killed jail is not dead after {ENDING_S:.0f} s"))
+            return later, (ev.KillAll(), ev.BlameWarden("a killed jail does not die, or was not even made"))
         case _:  # REMOVING
             return state._replace(deadline_s=now + state.pause_s), (ev.Release(),)
 
@@ -193,7 +195,7 @@ def _go(state: State, event: ev.GoSent, now: float) -> Step:
         return _fail(state, ev.Fail("go", f"the jail is {state.phase}, not parked"), now)
     state = state._replace(
         phase=Phase.RUNNING, go_sent=True, started_s=event.started_s,
-        deadline_s=event.started_s + event.wall_s, too_small=event.too_small,
+        deadline_s=event.started_s + event.wall_s, wall_s=event.wall_s, too_small=event.too_small,
         cpu_limit_ns=event.cpu_ns, cores=event.cores, by_warden=event.by_warden,
     )  # fmt: skip
     if event.too_small:
@@ -211,14 +213,19 @@ def _cpu_used(state: State, cpu_ns: int | None, now: float) -> Step:
     return state._replace(look_s=now + wait_s), ()
 
 
-def _program_ended(state: State, status: int, is_alone: bool, now: float) -> Step:
+def _program_ended(state: State, event: ev.ProgramEnded, now: float) -> Step:
     if state.phase in _BEFORE_GO:
-        return _fail(state, ev.Fail("program", f"ended before go: wait status {status}"), now)
+        return _fail(state, ev.Fail("program", f"ended before go: wait status {event.status}"), now)
     if state.phase not in _GOING_ON:
         return state, ()
-    state = state._replace(status=status, ended_s=now if state.phase is Phase.RUNNING else state.ended_s)
+    ended_s = state.ended_s if state.phase is Phase.OVERDUE else now
+    if event.ended_s is not None:  # the jail said so: not before go, and not later than now
+        ended_s = min(max(event.ended_s, state.started_s), now)
+        if ended_s > state.started_s + state.wall_s:
+            state = state._replace(killed_by=KilledBy.WALL)
+    state = state._replace(status=event.status, ended_s=ended_s)
     tells: tuple[ev.Effect, ...] = ()
-    if is_alone:
+    if event.is_alone:
         state, tells = state._replace(is_told=True), (ev.TellOutcome(),)
     state, effects = _end(state, now)
     return state, (*tells, *effects)

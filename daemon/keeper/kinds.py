@@ -31,10 +31,18 @@ KINDS = {Warm.EXEC: COMMAND, Warm.PRELOAD: STARTED_COMMAND, Warm.STDIN: STARTED_
 
 def command(step: StepPlan, limits: Limits) -> tuple[str, ...]:
     """The step's command with what it names of the limits (toolchain/schema.py, RUN_PLACEHOLDERS)."""
-    values = {
-        "memory_mb": limits.memory_bytes // MB, "processes": limits.processes, "stack_mb": step.jail.stack_bytes // MB,
-    }  # fmt: skip
+    values = _Values(
+        memory_mb=limits.memory_bytes // MB, processes=limits.processes, stack_mb=step.jail.stack_bytes // MB
+    )
     return tuple(argument.format_map(values) for argument in step.argv)
+
+
+class _Values(dict[str, int]):
+    """Knows `name/16` too: a sixteenth of `name`, and at least 1."""
+
+    def __missing__(self, key: str) -> int:
+        name, _, divisor = key.partition("/")
+        return max(1, self[name] // int(divisor))
 
 
 def at_start(step: StepPlan, warm: Warm, limits: Limits) -> tuple[str, ...]:

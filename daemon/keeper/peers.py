@@ -67,6 +67,9 @@ class Peer:
             received = wire.receive(self._sock, self._closer.close)
         except BlockingIOError:
             return
+        except wire.NoDescriptors as error:
+            self._refuse(error.data)
+            return
         except (OSError, messages.BadMessage) as error:
             self.close(str(error))
             return
@@ -82,6 +85,16 @@ class Peer:
             self.close(str(error))
         finally:
             self._closer.close(descriptors)
+
+    def _refuse(self, data: bytes) -> None:
+        """A message whose descriptors this process had no room for: its run is refused, and no other."""
+        try:
+            message = messages.decode(data, None, messages.TO_KEEPER)
+        except messages.BadMessage as error:
+            self.close(str(error))
+            return
+        if isinstance(message, messages.Run) and message.run not in self._runs:
+            self.say(messages.Refused(message.run, "descriptors", "none is left"))
 
     def _obey(self, message: messages.Message, descriptors: list[int]) -> None:
         """Takes descriptors out of the list that it keeps."""

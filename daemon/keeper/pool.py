@@ -78,13 +78,13 @@ class Pool:
         return not self._machine.state.is_measured
 
     def acquire(self, taker: Taker, limits: Limits) -> int:
-        """The taker gets a parked jail now, or one as soon as it is ready. The ticket is for `forget`."""
+        """The taker gets a parked jail now, or one as soon as it is ready. The ticket is for `cancel`."""
         ticket = next(self._tickets)
         self._takers[ticket] = taker, limits
         self._machine.feed(states.Acquire(ticket, not kinds.is_parked_for(self.step, limits)))
         return ticket
 
-    def forget(self, ticket: int) -> None:
+    def cancel(self, ticket: int) -> None:
         """The taker waits no more, and hears nothing."""
         if self._takers.pop(ticket, None) is not None:
             self._machine.feed(states.Cancel(ticket))

@@ -53,7 +53,7 @@ class Run:
         if self._jail is not None:
             self._jail.kill(why)
         elif self._ticket is not None:
-            self._pool.forget(self._ticket)
+            self._pool.cancel(self._ticket)
             self.denied("kill", str(why))
 
     # -- from the pool

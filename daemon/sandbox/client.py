@@ -121,19 +121,20 @@ class Client:
 
     async def _keep_connected(self) -> None:
         while True:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with contextlib.suppress(OSError):  # the keeper is away, or there is no descriptor for a socket
+                self._connect()
+                await self._gone.wait()
+            await asyncio.sleep(RECONNECT_S)  # the keeper's socket has no "is back" event
+
+    def _connect(self) -> None:
+        with contextlib.ExitStack() as undo:
+            sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             sock.setblocking(False)
-            try:
-                sock.connect(self._path)
-            except OSError:
-                sock.close()
-                await asyncio.sleep(RECONNECT_S)  # the keeper's socket has no "is back" event
-                continue
-            self._socket, self._outbox = sock, Outbox(sock)
-            self._gone.clear()
+            sock.connect(self._path)
             self._loop.add_reader(sock, self._receive)
-            await self._gone.wait()
-            await asyncio.sleep(RECONNECT_S)
+            undo.pop_all()
+        self._socket, self._outbox = sock, Outbox(sock)
+        self._gone.clear()
 
     def _disconnect(self, reason: str) -> None:
         if self._socket is None:
@@ -169,6 +170,9 @@ class Client:
             received = wire.receive(self._socket)
         except BlockingIOError:
             return
+        except wire.NoDescriptors as error:
+            self._lose(error.data)
+            return
         except (OSError, messages.BadMessage) as error:
             self._disconnect(str(error))
             return
@@ -182,6 +186,19 @@ class Client:
             self._disconnect(str(error))
         finally:
             fds.close_all(descriptors)
+
+    def _lose(self, data: bytes) -> None:
+        """A message whose descriptors this process had no room for: its run is lost, and no other."""
+        try:
+            message = messages.decode(data, None, messages.TO_HTTP)
+        except messages.BadMessage as error:
+            self._disconnect(str(error))
+            return
+        match message:
+            case messages.Started(number) | messages.Ended(number) if number in self._runs:
+                self._runs[number].fail(SandboxUnavailable("descriptors", "none is left"))
+                with contextlib.suppress(SandboxUnavailable):
+                    self._send(messages.Kill(number, KilledBy.CLIENT))
 
     def _hear(self, message: messages.Message, descriptors: list[int]) -> None:
         """Takes descriptors out of the list that it keeps."""

@@ -104,8 +104,8 @@ def _plain(value: Any) -> Any:
 _ENCODER = json.JSONEncoder(separators=(",", ":"), default=_plain)  # json.dumps would make one for each message
 
 
-def decode(data: bytes, descriptors: int, vocabulary: Mapping[str, type[Message]]) -> Message:
-    """The message, one of the vocabulary. Raises BadMessage."""
+def decode(data: bytes, descriptors: int | None, vocabulary: Mapping[str, type[Message]]) -> Message:
+    """The message, one of the vocabulary. `descriptors` None: they were lost. Raises BadMessage."""
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError):
@@ -114,7 +114,7 @@ def decode(data: bytes, descriptors: int, vocabulary: Mapping[str, type[Message]
     found = vocabulary.get(kind) if isinstance(kind, str) else None
     if found is None:
         raise BadMessage("not an object with a known type")
-    if descriptors not in found.DESCRIPTORS:
+    if descriptors is not None and descriptors not in found.DESCRIPTORS:
         raise BadMessage(f"{found.TYPE}: {descriptors} descriptors")
     return found.from_fields(fields)
 
@@ -412,7 +412,7 @@ def decode_answer(data: bytes, descriptors: int) -> Answered:
 # -- the channel of a jail: C structs, little-endian, written and read by daemon/warden/native/jail.c
 
 GO_HEAD = struct.Struct("<III")  # struct go: which descriptors (GO_*), number of strings, bytes of strings
-REPLY_HEAD = struct.Struct("<II")  # struct reply: kind (REPLY_*), value; then text of a failure
+REPLY_HEAD = struct.Struct("<IIQ")  # struct reply: kind (REPLY_*), value, time; then text of a failure
 REPLY_TEXT_BYTES = 240
 GO_SOURCE, GO_ARTIFACT, GO_FILES = 1, 2, 4
 REPLY_PARKED, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED = 1, 2, 3, 4
@@ -452,11 +452,13 @@ class Parked:
 class Status:
     """The program ended with this raw wait status (wait(2)).
 
-    `lingers`: it said that it has ended with 0 and waits to be killed; its memory is not freed yet.
+    `lingers`: it said that it has ended with 0 and waits to be killed; its memory is not freed yet. `ended_ns`: when
+    its init knew (CLOCK_MONOTONIC).
     """
 
     status: int
     lingers: bool = False
+    ended_ns: int = dataclasses.field(default=0, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -474,13 +476,13 @@ def decode_reply(data: bytes, descriptors: int) -> Reply:
     """What a jail says on its channel. Raises BadMessage."""
     if len(data) < REPLY_HEAD.size or len(data) > REPLY_HEAD.size + REPLY_TEXT_BYTES:
         raise BadMessage(f"a jail's message of {len(data)} bytes")
-    kind, value = REPLY_HEAD.unpack_from(data)
+    kind, value, when_ns = REPLY_HEAD.unpack_from(data)
     text = data[REPLY_HEAD.size :]
     match kind, descriptors:
         case (1, 3) if not text:  # REPLY_PARKED
             return Parked()
         case ((2 | 3), (0 | 1)) if not text and value <= 0xFFFF:  # REPLY_STATUS, REPLY_LINGERS
-            return Status(value, kind == REPLY_LINGERS)
+            return Status(value, kind == REPLY_LINGERS, when_ns)
         case (4, 0):  # REPLY_FAILED
             stage, _, reason = ascii(text.decode("ascii", "replace"))[1:-1].partition("\\x00")
             return Failed(stage, reason)

@@ -13,7 +13,9 @@ from .model import Limits
 class JailSpec:
     """What a jail is made with and no request can change.
 
-    `scratch_*` bound the tmpfs that holds /work, /tmp and /dev/shm; the others are resource limits (getrlimit(2)).
+    `scratch_*` bound the tmpfs that holds /work, /tmp and /dev/shm; `pipe_bytes` is what stdout and stderr each hold
+    before a writer waits (pipe(7); where the host allows less it is the kernel's 64 KB). The others are resource limits
+    (getrlimit(2)).
     """
 
     stack_bytes: int
@@ -21,6 +23,7 @@ class JailSpec:
     files_open: int
     scratch_bytes: int
     scratch_inodes: int
+    pipe_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

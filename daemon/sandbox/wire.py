@@ -14,6 +14,14 @@ _SCM_MAX_FD = 253  # unix(7): with room for all, none is ever closed for us wher
 Close = Callable[[list[int]], None]
 
 
+class NoDescriptors(BadMessage):
+    """This process has no room for the descriptors of a message. `data` is whole, and they are lost."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("no room for its descriptors")
+        self.data = data
+
+
 def send(sock: socket.socket, data: bytes, descriptors: tuple[int, ...] | list[int] = ()) -> None:
     """Send one message. Raises BlockingIOError on a full non-blocking socket, OSError when the peer is gone."""
     if descriptors:
@@ -26,7 +34,7 @@ def receive(sock: socket.socket, close: Close = close_all) -> tuple[bytes, list[
     """The next message and its descriptors, which are the caller's to close; None at the end of the stream.
 
     `close` gets the descriptors of a message that was cut. Raises BlockingIOError when nothing is there, OSError when
-    the peer is gone, BadMessage for a message that was cut. Descriptors arrive close-on-exec.
+    the peer is gone, BadMessage for a message that was cut, NoDescriptors. Descriptors arrive close-on-exec.
     """
     space = socket.CMSG_SPACE(_SCM_MAX_FD * array.array("i").itemsize)
     data, ancillary, flags, _ = sock.recvmsg(MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
@@ -39,5 +47,7 @@ def receive(sock: socket.socket, close: Close = close_all) -> tuple[bytes, list[
         return None
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(descriptors) > MAX_DESCRIPTORS:
         close(descriptors)
+        if data and not flags & socket.MSG_TRUNC and len(descriptors) <= MAX_DESCRIPTORS:
+            raise NoDescriptors(data)
         raise BadMessage("message cut: too long or too many descriptors")
     return data, descriptors

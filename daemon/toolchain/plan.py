@@ -24,6 +24,7 @@ COMPILE_MEMORY_MB = 1024
 COMPILE_WALL_S = 20.0
 COMPILE_OUTPUT_BYTES = MB
 VERSION_LIMITS = StepLimits(memory_mb=256, wall_s=10.0, processes=64, cpu_share_ms=0)
+PIPE_BYTES_MAX = MB  # of /proc/sys/fs/pipe-max-size, for whoever has no privilege (pipe(7))
 PYTHON_ROOT = "python"  # below the toolchain root: the warden's own Python
 LINKS = {"/bin": "usr/bin", "/sbin": "usr/sbin", "/lib": "usr/lib", "/lib64": "usr/lib64"}
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8", "TZ": "UTC"}
@@ -104,6 +105,7 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
         jail=JailSpec(
             stack_bytes=limits.stack_mb * MB, file_bytes=limits.file_mb * MB, files_open=limits.files_open,
             scratch_bytes=limits.scratch_mb * MB, scratch_inodes=limits.scratch_inodes,
+            pipe_bytes=min(place.run.output_bytes, PIPE_BYTES_MAX),
         ),
         default=default,
         maximum=maximum,

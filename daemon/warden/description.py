@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from daemon.sandbox.plan import StepPlan, Warm
 
-HEAD = struct.Struct("<6I5Q")  # struct head of jail.c
+HEAD = struct.Struct("<6I6Q")  # struct head of jail.c
 START = {Warm.EXEC: 1, Warm.FORK: 2, Warm.PRELOAD: 3, Warm.STDIN: 4}  # START_* of jail.c
 MAX_BYTES = 64 << 10  # MESSAGE_BYTES of jail.c
 GATE, END = 3, 4  # descriptors of a program that is warm by preload: where it waits for go, where it says it has ended
@@ -42,6 +42,7 @@ def encode(step: StepPlan, warm: Warm, argv: Sequence[str], filter_program: byte
     head = HEAD.pack(
         total, START[warm], instructions, len(argv), len(variables), 0,
         jail.stack_bytes, jail.file_bytes, jail.files_open, jail.scratch_bytes, jail.scratch_inodes,
+        jail.pipe_bytes,
     )  # fmt: skip
     return head + filter_program + blob
 

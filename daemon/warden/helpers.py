@@ -5,6 +5,7 @@ sends a request with a number and waits for the answer with the same number. A h
 something else or does not answer in ANSWER_S raises `HelperDied`, which ends the warden: the keeper starts another.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -134,7 +135,8 @@ def fork_program(
     try:
         pid, pidfd = zygote.fork(uid, channel, init, groups)
     except BaseException:
-        signal.pidfd_send_signal(init, signal.SIGKILL)  # with it its namespaces go
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(init, signal.SIGKILL)  # with it its namespaces go
         os.close(init)
         raise
     return pid, pidfd, init

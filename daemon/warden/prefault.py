@@ -58,10 +58,12 @@ def written_pages(zygote: Zygote, pause: PauseProcess, trial_s: float = TRIAL_S)
 
 
 def _parked_pipes(channel: socket.socket) -> list[int]:
+    descriptors: list[int] = []
     try:
         data, descriptors = wire.receive(channel) or (b"", [])
         said = decode_reply(data, len(descriptors))
     except BadMessage as error:
+        close_all(descriptors)
         raise OSError(errno.EPROTO, str(error)) from error
     if not isinstance(said, Parked):
         close_all(descriptors)

@@ -41,7 +41,14 @@ PATIENCE_S = 10.0
 LINKS = {"/bin": "usr/bin", "/lib": "usr/lib", "/lib64": "usr/lib64"}
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8"}
 FIRST_UID = 1879048192 + (12000 << 16)  # far from what servers of other tests use
-SPEC = JailSpec(stack_bytes=8 << 20, file_bytes=64 << 20, files_open=256, scratch_bytes=16 << 20, scratch_inodes=256)
+SPEC = JailSpec(
+    stack_bytes=8 << 20,
+    file_bytes=64 << 20,
+    files_open=256,
+    scratch_bytes=16 << 20,
+    scratch_inodes=256,
+    pipe_bytes=1 << 20,
+)
 LIMITS = Limits(memory_bytes=128 << 20, wall_ns=10**10, processes=64)
 START = "import sys; sys.path.insert(0, '/cellblock'); from daemon.warden.__main__ import main; main(int(sys.argv[1]))"
 

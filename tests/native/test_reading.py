@@ -29,6 +29,7 @@ HEAD_FIELDS = [
     "open",
     "scratch",
     "inodes",
+    "pipe",
 ]
 Harness = Callable[..., str]
 SANITIZED = ("gcc", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")

@@ -142,6 +142,22 @@ def test_a_program_that_starts_only_after_its_wall_limit_is_killed_then_and_has_
     assert life.now < BEGAN_S + WALL_S + js.STATUS_S
 
 
+@pytest.mark.parametrize(("after_s", "killed_by"), [(-0.001, None), (0.001, KilledBy.WALL)], ids=["before", "after"])
+@pytest.mark.parametrize("is_overdue", [False, True])
+def test_when_a_command_ended_decides_whether_it_met_its_wall_limit(
+    after_s: float, killed_by: KilledBy | None, is_overdue: bool
+) -> None:
+    """Not when the keeper came to hear of it; and whatever the jail says, it is not earlier than go nor later than now."""
+    life = running()
+    life.now = BEGAN_S + WALL_S + 0.004
+    if is_overdue:
+        life.feed(TICK, ev.WallPassed(is_alive=False))
+    life.feed(ev.ProgramEnded(0, True, BEGAN_S + WALL_S + after_s))
+    assert (life.state.killed_by, life.state.ended_s) == (killed_by, BEGAN_S + WALL_S + after_s)
+    assert running().feed(ev.ProgramEnded(0, True, 0.0)).state.ended_s == BEGAN_S
+    assert running().feed(ev.ProgramEnded(0, True, 1e12)).state.ended_s == BEGAN_S
+
+
 def test_a_warden_that_does_not_tell_of_a_dead_program_is_blamed_and_no_verdict_comes_of_it() -> None:
     life = running().wait().feed(ev.WallPassed(is_alive=False))
     while life.state.phase is Phase.OVERDUE:

@@ -1,10 +1,12 @@
 """Messages between our processes: what is sent arrives, anything else is a BadMessage, and no descriptor leaks."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import random
+import resource
 import socket
 import struct
 
@@ -99,6 +101,27 @@ def test_a_message_that_is_too_long_is_not_encoded() -> None:
         dataclasses.replace(EXAMPLES[0][0], toolchain="x" * 70000).encode()  # type: ignore[call-arg]
 
 
+def test_a_message_whose_descriptors_find_no_room_is_told_apart(pair: tuple[socket.socket, socket.socket]) -> None:
+    one, other = pair
+    wire.send(one, messages.Started(9).encode(), [0, 1, 2])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        os.close(taken.pop())
+        with pytest.raises(wire.NoDescriptors) as told:
+            wire.receive(other)
+        assert messages.decode(told.value.data, None, messages.TO_HTTP) == messages.Started(9)
+        assert os.dup(0) not in taken, "what did find room is closed"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
 # -- warden and helpers
 
 
@@ -123,10 +146,13 @@ def test_no_more_ranges_are_sent_than_a_zygote_has_room_for() -> None:
 
 def test_what_a_jail_says_is_checked() -> None:
     def reply(kind: int, value: int, text: bytes = b"") -> bytes:
-        return messages.REPLY_HEAD.pack(kind, value) + text
+        return messages.REPLY_HEAD.pack(kind, value, 5) + text
 
     assert messages.decode_reply(reply(messages.REPLY_PARKED, 0), 3) == messages.Parked()
     assert messages.decode_reply(reply(messages.REPLY_STATUS, 9), 0) == messages.Status(9)
+    with_time = messages.decode_reply(reply(messages.REPLY_STATUS, 9), 0)
+    assert isinstance(with_time, messages.Status)
+    assert with_time.ended_ns == 5
     assert messages.decode_reply(reply(messages.REPLY_STATUS, 0), 1) == messages.Status(0)
     assert messages.decode_reply(reply(messages.REPLY_LINGERS, 0), 0) == messages.Status(0, lingers=True)
     assert messages.decode_reply(reply(messages.REPLY_FAILED, 0, b"exec\0ENOENT"), 0) == messages.Failed(
@@ -141,7 +167,7 @@ def test_what_a_jail_says_is_checked() -> None:
 
 
 def test_what_a_jail_says_of_its_failure_is_one_short_line_of_ascii() -> None:
-    told = messages.decode_reply(messages.REPLY_HEAD.pack(messages.REPLY_FAILED, 0) + b"a\nb\0\xff\x1b[31m\0more", 0)
+    told = messages.decode_reply(messages.REPLY_HEAD.pack(messages.REPLY_FAILED, 0, 0) + b"a\nb\0\xff\x1b[31m\0more", 0)
     assert isinstance(told, messages.Failed)
     assert (told.stage + told.reason).isascii()
     assert (told.stage + told.reason).isprintable()

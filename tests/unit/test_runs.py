@@ -17,7 +17,7 @@ from daemon.sandbox.plan import JailSpec, StepPlan, Warm
 LIMITS = Limits(memory_bytes=1, wall_ns=1, processes=1)
 ORDER = messages.Run(7, "python", "run", LIMITS)
 STEP = StepPlan(
-    "run", ("/bin/true",), Warm.EXEC, 0, {}, {}, "main.py", None, None, True, JailSpec(1, 1, 1, 1, 1), LIMITS, LIMITS
+    "run", ("/bin/true",), Warm.EXEC, 0, {}, {}, "main.py", None, None, True, JailSpec(1, 1, 1, 1, 1, 1), LIMITS, LIMITS
 )
 OUTCOME = Outcome(0, None, Usage(1, 2, 3))
 
@@ -70,7 +70,7 @@ class Pool:
             taker.given(self.found)
         return 3
 
-    def forget(self, ticket: int) -> None:
+    def cancel(self, ticket: int) -> None:
         self.forgotten.append(ticket)
 
 

@@ -1,11 +1,13 @@
 """A service is asked by one after the other; nobody waits long for it, and it never has somebody's source in the log."""
 
 import asyncio
+import os
 import pathlib
 import time
 from typing import Any, cast
 
 import pytest
+import uvloop
 
 from daemon.judge import service
 from daemon.judge.artifacts import Artifacts
@@ -18,6 +20,7 @@ from daemon.sandbox.model import Limits, Outcome, Usage
 from daemon.toolchain import registry
 
 TOOLCHAIN = registry.load([pathlib.Path(__file__).parents[2] / "toolchains"]).find("typescript")
+READ_BYTES = 100
 SECRET = "const password = 'hunter2'"
 
 
@@ -109,3 +112,26 @@ async def test_the_time_of_an_attempt_that_failed_is_compile_time() -> None:
     report = await executor.execute(Submission(TOOLCHAIN, b"x", Limits(1 << 27, 10**9, 64), 1 << 20))
     assert report.reason is Reason.COMPILE_ERROR
     assert 57_000_000 <= report.compile_ns < 1_000_000_000
+
+
+def test_the_end_of_a_service_closes_its_pipes_once_and_nobody_elses() -> None:
+    """A transport of uvloop closes its number some turns later, when it may be somebody else's already."""
+
+    async def end_and_open_others() -> list[int]:
+        reading, stdin = os.pipe()
+        stdout, writing = os.pipe()
+        async with service._streams(stdin, stdout) as (reader, _):
+            os.write(writing, b"x")
+            assert await reader.read(READ_BYTES) == b"x"
+        others = []
+        for _ in range(20):  # more than the loop needs turns to close
+            others += [os.open("/dev/null", os.O_RDONLY) for _ in range(2)]
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert os.read(reading, READ_BYTES) == b"", "stdin is closed"
+        with pytest.raises(BrokenPipeError):
+            os.write(writing, b"x")  # stdout is closed
+        return [reading, writing, *others]
+
+    for descriptor in uvloop.run(end_and_open_others()):
+        os.close(descriptor)  # raises where it was closed already

@@ -41,6 +41,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "machine.h"
 #include "messages.h"
@@ -188,11 +189,13 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
 
 /* Three pipes, made when it is confined, so that their buffers are on the jail's account: the program's ends (0, 1, 2 of it)
  * and the far ends. */
-static void make_pipes(int channel, int program_ends[3], int keeper_ends[3])
+static void make_pipes(int channel, uint64_t bytes, int program_ends[3], int keeper_ends[3])
 {
     for (int number = 0; number < 3; number++) {
         int ends[2];
         must(channel, "pipes", "pipe2", SYS(pipe2, ends, O_CLOEXEC));
+        if (number > 0) /* so that what a runtime queues by itself when a pipe is full (Node) is beyond the output limit */
+            SYS(fcntl, ends[1], F_SETPIPE_SZ, bytes);
         program_ends[number] = ends[number == 0 ? 0 : 1];
         keeper_ends[number] = ends[number == 0 ? 1 : 0];
     }
@@ -436,6 +439,13 @@ static void open_gate(const struct early *early, const struct go *go)
     SYS(close, early->gate);
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now = {0, 0};
+    SYS(clock_gettime, CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 /* All that init does after go. */
 static void run(int channel, struct jail *jail, const int program_ends[3], const struct early *early)
 {
@@ -451,11 +461,13 @@ static void run(int channel, struct jail *jail, const int program_ends[3], const
         open_gate(early, &go);
         status = wait_for_end(channel, early->pid, early->end);
     }
+    const uint64_t ended_ns = now_ns();
     /* The keeper checks what the artefact is; this only follows no link and does not wait for a FIFO. */
     int artifact = -1;
     if (status <= 0 && *jail->leaves)
         artifact = (int)SYS(openat, AT_FDCWD, jail->leaves, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    say(channel, status < 0 ? REPLY_LINGERS : REPLY_STATUS, status < 0 ? 0 : (uint32_t)status, &artifact, artifact >= 0);
+    say(channel, status < 0 ? REPLY_LINGERS : REPLY_STATUS, status < 0 ? 0 : (uint32_t)status, ended_ns, &artifact,
+        artifact >= 0);
 }
 
 /* Init of a jail whose program is a command. */
@@ -471,7 +483,7 @@ static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const
     kept[count] = channel;
     must(channel, "descriptors", "close_range", close_all_but(kept, count + 1));
     confine(jail, channel, uid, groups, count);
-    make_pipes(channel, program_ends, keeper_ends);
+    make_pipes(channel, jail->head.pipe_bytes, program_ends, keeper_ends);
     struct early early = {0, -1, -1};
     if (jail->head.start != START_EXEC)
         early = start_early(channel, jail, program_ends);
@@ -481,7 +493,7 @@ static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const
     for (int number = 0; number < 3; number++)
         must(channel, "descriptors", "dup3", SYS(dup3, null, number, 0));
     SYS(close, null);
-    say(channel, REPLY_PARKED, 0, keeper_ends, 3);
+    say(channel, REPLY_PARKED, 0, 0, keeper_ends, 3);
     close_each(keeper_ends, 3);
     run(channel, jail, program_ends, &early);
     leave(0);
@@ -576,7 +588,7 @@ static void be_program(const struct jail *jail, uint32_t uid, const int *descrip
     kept[count - 2] = channel;
     must(channel, "descriptors", "close_range", close_all_but(kept, count - 1));
     confine(jail, channel, uid, groups, count - 2);
-    make_pipes(channel, program_ends, program_pipes);
+    make_pipes(channel, jail->head.pipe_bytes, program_ends, program_pipes);
     for (int number = 0; number < 3; number++)
         must(channel, "pipes", "dup3", SYS(dup3, program_ends[number], number, 0));
     close_each(program_ends, 3);
@@ -596,7 +608,7 @@ static void be_program(const struct jail *jail, uint32_t uid, const int *descrip
 PUBLIC long program_park(const char **strings)
 {
     struct go go;
-    say(program_channel, REPLY_PARKED, 0, program_pipes, 3);
+    say(program_channel, REPLY_PARKED, 0, 0, program_pipes, 3);
     close_each(program_pipes, 3);
     receive_go(program_channel, &the_jail, &go);
     put_in_place(program_channel, &the_jail, &go);

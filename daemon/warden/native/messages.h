@@ -28,6 +28,7 @@ struct head { /* little-endian, as both processors are; written by description.p
     uint32_t zero;
     uint64_t stack_bytes, file_bytes, files_open; /* resource limits */
     uint64_t scratch_bytes, scratch_inodes; /* of the tmpfs that holds /work, /tmp and /dev/shm */
+    uint64_t pipe_bytes; /* what the pipes of stdout and stderr hold before a writer waits */
 };
 
 struct jail {
@@ -202,12 +203,13 @@ static long send_with(int sock, const void *data, size_t bytes, const int *descr
 
 struct reply {
     uint32_t kind, value;
+    uint64_t when_ns; /* CLOCK_MONOTONIC, when the program's end was known */
     char text[REPLY_TEXT_BYTES];
 };
 
-static void say(int channel, uint32_t kind, uint32_t value, const int *descriptors, unsigned count)
+static void say(int channel, uint32_t kind, uint32_t value, uint64_t when_ns, const int *descriptors, unsigned count)
 {
-    struct reply reply = {.kind = kind, .value = value};
+    struct reply reply = {.kind = kind, .value = value, .when_ns = when_ns};
     if (send_with(channel, &reply, offsetof(struct reply, text), descriptors, count) < 0)
         leave(EXIT_KEEPER_GONE); /* the keeper has let go of us */
 }
