@@ -92,6 +92,15 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         'import os\nos.chown("main.py", -1, -1)\nopen("a", "w")\nos.chown("a", os.getuid(), os.getgid())\nprint("mine")',
         "mine\n",
     ),
+    "out of memory at the end": (
+        """
+import resource
+kept = [[] for _ in range(150_000)]
+resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
+print("end")
+""",
+        "end\n",
+    ),
     "asyncio subprocess": (
         """
 import asyncio, sys

@@ -78,26 +78,31 @@ def go_on(arguments):
 def take_the_short_way_out():
     """End a program that has nothing more to say without the interpreter's own end, which takes a third of its start.
 
-    After a main script that ended by itself or by an exception CPython removes its __file__ and __cached__, which is
-    how those two are told from SystemExit, whose code nobody can see here.
+    What does not work here (the program has left no memory, its output is closed) CPython will meet and tell again.
     """
+    try:
+        if is_short_way_open():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1 if getattr(sys, "last_type", None) else 0)
+    except Exception:
+        pass
+    gc.unfreeze()  # else the namespace of __main__ would not be collected
+
+
+def is_short_way_open():
+    """After a main script that ended by itself or by an exception CPython removes its __file__ and __cached__, which is
+    how those two are told from SystemExit, whose code nobody can see here."""
     main = vars(sys.modules.get("__main__", io))
-    error = getattr(sys, "last_type", None)
-    ended = "__loader__" in main and "__file__" not in main and "__cached__" not in main
-    if (
-        ended
-        and error is not KeyboardInterrupt
+    return (
+        "__loader__" in main
+        and "__file__" not in main
+        and "__cached__" not in main
+        and getattr(sys, "last_type", None) is not KeyboardInterrupt
         and sys.stdout is streams["stdout"]
         and sys.stderr is streams["stderr"]
         and not has_last_words()
-    ):
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(1 if error else 0)
-        except Exception:  # CPython will meet and tell it again
-            pass
-    gc.unfreeze()  # else the namespace of __main__ would not be collected
+    )
 
 
 def has_last_words():
