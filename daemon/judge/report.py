@@ -30,6 +30,8 @@ def of_compilation(limits: Limits, finished: Finished, compile_ns: int) -> Repor
     match _limit_reached(finished):
         case Reason.TIME_LIMIT:
             error = f"Compilation timed out after {seconds(limits.wall_ns)}"
+        case Reason.CPU_LIMIT:
+            error = f"Compilation used more than {seconds(limits.cpu_ns or 0)} of CPU time"
         case Reason.MEMORY_LIMIT:
             error = f"Compilation exceeded its memory limit of {limits.memory_bytes // MB} MB"
         case Reason.OUTPUT_LIMIT:

@@ -118,6 +118,7 @@ def own_limits(limits: StepLimits) -> Limits:
         memory_bytes=(limits.memory_mb or COMPILE_MEMORY_MB) * MB,
         wall_ns=int((limits.wall_s or COMPILE_WALL_S) * 1e9),
         processes=limits.processes or 64,
+        cpu_ns=None if limits.cpu_s is None else int(limits.cpu_s * 1e9),
         cpu_share_ms=limits.cpu_share_ms or None,
     )
 

@@ -43,10 +43,12 @@ class MountEntry(_Model):
 
 
 class StepLimits(_Model):
-    """Limits of one step; None leaves the deployment's default for runs. `cpu_share_ms` 0 means no quota."""
+    """Limits of one step; None leaves the deployment's default for runs. `cpu_s` bounds CPU time, of a step before the
+    last; `cpu_share_ms` 0 means no quota."""
 
     memory_mb: int | None = pydantic.Field(default=None, gt=0)
     wall_s: float | None = pydantic.Field(default=None, gt=0)
+    cpu_s: float | None = pydantic.Field(default=None, gt=0)
     processes: int | None = pydantic.Field(default=None, gt=0)
     cpu_share_ms: int | None = pydantic.Field(default=None, ge=0)
     output_bytes: int | None = pydantic.Field(default=None, gt=0)

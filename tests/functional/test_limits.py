@@ -1,9 +1,12 @@
 """Each limit ends a program at its bound, with its own reason, and nothing else does."""
 
+import pathlib
+
 import pytest
 
-from tests.server import SLACK_S, Server
+from tests.server import SLACK_S, Server, readable
 
+SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
 HOG = "kept = []\nwhile True: kept.append(bytearray(1 << 20))"
 
 
@@ -149,3 +152,22 @@ def test_a_sparse_terabyte_is_refused(cellblock: Server) -> None:
 def test_a_million_empty_files_end_at_the_inode_limit(cellblock: Server) -> None:
     code = "try:\n    for n in range(10**6): open(f'/tmp/{n}', 'w').close()\nexcept OSError as error:\n    print(error.errno, n < 10**4)"
     assert cellblock.execute("python", code)["output"] == "28 True\n"  # ENOSPC
+
+
+def test_a_compilation_without_end_meets_its_own_limit_of_cpu_time(tmp_path: pathlib.Path) -> None:
+    toolchain = (SHIPPED / "rust.toml").read_text()
+    assert "cpu_s = 15.0" in toolchain
+    (tmp_path / "rust.toml").write_text(toolchain.replace("cpu_s = 15.0", "cpu_s = 1.5"))
+    code = """
+#![allow(long_running_const_eval)]
+const ENDLESS: u64 = { let mut n = 0u64; loop { n = n.wrapping_add(1); if n == u64::MAX { break n } } };
+fn main() { println!("{}", ENDLESS) }
+"""
+    with Server(toolchain_folders=[str(readable(tmp_path))]) as server:
+        answer, took_s = server.execute_timed("rust", code)
+        assert (answer["reason"], answer["error"]) == (
+            "compile_error",
+            "Compilation used more than 1.5 seconds of CPU time",
+        )
+        assert 1.4 <= answer["compile_time"] < took_s < 10
+        assert server.execute("rust", "fn main() {}")["success"] is True
