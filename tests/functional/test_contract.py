@@ -162,7 +162,7 @@ def test_null_timeout_is_the_default(cellblock: Server) -> None:
         "import socket; socket.create_connection(('example.org', 80))",
         "import os, socket\nsocket.socket().connect(('example.org', 80))",
         "import urllib.request as r\nfrom urllib import request\nrequest.urlopen('http://example.org')",
-        "import os\nos . system('ls')",
+        "import requests\nrequests . get('http://example.org')",
     ],
 )
 def test_a_forbidden_construct_is_refused_with_line_and_reason(cellblock: Server, code: str) -> None:
@@ -174,9 +174,10 @@ def test_a_forbidden_construct_is_refused_with_line_and_reason(cellblock: Server
 
 @pytest.mark.parametrize(
     "code",
-    ["import os  # os.system('x')", "import os; print('os.system(1)')", '"""\nimport os\nos.system("x")\n"""',
-     "import subprocess, os, sys\nopen('/tmp/x', 'w').close()", "import os; x = 'os.system('", "import socket, ssl",
-     "class os:\n    def system(self): pass\nos().system(); os.system(1)", "import http.client; http.client.responses[404]"],
+    ["import socket  # socket.create_connection(1)", "import socket; print('socket.create_connection(1)')",
+     '"""\nimport socket\nsocket.create_connection(1)\n"""',
+     "import subprocess, os, sys\nopen('/tmp/x', 'w').close()", "import os; os.system('clear')", "import socket, ssl",
+     "class requests:\n    get = print\nrequests.get(1)", "import http.client; http.client.responses[404]"],
 )  # fmt: skip
 def test_words_in_comments_and_strings_and_everyday_code_are_allowed(cellblock: Server, code: str) -> None:
     assert cellblock.post({"language": "python", "code": code}).status == 200
@@ -184,9 +185,11 @@ def test_words_in_comments_and_strings_and_everyday_code_are_allowed(cellblock: 
 
 def test_report_mode_runs_and_warns() -> None:
     with Server(validation="report", languages=["python"]) as server:
-        answer = server.execute("python", "import os\nos.system('ls')\nprint('ran')")
+        answer = server.execute("python", "print('ran')\nimport socket\nsocket.create_connection(('x', 1))")
         assert answer["output"] == "ran\n"
-        assert answer["warnings"] == [{"line": 2, "found": "os . system (", "reason": "there is no shell in the jail"}]
+        assert answer["warnings"] == [
+            {"line": 3, "found": "socket . create_connection (", "reason": "there is no network in the jail"}
+        ]
 
 
 def test_a_full_queue_is_an_answer() -> None:

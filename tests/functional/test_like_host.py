@@ -101,6 +101,22 @@ print("end")
 """,
         "end\n",
     ),
+    "shell": (
+        """
+import os, subprocess
+print(os.system("echo by the shell; exit 3") >> 8, flush=True)
+print(subprocess.run("ls -l main.py | cut -c1-10; cat main.py | wc -l", shell=True, capture_output=True, text=True).stdout)
+print(os.popen("nothing-like-that 2>&1").read())
+""",
+        "by the shell\n3\n-rw-r--r--\n5\n\n/bin/sh: 1: nothing-like-that: not found\n\n",
+    ),
+    "names of the network": (
+        """
+import socket
+print(socket.gethostbyname("localhost"), socket.getservbyname("https"), socket.getprotobyname("tcp"))
+""",
+        "127.0.0.1 443 6\n",
+    ),
     "asyncio subprocess": (
         """
 import asyncio, sys

@@ -29,7 +29,7 @@ def find(language: str, code: str) -> Finding | None:
         ("python", "from urllib import parse, request\nprint(request.urlopen(x))", 2),
         ("python", "from urllib.request import urlopen\nwith urlopen(x) as page: pass", 2),
         ("python", "import requests\nrequests.get(url)", 2),
-        ("python", "import os\nif True:\n    os.system(\n'ls')", 3),
+        ("python", "import requests\nif True:\n    requests.get(\n'x')", 3),
         ("typescript", 'import net from "net";\nnet.connect(80)', 2),
         ("typescript", "import * as http from 'node:http';\nhttp.createServer(() => {})", 2),
         ("typescript", "// x\nconst tls = require('tls');\ntls.connect({})", 3),
@@ -42,7 +42,7 @@ def test_what_is_forbidden_is_found_on_its_line(language: str, code: str, line: 
     finding = find(language, code)
     assert finding is not None
     assert finding.line == line
-    assert finding.reason == "there is no network in the jail" or "shell" in finding.reason
+    assert finding.reason == "there is no network in the jail"
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,13 @@ def test_what_is_forbidden_is_found_on_its_line(language: str, code: str, line: 
         ("python", "import socket, ssl, http.client, urllib.request\nprint(http.client.responses[404])"),
         ("python", "import socket\none, other = socket.socketpair()"),
         ("python", "import sqlite3; db = sqlite3.connect(':memory:'); db.connect(('a', 1))"),
-        ("python", "import os  # os.system('x')"),
-        ("python", "import os\nx = 'os.system(1)'"),
-        ("python", '"""\nimport os\nos.system(1)\n"""'),
-        ("python", "class os:\n    system = print\nos.system('mine')"),
+        ("python", "import requests  # requests.get('x')"),
+        ("python", "import requests\nx = 'requests.get(1)'"),
+        ("python", '"""\nimport requests\nrequests.get(1)\n"""'),
+        ("python", "class requests:\n    get = print\nrequests.get('mine')"),
+        ("python", "import os\nos.system('clear')"),
         ("python", "import os, sys, subprocess\nopen('x'); print(os.environ)"),
-        ("python", "import os\nf'{x} os.system(1)'"),
+        ("python", "import requests\nf'{x} requests.get(1)'"),
         ("python", "class Client:\n    def urlopen(self): pass\nwith Client().urlopen() as c: pass"),
         ("typescript", "// import http from 'http'; http.get(x)"),
         ("typescript", 'import { STATUS_CODES } from "http"; console.log(STATUS_CODES[404])'),
@@ -79,7 +80,7 @@ async def constructs() -> collections.abc.AsyncIterator[Constructs]:
 
 
 PYTHON = SHIPPED.find("python")
-REFUSED = "import os; os.popen(1)"
+REFUSED = "import socket; socket.create_connection(1)"
 SLOW = REFUSED + "\nx = " + "[" * 2_000_000
 
 
