@@ -39,6 +39,7 @@ PROGRAMS = {
     "class_fields": "class A { x = 1; static y = 2; #z = 3; declare w: number; get z() { return this.#z; } static { A.y++; } accessor v = 5; }\nconsole.log(Object.keys(new A()), A.y, new A().z, new A().v, A.name);\n",
     "decorators": "function log(value: any, context: DecoratorContext) { console.log(context.kind, String(context.name)); return value; }\n@log class A { @log m() {} @log static s() {} @log f = (v: any) => v; @log accessor a = 1; @log get g() { return 1; } }\nconsole.log(A.name);\n",
     "decorator_order": "const d = (n: string) => { console.log('make', n); return (v: any, c: any) => { console.log('apply', n); c.addInitializer?.(() => console.log('init', n)); }; };\n@d('one') @d('two') class A { @d('m') m() {} }\nnew A();\n",
+    "decorated_class_shown": "function tag(value: any, context: any) { console.log(context.metadata); return value; }\n@tag class A { x = 1 }\nconsole.log(A, Object.getOwnPropertySymbols(A), (Symbol as any).metadata);\n",
     "module": "import * as os from 'node:os';\nexport const x = 1;\nconsole.log(typeof os.EOL, typeof require, import.meta.url, this);\n",
     "top_level_await": "export {};\nconst n: number = await Promise.resolve(3);\nconsole.log(n);\n",
     "script": "console.log(typeof require, typeof module, __filename, __dirname, this === module.exports);\n",
@@ -81,7 +82,7 @@ def cold(tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[S
     head, _, rest = text.partition("[service]")
     text = head + rest[rest.index("[[forbidden]]") :]
     text = text.replace('"--require", "/cellblock/toolchain/preload.cjs", ', "").replace('warm = "preload"\n', "")
-    assert "service" not in text.replace("service below", "") and 'preload.cjs",' not in text
+    assert "[service]" not in text and 'preload.cjs",' not in text
     shutil.copytree(SHIPPED / "typescript", folder / "typescript")
     (folder / "typescript.toml").write_text(text)
     with Server(toolchain_folders=[str(readable(folder))]) as server:

@@ -105,7 +105,9 @@ async function answer({ code, check }) {
 async function emitted_or_null(code) {
   await new Promise(setImmediate); // once tsc has begun
   try {
-    return emit(code);
+    const emitted = emit(code);
+    // swc gives decorated classes a Symbol.metadata, which tsc does not and this Node has not: tsc shall emit them.
+    return emitted.includes("Symbol.metadata") && !code.includes("Symbol.metadata") ? null : emitted;
   } catch {
     return null; // not for us: tsc itself will say what is wrong with it
   }
