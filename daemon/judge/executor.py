@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from daemon.sandbox.client import Client, Finished, Order, SandboxUnavailable
-from daemon.sandbox.descriptors import memfd, sealed_copy
+from daemon.sandbox.descriptors import close_all, memfd, sealed_copy
 from daemon.sandbox.plan import Warm
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
@@ -200,12 +200,14 @@ class Executor:
 
 async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int | None:
     """A sealed copy of what a compile step left, or None when it failed or left nothing acceptable."""
-    if finished.artifact is None:
+    artifact = finished.left.pop(0, None)
+    close_all(finished.left.values())
+    if artifact is None:
         return None
     if finished.outcome.wait_status != 0 or finished.outcome.killed_by is not None or finished.truncated:
-        os.close(finished.artifact)
+        os.close(artifact)
         return None
-    copying = asyncio.create_task(asyncio.to_thread(_take_copy, finished.artifact))
+    copying = asyncio.create_task(asyncio.to_thread(_take_copy, artifact))
     try:
         copy = await asyncio.shield(copying)
     except asyncio.CancelledError:  # the thread goes on

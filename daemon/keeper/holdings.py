@@ -9,8 +9,9 @@ import signal
 import socket
 
 from daemon.host.cgroup import Group, TooSmall, Tree
+from daemon.host.processes import is_regular_file
 from daemon.sandbox import descriptors as fds
-from daemon.sandbox.model import KilledBy, Limits, Outcome, Usage
+from daemon.sandbox.model import MAX_ARTIFACT_BYTES, KilledBy, Limits, Outcome, Usage
 
 from .end_cause import Signs, cause
 from .jail_state import State
@@ -33,7 +34,7 @@ class Holdings:
         self.program: int | None = None
         self.memory_event: int | None = None
         self.pipes: list[int] = []
-        self._artifact: int | None = None
+        self._left: dict[int, int] = {}
         self._cpu_before_ns: int | None = None
         self.group: Group = tree.make(name)
         try:
@@ -74,16 +75,20 @@ class Holdings:
         poll.register(self.program, select.POLLIN)
         return not poll.poll(0)
 
-    def keep_artifact(self, descriptor: int) -> None:
-        """Take the descriptor, in place of an earlier one."""
-        if self._artifact is not None:
-            os.close(self._artifact)
-        self._artifact = descriptor
+    def keep_left(self, left: dict[int, int], expected: int) -> None:
+        """Take the descriptors of what the step left, by number, in place of earlier ones. Plain files of a bounded
+        size are kept, and no more of them than the step leaves."""
+        fds.close_all(self.take_left().values())
+        for number, descriptor in left.items():
+            if number < expected and is_regular_file(descriptor, MAX_ARTIFACT_BYTES):
+                self._left[number] = descriptor
+            else:
+                os.close(descriptor)
 
-    def take_artifact(self) -> int | None:
+    def take_left(self) -> dict[int, int]:
         """The caller's to close."""
-        artifact, self._artifact = self._artifact, None
-        return artifact
+        left, self._left = self._left, {}
+        return left
 
     # -- figures
 
@@ -136,7 +141,8 @@ class Holdings:
         """Close everything, which nothing watches any more; True once the group is removed."""
         self.channel.close()
         self.jails_end.close()
-        for name in ("memory_event", "program", "_artifact"):
+        fds.close_all(self.take_left().values())
+        for name in ("memory_event", "program"):
             descriptor = getattr(self, name)
             if descriptor is not None:
                 setattr(self, name, None)

@@ -11,10 +11,9 @@ import os
 from collections.abc import Callable
 
 from daemon.host.cgroup import TooSmall, Tree
-from daemon.host.processes import is_regular_file
 from daemon.sandbox import descriptors as fds
 from daemon.sandbox import messages, wire
-from daemon.sandbox.model import MAX_ARTIFACT_BYTES, KilledBy, Limits, Outcome
+from daemon.sandbox.model import KilledBy, Limits, Outcome
 from daemon.sandbox.plan import StepPlan, Warm
 
 from . import jail_events as ev
@@ -46,10 +45,10 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ended:
-    """News: what became of the run. `artifact` is lent for the call."""
+    """News: what became of the run. `left`, files by their number among what the step leaves, is lent for the call."""
 
     outcome: Outcome
-    artifact: int | None
+    left: dict[int, int]
 
 
 News = Parked | Refused | Ended
@@ -237,18 +236,15 @@ class Jail:
                 self.parked_bytes = self._holds.group.memory_bytes()
                 self.hurry()
                 self._machine.feed(ev.IsParked())
-            case messages.Status(status, lingers, ended_ns) if not self._kind.closes_channel_at_go:
-                if status == 0 and descriptors and self._is_artifact(descriptors[0]):
-                    self._holds.keep_artifact(descriptors.pop())
+            case messages.Status(status, lingers, ended_ns, left) if not self._kind.closes_channel_at_go:
+                self._holds.keep_left(dict(zip(left, descriptors, strict=True)), len(self.step.leaves))
+                descriptors.clear()
                 is_alone = self._is_alone(OUR_PROCESSES + lingers, lingers)
                 self._machine.feed(ev.ProgramEnded(status, is_alone, ended_ns / 1e9))
             case messages.Failed(stage, reason):
                 self.fail(stage, reason)
             case _:
                 self.fail("init", "spoke out of turn")
-
-    def _is_artifact(self, descriptor: int) -> bool:
-        return self.step.leaves_artifact is not None and is_regular_file(descriptor, MAX_ARTIFACT_BYTES)
 
     def _unwatch_channel(self) -> None:
         if self._is_channel_watched:
@@ -280,7 +276,7 @@ class Jail:
                 _tell_later(self._guard, self.owner, Refused(stage, reason))
             case ev.TellOutcome():
                 outcome = self._holds.outcome(self._machine.state, self._limits)
-                _tell_later(self._guard, self.owner, Ended(outcome, self._holds.take_artifact()))
+                _tell_later(self._guard, self.owner, Ended(outcome, self._holds.take_left()))
             case ev.KillAll():
                 self._holds.kill()
             case ev.BlameWarden(reason):
@@ -308,13 +304,13 @@ class Jail:
 
 
 def _tell_later(guard: Guard, owner: Callable[[News], None], news: News) -> None:
-    """One turn of the loop later; the artefact is closed after that."""
+    """One turn of the loop later; what it left is closed after that."""
 
     def tell() -> None:
         try:
             owner(news)
         finally:
-            if isinstance(news, Ended) and news.artifact is not None:
-                os.close(news.artifact)
+            if isinstance(news, Ended):
+                fds.close_all(news.left.values())
 
     guard.soon(tell)

@@ -90,9 +90,10 @@ class Run:
 
     def _hear(self, news: jail.News) -> None:
         match news:
-            case jail.Ended(outcome, artifact):
-                message = messages.Ended.of(self._order.run, outcome)
-                self._speaker.say(message, () if artifact is None else (artifact,))
+            case jail.Ended(outcome, left):
+                numbers = tuple(sorted(left))
+                message = messages.Ended.of(self._order.run, outcome, numbers)
+                self._speaker.say(message, [left[number] for number in numbers])
                 self._speaker.run_ended(self._order.run)
             case jail.Refused(stage, reason):
                 self.denied(stage, reason)

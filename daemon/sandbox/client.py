@@ -53,13 +53,14 @@ class Order:
 
 @dataclasses.dataclass(slots=True)
 class Finished:
-    """How it went. `artifact` is the caller's to close. `truncated`: there was more output than `output_bytes`."""
+    """How it went. `left` are the files that the step left, by their number among what it leaves; they are the caller's
+    to close. `truncated`: there was more output than `output_bytes`."""
 
     outcome: Outcome
     stdout: bytes
     stderr: bytes
     truncated: bool
-    artifact: int | None
+    left: dict[int, int]
 
 
 class _Run:
@@ -67,8 +68,8 @@ class _Run:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.started: asyncio.Future[list[int]] = loop.create_future()
-        self.ended: asyncio.Future[tuple[Outcome, int | None]] = loop.create_future()
-        self.are_pipes_taken = self.is_artifact_taken = False
+        self.ended: asyncio.Future[tuple[Outcome, dict[int, int]]] = loop.create_future()
+        self.are_pipes_taken = self.is_left_taken = False
 
     def fail(self, error: Exception) -> None:
         for future in (self.started, self.ended):
@@ -80,10 +81,8 @@ class _Run:
         """Close descriptors that came for a run which nobody waits for any more."""
         if not self.are_pipes_taken and self.started.done() and self.started.exception() is None:
             fds.close_all(self.started.result())
-        if not self.is_artifact_taken and self.ended.done() and self.ended.exception() is None:
-            artifact = self.ended.result()[1]
-            if artifact is not None:
-                os.close(artifact)
+        if not self.is_left_taken and self.ended.done() and self.ended.exception() is None:
+            fds.close_all(self.ended.result()[1].values())
 
 
 class Client:
@@ -217,9 +216,12 @@ class Client:
                 if number in self._runs:
                     self._runs[number].fail(SandboxUnavailable(stage, reason))
             case messages.Ended(number):
+                if len(message.left) != len(descriptors):
+                    raise messages.BadMessage(f"{len(message.left)} files with {len(descriptors)} descriptors")
                 run = self._runs.get(number)
                 if run is not None and not run.ended.done():
-                    run.ended.set_result((message.outcome, descriptors.pop() if descriptors else None))
+                    run.ended.set_result((message.outcome, dict(zip(message.left, descriptors, strict=True))))
+                    descriptors.clear()
 
     def _send(self, message: messages.Message, descriptors: list[int] | None = None) -> None:
         """Now or, with copies of the descriptors, as soon as there is room. Raises SandboxUnavailable."""
@@ -264,7 +266,7 @@ class Client:
             feed = Feed(self._loop, stdin, order.stdin)
             try:
                 async with asyncio.timeout(order.limits.wall_ns / 1e9 + END_S):
-                    outcome, artifact = await asyncio.shield(run.ended)
+                    outcome, left = await asyncio.shield(run.ended)
                     await drain.ended()
             except SandboxUnavailable as error:
                 raise SandboxUnavailable(error.stage, error.reason, True, drain.is_heard) from error
@@ -273,13 +275,12 @@ class Client:
             finally:
                 feed.close()
                 drain.close()
-            run.is_artifact_taken = True
+            run.is_left_taken = True
         if outcome.killed_by in (KilledBy.LOST, KilledBy.CLIENT):
-            if artifact is not None:
-                os.close(artifact)
+            fds.close_all(left.values())
             reason = f"{order.toolchain}/{order.step}: the jail went away"
             raise SandboxUnavailable("lost", reason, True, drain.is_heard)
-        return Finished(outcome, drain.content("stdout"), drain.content("stderr"), drain.is_over, artifact)
+        return Finished(outcome, drain.content("stdout"), drain.content("stderr"), drain.is_over, left)
 
     @contextlib.asynccontextmanager
     async def opened(self, order: Order, on_end: Callable[[], None]) -> AsyncIterator[tuple[int, int]]:

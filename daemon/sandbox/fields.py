@@ -66,6 +66,21 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def numbers(low: int, high: int) -> Check:
+    """A list of different ints from `low` to `high`, in rising order."""
+    one = number(low, high)
+
+    def check(value: Any) -> tuple[int, ...]:
+        if not isinstance(value, list):
+            raise ValueError("not a list")
+        found = tuple(one(item) for item in value)
+        if list(found) != sorted(set(found)):
+            raise ValueError("not in rising order")
+        return found
+
+    return check
+
+
 positive = number(1, (1 << 63) - 1)
 
 

@@ -10,7 +10,7 @@ HTTP process and keeper, /run/cellblock/<instance>/keeper.sock. The keeper says 
 change. The HTTP process numbers its runs and asks for each by `Run`, whose descriptors are the source and the
 artefact of an earlier step, each where the step takes it, and packed files (judge/files.py) where `files` says so.
 The keeper answers `Started` with the far ends of the program's stdin, stdout and stderr, and later `Ended` (with the
-artefact's descriptor where the step left one); or `Refused`, which means that nothing ran. `Kill` ends a run, whatever
+descriptors of the files that the step left); or `Refused`, which means that nothing ran. `Kill` ends a run, whatever
 has become of it; a run that has ended is no error, because messages cross.
 
 Keeper and warden, a socket pair. The keeper says `Setup` with the toolchain's plan and the compiled filter, each in a
@@ -25,7 +25,7 @@ the pidfd of a process that was made. The zygote has its jails' description from
 
 Keeper and jail, the channel: a socket pair that the keeper makes for each jail. When the jail is confined and its
 program as far as it can be, it says `Parked` with the far ends of three pipes. `Go` comes once, with the source, the
-artefact and the files. A command's init answers `Status`, with the artefact's descriptor where there is one. A fork
+artefact and the files. A command's init answers `Status`, with the descriptors of the files that the step left. A fork
 closes its channel as soon as it has read `Go`: its status comes from the warden. `Failed` may take any answer's place
 and names the stage. After `Go` the other end may be untrusted code: whatever comes is checked as if it were.
 """
@@ -44,6 +44,7 @@ from .plan import Warm
 
 MAX_BYTES = 64 << 10  # of a message
 REASON_CHARACTERS = 500
+LEAVES_MAX = 4  # files that a step leaves
 _ID_MAX = (1 << 53) - 1  # what every JSON reader tells exactly (RFC 8259, section 6)
 _NAME_CHARACTERS = 4096
 
@@ -217,14 +218,15 @@ class Refused(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ended(Message):
-    """What became of a run: the fields of model.Outcome. Descriptor: the artefact, where the step left one."""
+    """What became of a run: the fields of model.Outcome. Descriptors: the files that it left, which are `left`."""
 
     TYPE = "ended"
     FIELDS = {
         "run": _ID, "wait_status": check.optional(_STATUS), "killed_by": check.optional(check.choice(KilledBy)),
         "wall_ns": _COUNT, "cpu_ns": check.optional(_COUNT), "memory_bytes": check.optional(_COUNT),
+        "left": check.numbers(0, LEAVES_MAX - 1),
     }  # fmt: skip
-    DESCRIPTORS = (0, 1)
+    DESCRIPTORS = tuple(range(LEAVES_MAX + 1))
 
     run: int
     wait_status: int | None
@@ -232,12 +234,13 @@ class Ended(Message):
     wall_ns: int
     cpu_ns: int | None
     memory_bytes: int | None
+    left: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, run: int, outcome: Outcome) -> Self:
+    def of(cls, run: int, outcome: Outcome, left: tuple[int, ...]) -> Self:
         """The outcome of a run as a message."""
         usage = outcome.usage
-        return cls(run, outcome.wait_status, outcome.killed_by, usage.wall_ns, usage.cpu_ns, usage.memory_bytes)
+        return cls(run, outcome.wait_status, outcome.killed_by, usage.wall_ns, usage.cpu_ns, usage.memory_bytes, left)
 
     @property
     def outcome(self) -> Outcome:
@@ -412,7 +415,7 @@ def decode_answer(data: bytes, descriptors: int) -> Answered:
 # -- the channel of a jail: C structs, little-endian, written and read by daemon/warden/native/jail.c
 
 GO_HEAD = struct.Struct("<III")  # struct go: which descriptors (GO_*), number of strings, bytes of strings
-REPLY_HEAD = struct.Struct("<IIQ")  # struct reply: kind (REPLY_*), value, time; then text of a failure
+REPLY_HEAD = struct.Struct("<IIQQ")  # struct reply: kind (REPLY_*), value, time, what is left; then text of a failure
 REPLY_TEXT_BYTES = 240
 GO_SOURCE, GO_ARTIFACT, GO_FILES = 1, 2, 4
 REPLY_PARKED, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED = 1, 2, 3, 4
@@ -453,12 +456,13 @@ class Status:
     """The program ended with this raw wait status (wait(2)).
 
     `lingers`: it said that it has ended with 0 and waits to be killed; its memory is not freed yet. `ended_ns`: when
-    its init knew (CLOCK_MONOTONIC).
+    its init knew (CLOCK_MONOTONIC). `left`: which of the step's files came as descriptors, by their number.
     """
 
     status: int
     lingers: bool = False
     ended_ns: int = dataclasses.field(default=0, compare=False)
+    left: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -476,13 +480,14 @@ def decode_reply(data: bytes, descriptors: int) -> Reply:
     """What a jail says on its channel. Raises BadMessage."""
     if len(data) < REPLY_HEAD.size or len(data) > REPLY_HEAD.size + REPLY_TEXT_BYTES:
         raise BadMessage(f"a jail's message of {len(data)} bytes")
-    kind, value, when_ns = REPLY_HEAD.unpack_from(data)
+    kind, value, when_ns, mask = REPLY_HEAD.unpack_from(data)
+    left = tuple(number for number in range(LEAVES_MAX) if mask >> number & 1)
     text = data[REPLY_HEAD.size :]
     match kind, descriptors:
         case (1, 3) if not text:  # REPLY_PARKED
             return Parked()
-        case ((2 | 3), (0 | 1)) if not text and value <= 0xFFFF:  # REPLY_STATUS, REPLY_LINGERS
-            return Status(value, kind == REPLY_LINGERS, when_ns)
+        case ((2 | 3), count) if not text and value <= 0xFFFF and count == len(left) and mask >> LEAVES_MAX == 0:
+            return Status(value, kind == REPLY_LINGERS, when_ns, left)  # REPLY_STATUS, REPLY_LINGERS
         case (4, 0):  # REPLY_FAILED
             stage, _, reason = ascii(text.decode("ascii", "replace"))[1:-1].partition("\\x00")
             return Failed(stage, reason)

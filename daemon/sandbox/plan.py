@@ -58,7 +58,7 @@ class StepPlan:
     start_environment: Mapping[str, str]  # besides, for a command that starts before go; its helper removes it
     source_name: str | None  # where the source is put, below /work
     takes_artifact: str | None  # the name under which an earlier step's artefact is put, below /work
-    leaves_artifact: str | None  # the file below /work that the step leaves behind
+    leaves: tuple[str, ...]  # files below /work that the step leaves behind: its artefact, or what a judge says
     takes_args: bool
     jail: JailSpec
     default: Limits
@@ -68,7 +68,7 @@ class StepPlan:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """From what json.loads made of `to_json`. Raises ValueError, TypeError or KeyError."""
         fields = dict(data)
-        fields["argv"] = tuple(fields["argv"])
+        fields["argv"], fields["leaves"] = tuple(fields["argv"]), tuple(fields["leaves"])
         fields["warm"] = Warm(fields["warm"])
         fields["jail"] = JailSpec(**fields["jail"])
         fields["default"] = Limits(**fields["default"])

@@ -100,7 +100,7 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
         parked=min(entry.parked, place.parked_max),
         source_name=toolchain.source if source and entry.warm is not Warm.STDIN else None,
         takes_artifact=takes,
-        leaves_artifact=entry.artifact,
+        leaves=() if entry.artifact is None else (entry.artifact,),
         takes_args=is_run,
         jail=JailSpec(
             stack_bytes=limits.stack_mb * MB, file_bytes=limits.file_mb * MB, files_open=limits.files_open,

@@ -1,8 +1,8 @@
 """What native/jail.c makes a jail from: bytes that are the same for every jail of a step that starts alike.
 
 The layout is `struct head` of jail.c, then the filter (struct sock_filter[]), then strings, each with a NUL at its end:
-the names of the source, of the artefact that an earlier step left and of the one that this step leaves (each may be
-empty), the command of a program that starts before go, and its environment.
+the names of the source and of the artefact that an earlier step left (each may be empty), the paths that this step
+leaves, the command of a program that starts before go, and its environment.
 """
 
 import struct
@@ -30,8 +30,7 @@ def encode(step: StepPlan, warm: Warm, argv: Sequence[str], filter_program: byte
     if bool(argv) != (warm in (Warm.PRELOAD, Warm.STDIN)):
         raise ValueError(f"a command of {len(argv)} strings for a program that is warm by {warm}")
     variables = [f"{name}={value}" for name, value in _environment(step, warm).items()]
-    names = [step.source_name or "", step.takes_artifact or "", step.leaves_artifact or ""]
-    strings = [*names, *argv, *variables]
+    strings = [step.source_name or "", step.takes_artifact or "", *step.leaves, *argv, *variables]
     if any("\0" in text for text in strings):
         raise ValueError("a string with NUL")
     blob = b"".join(text.encode() + b"\0" for text in strings)
@@ -40,7 +39,7 @@ def encode(step: StepPlan, warm: Warm, argv: Sequence[str], filter_program: byte
         raise ValueError(f"a description of {total} bytes, at most {MAX_BYTES} fit")
     jail = step.jail
     head = HEAD.pack(
-        total, START[warm], instructions, len(argv), len(variables), 0,
+        total, START[warm], instructions, len(argv), len(variables), len(step.leaves),
         jail.stack_bytes, jail.file_bytes, jail.files_open, jail.scratch_bytes, jail.scratch_inodes,
         jail.pipe_bytes,
     )  # fmt: skip

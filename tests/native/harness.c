@@ -42,7 +42,7 @@ static int read_one(const uint8_t *data, size_t bytes, int loud)
         sum += strlen(*list);
     if (loud) {
         printf("start: %u\nfilter: %u\nnames: %s, %s, %s\n", the_jail.head.start, the_jail.filter.len, the_jail.source,
-               the_jail.takes, the_jail.leaves);
+               the_jail.takes, the_jail.leaves[0] ? the_jail.leaves[0] : "");
         printf("limits: %llu %llu %llu\nscratch: %llu %llu\n", (unsigned long long)the_jail.head.stack_bytes,
                (unsigned long long)the_jail.head.file_bytes, (unsigned long long)the_jail.head.files_open,
                (unsigned long long)the_jail.head.scratch_bytes, (unsigned long long)the_jail.head.scratch_inodes);

@@ -56,7 +56,7 @@ START = "import sys; sys.path.insert(0, '/cellblock'); from daemon.warden.__main
 def step(step_id: str, argv: tuple[str, ...], warm: Warm, **fields: object) -> StepPlan:
     plain = StepPlan(
         id=step_id, argv=argv, warm=warm, parked=1, environment=ENVIRONMENT, start_environment={}, source_name=None,
-        takes_artifact=None, leaves_artifact=None, takes_args=True, jail=SPEC, default=LIMITS, maximum=LIMITS,
+        takes_artifact=None, leaves=(), takes_args=True, jail=SPEC, default=LIMITS, maximum=LIMITS,
     )  # fmt: skip
     return dataclasses.replace(plain, **fields)  # type: ignore[arg-type]
 

@@ -21,9 +21,9 @@ from .player import FORK, Player
 HELPERS = 2  # of a warden: the zygote and the pause process
 PYTHON = "/usr/bin/python3"
 SHELL = "/usr/bin/dash"
-EXEC = player.step("exec", (PYTHON,), Warm.EXEC, source_name="main.py", leaves_artifact="made")
+EXEC = player.step("exec", (PYTHON,), Warm.EXEC, source_name="main.py", leaves=("made",))
 BUILT = player.step("built", ("/work/main",), Warm.EXEC, takes_artifact="main")
-STDIN = player.step("stdin", (PYTHON, "-"), Warm.STDIN, leaves_artifact="made")
+STDIN = player.step("stdin", (PYTHON, "-"), Warm.STDIN, leaves=("made",))
 GATED = player.step("gated", (SHELL, "-c"), Warm.PRELOAD)
 
 
@@ -43,7 +43,7 @@ def test_command_that_starts_at_go_runs_its_source_and_leaves_its_artefact(comma
     jail = commands.make("exec", Warm.EXEC).park()
     jail.go(PYTHON, "main.py", "one", "ü", source=b"import sys; print(sys.argv[1:]); open('made', 'w').write('left')")
     assert jail.output() == ("['one', 'ü']\n".encode(), b"")
-    assert jail.status() == Status(0)
+    assert jail.status() == Status(0, left=(0,))
     assert jail.artifact == [b"left"]
 
 
@@ -147,7 +147,7 @@ def test_command_that_reads_its_source_is_started_before_go(commands: Player) ->
     os.close(jail.pipes.pop(0))
     with open(jail.pipes[0], "rb", closefd=False) as stdout:
         assert stdout.read() == b"read\n"
-    assert jail.status() == Status(0)
+    assert jail.status() == Status(0, left=(0,))
     assert jail.artifact == [b"left"]
 
 
@@ -326,3 +326,25 @@ def until(condition: object) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_every_file_that_a_step_leaves_comes_whatever_its_status(package: pathlib.Path) -> None:
+    """What is no file, or not there, is left out, and the others keep their numbers."""
+    judge = player.step(
+        "judge", (PYTHON,), Warm.EXEC, source_name="main.py",
+        leaves=("feedback/message.txt", "feedback/none", "feedback/link", "feedback/score.txt"),
+    )  # fmt: skip
+    source = b"""
+import os
+os.mkdir("feedback")
+open("feedback/message.txt", "w").write("why")
+open("feedback/score.txt", "w").write("7")
+os.symlink("score.txt", "feedback/link")
+raise SystemExit(42)
+"""
+    with Player(player.plan(judge), package) as running:
+        running.ready()
+        jail = running.make("judge", Warm.EXEC).park()
+        jail.go(PYTHON, "main.py", source=source)
+        assert jail.status() == Status(42 << 8, left=(0, 3))
+        assert jail.artifact == [b"why", b"7"]

@@ -39,7 +39,7 @@ class Fakes:
         if self._parks:
             reader, writer = os.pipe()
             with socket.socket(fileno=os.dup(channel)) as copy:
-                wire.send(copy, REPLY_HEAD.pack(REPLY_PARKED, 0, 0), [writer, reader, reader])
+                wire.send(copy, REPLY_HEAD.pack(REPLY_PARKED, 0, 0, 0), [writer, reader, reader])
             self._kept = writer  # its stderr never ends
             os.close(reader)
         return pid, os.pidfd_open(pid)

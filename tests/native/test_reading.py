@@ -16,14 +16,14 @@ from .conftest import build_harness
 
 FUZZ_SECONDS, SEED = 3, 20261127
 FILTER = bytes(range(16))
-STEP = player.step("step", ("/usr/bin/true",), Warm.EXEC, source_name="main.py", leaves_artifact="made")
+STEP = player.step("step", ("/usr/bin/true",), Warm.EXEC, source_name="main.py", leaves=("made",))
 HEAD_FIELDS = [
     "bytes",
     "start",
     "instructions",
     "arguments",
     "variables",
-    "zero",
+    "leaves",
     "stack",
     "files",
     "open",
@@ -75,7 +75,7 @@ def test_description_is_read_as_it_was_written(harness: Harness) -> None:
     [
         ("bytes", 63), ("bytes", 1 << 31), ("start", 0), ("start", 5), ("start", 3), ("instructions", 0),
         ("instructions", 4097), ("instructions", 1 << 29), ("arguments", 1), ("arguments", 1 << 31), ("variables", 2),
-        ("variables", 4), ("variables", 300), ("zero", 1), ("stack", 0), ("open", 0), ("scratch", 0), ("inodes", 0),
+        ("variables", 4), ("variables", 300), ("leaves", 5), ("stack", 0), ("open", 0), ("scratch", 0), ("inodes", 0),
     ],
 )  # fmt: skip
 def test_description_with_a_field_out_of_range_is_refused(harness: Harness, field: str, value: int) -> None:

@@ -145,29 +145,31 @@ def test_no_more_ranges_are_sent_than_a_zygote_has_room_for() -> None:
 
 
 def test_what_a_jail_says_is_checked() -> None:
-    def reply(kind: int, value: int, text: bytes = b"") -> bytes:
-        return messages.REPLY_HEAD.pack(kind, value, 5) + text
+    def reply(kind: int, value: int, text: bytes = b"", left: int = 0) -> bytes:
+        return messages.REPLY_HEAD.pack(kind, value, 5, left) + text
 
     assert messages.decode_reply(reply(messages.REPLY_PARKED, 0), 3) == messages.Parked()
     assert messages.decode_reply(reply(messages.REPLY_STATUS, 9), 0) == messages.Status(9)
     with_time = messages.decode_reply(reply(messages.REPLY_STATUS, 9), 0)
     assert isinstance(with_time, messages.Status)
     assert with_time.ended_ns == 5
-    assert messages.decode_reply(reply(messages.REPLY_STATUS, 0), 1) == messages.Status(0)
+    assert messages.decode_reply(reply(messages.REPLY_STATUS, 0, left=5), 2) == messages.Status(0, left=(0, 2))
     assert messages.decode_reply(reply(messages.REPLY_LINGERS, 0), 0) == messages.Status(0, lingers=True)
     assert messages.decode_reply(reply(messages.REPLY_FAILED, 0, b"exec\0ENOENT"), 0) == messages.Failed(
         "exec", "ENOENT"
     )
     for data, descriptors in (
         (b"", 0), (b"\1\0\0\0", 3), (reply(messages.REPLY_PARKED, 0), 2), (reply(messages.REPLY_PARKED, 0, b"x"), 3),
-        (reply(messages.REPLY_STATUS, 1 << 16), 0), (reply(messages.REPLY_STATUS, 0), 2), (reply(9, 0), 0), (reply(4, 0, b"x" * 241), 0),
+        (reply(messages.REPLY_STATUS, 1 << 16), 0), (reply(messages.REPLY_STATUS, 0), 2), (reply(messages.REPLY_STATUS, 0, left=16), 1), (reply(9, 0), 0), (reply(4, 0, b"x" * 241), 0),
     ):  # fmt: skip
         with pytest.raises(BadMessage):
             messages.decode_reply(data, descriptors)
 
 
 def test_what_a_jail_says_of_its_failure_is_one_short_line_of_ascii() -> None:
-    told = messages.decode_reply(messages.REPLY_HEAD.pack(messages.REPLY_FAILED, 0, 0) + b"a\nb\0\xff\x1b[31m\0more", 0)
+    told = messages.decode_reply(
+        messages.REPLY_HEAD.pack(messages.REPLY_FAILED, 0, 0, 0) + b"a\nb\0\xff\x1b[31m\0more", 0
+    )
     assert isinstance(told, messages.Failed)
     assert (told.stage + told.reason).isascii()
     assert (told.stage + told.reason).isprintable()

@@ -17,7 +17,7 @@ from daemon.sandbox.plan import JailSpec, StepPlan, Warm
 LIMITS = Limits(memory_bytes=1, wall_ns=1, processes=1)
 ORDER = messages.Run(7, "python", "run", LIMITS)
 STEP = StepPlan(
-    "run", ("/bin/true",), Warm.EXEC, 0, {}, {}, "main.py", None, None, True, JailSpec(1, 1, 1, 1, 1, 1), LIMITS, LIMITS
+    "run", ("/bin/true",), Warm.EXEC, 0, {}, {}, "main.py", None, (), True, JailSpec(1, 1, 1, 1, 1, 1), LIMITS, LIMITS
 )
 OUTCOME = Outcome(0, None, Usage(1, 2, 3))
 
@@ -86,8 +86,8 @@ def test_a_run_is_started_and_ended() -> None:
     scene = Scene(found)
     assert scene.peer.said == [messages.Started(7)]
     assert (found.pipes, scene.closed) == ([], [5])
-    found.owner(jail.Ended(OUTCOME, None))
-    assert scene.peer.said[1:] == [messages.Ended.of(7, OUTCOME)]
+    found.owner(jail.Ended(OUTCOME, {}))
+    assert scene.peer.said[1:] == [messages.Ended.of(7, OUTCOME, ())]
     assert scene.peer.ended == [7]
 
 

@@ -104,7 +104,7 @@ async def test_the_time_of_an_attempt_that_failed_is_compile_time() -> None:
 
     class Refusing:
         async def run(self, _: Order) -> Finished:
-            return Finished(Outcome(256, None, Usage(7_000_000, None, None)), b"wrong", b"", False, None)
+            return Finished(Outcome(256, None, Usage(7_000_000, None, None)), b"wrong", b"", False, {})
 
     executor = Executor(
         cast(Client, Refusing()), {TOOLCHAIN.id: cast(Service, Slow())}, Artifacts(0, 0, None), Versions({})

@@ -462,12 +462,19 @@ static void run(int channel, struct jail *jail, const int program_ends[3], const
         status = wait_for_end(channel, early->pid, early->end);
     }
     const uint64_t ended_ns = now_ns();
-    /* The keeper checks what the artefact is; this only follows no link and does not wait for a FIFO. */
-    int artifact = -1;
-    if (status <= 0 && *jail->leaves)
-        artifact = (int)SYS(openat, AT_FDCWD, jail->leaves, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    say(channel, status < 0 ? REPLY_LINGERS : REPLY_STATUS, status < 0 ? 0 : (uint32_t)status, ended_ns, &artifact,
-        artifact >= 0);
+    struct reply reply = {.kind = status < 0 ? REPLY_LINGERS : REPLY_STATUS, .value = status < 0 ? 0 : (uint32_t)status};
+    reply.when_ns = ended_ns;
+    /* The keeper checks what the files are; this only follows no link at the end and does not wait for a FIFO. */
+    int files[LEAVES_MAX];
+    unsigned count = 0;
+    for (uint32_t number = 0; number < jail->head.leaves; number++) {
+        long file = SYS(openat, AT_FDCWD, jail->leaves[number], O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (file < 0)
+            continue;
+        files[count++] = (int)file;
+        reply.left |= UINT64_C(1) << number;
+    }
+    say(channel, reply, files, count);
 }
 
 /* Init of a jail whose program is a command. */
@@ -493,7 +500,7 @@ static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const
     for (int number = 0; number < 3; number++)
         must(channel, "descriptors", "dup3", SYS(dup3, null, number, 0));
     SYS(close, null);
-    say(channel, REPLY_PARKED, 0, 0, keeper_ends, 3);
+    say(channel, (struct reply){.kind = REPLY_PARKED}, keeper_ends, 3);
     close_each(keeper_ends, 3);
     run(channel, jail, program_ends, &early);
     leave(0);
@@ -608,7 +615,7 @@ static void be_program(const struct jail *jail, uint32_t uid, const int *descrip
 PUBLIC long program_park(const char **strings)
 {
     struct go go;
-    say(program_channel, REPLY_PARKED, 0, 0, program_pipes, 3);
+    say(program_channel, (struct reply){.kind = REPLY_PARKED}, program_pipes, 3);
     close_each(program_pipes, 3);
     receive_go(program_channel, &the_jail, &go);
     put_in_place(program_channel, &the_jail, &go);

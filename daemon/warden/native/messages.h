@@ -15,7 +15,7 @@ enum { GO_SOURCE = 1, GO_ARTIFACT = 2, GO_FILES = 4 };
 enum { REPLY_PARKED = 1, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED };
 enum { REQUEST_FORK = 1, REQUEST_PREFAULT, REQUEST_INIT };
 enum { START_EXEC = 1, START_FORK, START_PRELOAD, START_STDIN };
-enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, RANGES_MAX = 512 };
+enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, RANGES_MAX = 512, LEAVES_MAX = 4 };
 enum { ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_KEEPER_GONE = 98 };
 
 /* -- the description of a jail */
@@ -24,8 +24,7 @@ struct head { /* little-endian, as both processors are; written by description.p
     uint32_t bytes; /* of the whole description */
     uint32_t start; /* START_* */
     uint32_t instructions; /* of the filter, each a struct sock_filter */
-    uint32_t arguments, variables; /* numbers of strings */
-    uint32_t zero;
+    uint32_t arguments, variables, leaves; /* numbers of strings */
     uint64_t stack_bytes, file_bytes, files_open; /* resource limits */
     uint64_t scratch_bytes, scratch_inodes; /* of the tmpfs that holds /work, /tmp and /dev/shm */
     uint64_t pipe_bytes; /* what the pipes of stdout and stderr hold before a writer waits */
@@ -34,7 +33,8 @@ struct head { /* little-endian, as both processors are; written by description.p
 struct jail {
     struct head head;
     struct sock_fprog filter;
-    const char *source, *takes, *leaves; /* names below /work, or empty: source, earlier artefact, own artefact */
+    const char *source, *takes; /* names below /work, or empty: of the source, of an earlier step's artefact */
+    char *leaves[LEAVES_MAX + 1]; /* paths below /work of what the step leaves behind */
     char *argv[MESSAGE_BYTES]; /* of a program that starts before go; of others, what came with go */
     char *environment[ENVIRONMENT_MAX + 1];
 };
@@ -70,6 +70,12 @@ static int is_name(const char *name)
            strcmp(name, "..") != 0;
 }
 
+/* A relative path: not empty, and nothing in it leads upwards. */
+static int is_path_below(const char *path)
+{
+    return *path != 0 && *path != '/' && strstr(path, "..") == NULL;
+}
+
 /* Check a description and point into it; it must stay where it is. 0, or -EINVAL for anything that is not as above. */
 static long read_description(const uint8_t *data, size_t bytes, struct jail *jail)
 {
@@ -77,7 +83,7 @@ static long read_description(const uint8_t *data, size_t bytes, struct jail *jai
     if (bytes < sizeof *head || bytes > MESSAGE_BYTES)
         return -EINVAL;
     memcpy(head, data, sizeof *head);
-    if (head->bytes != bytes || head->zero != 0 || head->start < START_EXEC || head->start > START_STDIN)
+    if (head->bytes != bytes || head->start < START_EXEC || head->start > START_STDIN)
         return -EINVAL;
     if (head->instructions < 1 || head->instructions > BPF_MAXINSNS ||
         head->instructions * sizeof(struct sock_filter) > bytes - sizeof *head)
@@ -90,12 +96,14 @@ static long read_description(const uint8_t *data, size_t bytes, struct jail *jai
     const char *end = (const char *)data + bytes;
     jail->source = next_string(&place, end);
     jail->takes = next_string(&place, end);
-    jail->leaves = next_string(&place, end);
-    if (!is_name(jail->source) || !is_name(jail->takes) || !is_name(jail->leaves))
+    if (!is_name(jail->source) || !is_name(jail->takes))
         return -EINVAL;
-    if (!read_strings(&place, end, head->arguments, jail->argv, LENGTH(jail->argv)) ||
+    if (!read_strings(&place, end, head->leaves, jail->leaves, LENGTH(jail->leaves)) || !read_strings(&place, end, head->arguments, jail->argv, LENGTH(jail->argv)) ||
         !read_strings(&place, end, head->variables, jail->environment, LENGTH(jail->environment)) || place != end)
         return -EINVAL;
+    for (uint32_t number = 0; number < head->leaves; number++)
+        if (!is_path_below(jail->leaves[number]))
+            return -EINVAL;
     int starts_early = head->start == START_PRELOAD || head->start == START_STDIN;
     return starts_early == (head->arguments > 0) ? 0 : -EINVAL;
 }
@@ -204,12 +212,12 @@ static long send_with(int sock, const void *data, size_t bytes, const int *descr
 struct reply {
     uint32_t kind, value;
     uint64_t when_ns; /* CLOCK_MONOTONIC, when the program's end was known */
+    uint64_t left; /* which of the paths in `leaves` came, a bit for each, the first is the lowest */
     char text[REPLY_TEXT_BYTES];
 };
 
-static void say(int channel, uint32_t kind, uint32_t value, uint64_t when_ns, const int *descriptors, unsigned count)
+static void say(int channel, struct reply reply, const int *descriptors, unsigned count)
 {
-    struct reply reply = {.kind = kind, .value = value, .when_ns = when_ns};
     if (send_with(channel, &reply, offsetof(struct reply, text), descriptors, count) < 0)
         leave(EXIT_KEEPER_GONE); /* the keeper has let go of us */
 }
