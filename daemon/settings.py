@@ -49,6 +49,9 @@ class Settings(pydantic_settings.BaseSettings):
     processes: int = pydantic.Field(64, gt=0, description="processes and threads of a run")
     timeout_s: float = pydantic.Field(10.0, gt=0, description="wall time of a run")
     timeout_s_max: float = pydantic.Field(60.0, gt=0, description="the most that a request may ask for")
+    grade_memory_mb_max: int = pydantic.Field(2048, gt=0, description="memory of a graded run, at most")
+    grade_timeout_s_max: float = pydantic.Field(120.0, gt=0, description="wall time of a graded run, at most")
+    grade_output_mb_max: int = pydantic.Field(64, gt=0, description="output of a graded run, at most")
     code_bytes_max: int = pydantic.Field(64 * 1024, gt=0, description="size of a source")
     output_bytes: int = pydantic.Field(MB, gt=0, description="stdout and stderr together")
     stdin_bytes_max: int = pydantic.Field(16 * MB, gt=0, description="size of stdin")
@@ -123,7 +126,8 @@ class Settings(pydantic_settings.BaseSettings):
         share_ms = self.cpu_share_ms or None
         default = Limits(self.memory_mb * MB, int(self.timeout_s * 1e9), self.processes, cpu_share_ms=share_ms)
         maximum = Limits(self.memory_mb_max * MB, int(self.timeout_s_max * 1e9), self.processes, cpu_share_ms=share_ms)
-        return RunLimits(default, maximum, self.output_bytes)
+        graded = Limits(self.grade_memory_mb_max * MB, int(self.grade_timeout_s_max * 1e9), self.processes)
+        return RunLimits(default, maximum, graded, self.output_bytes)
 
     def deployment(self) -> Deployment:
         """What the keeper is told of this host."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 
 from daemon.sandbox.descriptors import memfd
+from daemon.sandbox.messages import Run
 from daemon.sandbox.plan import StepPlan, Warm
 
 from . import jail
@@ -77,7 +78,7 @@ class Baseline:
         assert self._jail is not None
         source = memfd("nothing", b"")
         try:
-            reason = self._jail.go(self._step.default, (), [source], False)
+            reason = self._jail.go(Run(0, "", self._step.id, self._step.default), [source])
         finally:
             os.close(source)
         if reason is not None:

@@ -17,6 +17,7 @@ from daemon.sandbox.plan import Plan, StepPlan, Warm
 
 from .baseline import Baseline
 from .closing import Closer
+from .cores import Cores
 from .fleet import Fleet
 from .jail import Jail
 from .loop import Loop, Timer
@@ -60,6 +61,7 @@ class Keeper:
             for toolchain in plan.toolchains
             for step in toolchain.steps
         }
+        self._cores = Cores(tree.cores or range(os.cpu_count() or 1), pins=bool(tree.cores))
         self._stopping = False
         self._measuring: set[Pool] = set()
         self._telling: Timer | None = None
@@ -154,9 +156,9 @@ class Keeper:
             log.warning("refused a peer of uid %d, %d are connected", uid, len(self._peers))
             self._closer.close([sock.detach()])
             return
-        peer = Peer(self._loop, sock, self._find_pool, self._closer, self._peers.discard)
+        peer = Peer(self._loop, sock, self._find_pool, self._cores, self._closer, self._peers.discard)
         self._peers.add(peer)
-        peer.say(messages.Hello(f"v{self._tree.version}"))
+        peer.say(messages.Hello(f"v{self._tree.version}", self._cores.numbers, self._cores.pins))
         peer.say(self._state())
 
     def _listen(self) -> None:

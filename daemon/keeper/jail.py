@@ -102,29 +102,32 @@ class Jail:
             self._is_background = False
             self._guard.call(lambda: self._holds.group.set_background(False))
 
-    def go(self, limits: Limits, args: tuple[str, ...], given: list[int], has_files: bool) -> str | None:
+    def go(self, order: messages.Run, given: list[int], core: int | None = None) -> str | None:
         """Set the limits, start the clock, send go. The reason where it is refused: nothing was begun then.
 
         `given` are lent: source and artefact, each where the step takes it, then files. kinds.why_not has checked all.
+        With a `core` it is pinned to it first.
         """
         if self.phase is not states.Phase.PARKED:
             return f"the jail is {self.phase}, not parked"
-        too_small, started_s = False, self.warden.clock()
+        limits, too_small, started_s = order.limits, False, self.warden.clock()
         try:
+            if core is not None:
+                self._holds.group.pin(core)
             self._holds.start_clock()
             if limits != self._limits:
                 self._holds.set_limits(limits)
             self._limits = limits
             started_s = self.warden.clock()
-            self._send_go(args, given, has_files)
+            self._send_go(order, given)
         except TooSmall:
             too_small = True  # it uses more than that already: the limit is met at once
         except (OSError, ValueError) as error:
             too_small = self._holds.has_met_memory_limit()  # v2 meets a new limit by killing what is there
             if not too_small:
                 return str(error)
-        by_warden = self._kind.closes_channel_at_go
-        self._machine.feed(ev.GoSent(started_s, limits.wall_ns / 1e9, limits.cpu_ns, CORES, too_small, by_warden))
+        cores, by_warden = CORES if core is None else 1, self._kind.closes_channel_at_go
+        self._machine.feed(ev.GoSent(started_s, limits.wall_ns / 1e9, limits.cpu_ns, cores, too_small, by_warden))
         return None
 
     def kill(self, why: KilledBy) -> None:
@@ -175,8 +178,8 @@ class Jail:
         else:
             self.fail("keeper", repr(error))
 
-    def _send_go(self, args: tuple[str, ...], given: list[int], has_files: bool) -> None:
-        go = go_message(self.step, self._warm, self._limits, args, given, has_files)
+    def _send_go(self, order: messages.Run, given: list[int]) -> None:
+        go = go_message(self.step, self._warm, order, given)
         wire.send(self._holds.channel, go.encode(), given)
         if self._kind.closes_channel_at_go:
             self._unwatch_channel()  # nothing to wake up for while it runs

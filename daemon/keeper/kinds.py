@@ -3,7 +3,7 @@
 import dataclasses
 
 from daemon.sandbox.descriptors import is_sealed
-from daemon.sandbox.messages import Go
+from daemon.sandbox.messages import Go, Run
 from daemon.sandbox.model import Limits
 from daemon.sandbox.plan import StepPlan, Warm
 
@@ -50,13 +50,11 @@ def at_start(step: StepPlan, warm: Warm, limits: Limits) -> tuple[str, ...]:
     return command(step, limits) if KINDS[warm].starts_before_go else ()
 
 
-def go_message(
-    step: StepPlan, warm: Warm, limits: Limits, args: tuple[str, ...], given: list[int], has_files: bool
-) -> Go:
+def go_message(step: StepPlan, warm: Warm, order: Run, given: list[int]) -> Go:
     """What Go says: the whole command line of a program that starts then, else its arguments alone."""
-    own = args if step.takes_args else ()
-    strings = (*command(step, limits), *own) if warm is Warm.EXEC else own
-    return Go(step.source_name is not None, has_artifact(step, given, has_files), has_files, strings)
+    own = order.args if step.takes_args else ()
+    strings = (*command(step, order.limits), *own) if warm is Warm.EXEC else own
+    return Go(step.source_name is not None, has_artifact(step, given, order.files), order.files, strings)
 
 
 def is_parked_for(step: StepPlan, limits: Limits) -> bool:
@@ -66,9 +64,12 @@ def is_parked_for(step: StepPlan, limits: Limits) -> bool:
     return command(step, limits) == command(step, step.default)
 
 
-def why_not(step: StepPlan, limits: Limits, given: list[int], has_files: bool) -> str | None:
+def why_not(step: StepPlan, order: Run, given: list[int]) -> str | None:
     """Why a go for the step is refused, or None: limits past its maximum, descriptors that it does not take."""
-    beyond = limits.within(step.maximum)
+    maximum, has_files = step.graded if order.graded else step.maximum, order.files
+    if maximum is None:
+        return "the step has no graded runs"
+    beyond = order.limits.within(maximum)
     if beyond is not None:
         return f"limit {beyond} is out of range"
     expected = (step.source_name is not None) + has_artifact(step, given, has_files) + has_files

@@ -10,6 +10,7 @@ from daemon.sandbox.model import KilledBy
 from daemon.sandbox.outbox import Outbox
 
 from .closing import Closer
+from .cores import Cores
 from .loop import Loop, Timer
 from .pool import Pool
 from .runs import Run
@@ -29,10 +30,12 @@ class Peer:
     """
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, find_pool: FindPool, closer: Closer, on_close: Callable[["Peer"], None]
-    ) -> None:
+        self, loop: Loop, sock: socket.socket, find_pool: FindPool, cores: Cores, closer: Closer,
+        on_close: Callable[["Peer"], None],
+    ) -> None:  # fmt: skip
         self._guard = loop.guard(lambda error: self.close(ascii(error)))
         self._sock, self._find_pool, self._closer, self._on_close = sock, find_pool, closer, on_close
+        self._cores = cores
         self._runs: dict[int, Run] = {}
         self._outbox = Outbox(sock)
         self._unread_timer: Timer | None = None
@@ -107,7 +110,7 @@ class Peer:
                     self.say(messages.Refused(number, "acquire", "no such step"))
                     return
                 given, descriptors[:] = list(descriptors), []
-                run = self._runs[number] = Run(self, message, given, pool, self._closer.close)
+                run = self._runs[number] = Run(self, message, given, pool, self._closer.close, self._cores)
                 run.start()
             case messages.Kill(number, why):
                 if number in self._runs:  # else it ended while this message travelled

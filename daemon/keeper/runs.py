@@ -8,6 +8,7 @@ from daemon.sandbox import messages
 from daemon.sandbox.model import KilledBy
 
 from . import jail
+from .cores import Cores
 from .kinds import why_not
 from .pool import Pool
 
@@ -28,9 +29,13 @@ class Run:
     """Takes a jail from the pool; it owns the descriptors of its order until go, and closes them by `close`."""
 
     def __init__(
-        self, speaker: Speaker, order: messages.Run, given: list[int], pool: Pool, close: Callable[[list[int]], None]
-    ) -> None:
+        self, speaker: Speaker, order: messages.Run, given: list[int], pool: Pool, close: Callable[[list[int]], None],
+        cores: Cores,
+    ) -> None:  # fmt: skip
         self._speaker, self._order, self._given, self._pool, self._close = speaker, order, given, pool, close
+        self._cores = cores
+        self._core: int | None = None  # ours until the end
+        self._core_ticket: int | None = None
         self._jail: jail.Jail | None = None
         self._ticket: int | None = None
 
@@ -40,7 +45,7 @@ class Run:
     def start(self) -> None:
         """Ask the pool; what comes of it may be said before this returns."""
         order = self._order
-        reason = why_not(self._pool.step, order.limits, self._given, order.files)
+        reason = why_not(self._pool.step, order, self._given)
         if reason is not None:
             self.denied("go", reason)
             return
@@ -59,11 +64,26 @@ class Run:
     # -- from the pool
 
     def given(self, found: jail.Jail) -> None:
-        """A parked jail: have it go, and tell the peer."""
+        """A parked jail: have it go, where it is graded as soon as there is a core, and tell the peer."""
         self._jail, found.owner = found, self._hear
+        if self._order.graded:
+            self._core_ticket = self._cores.take(lambda core: self._go_on(found, core))
+        else:
+            self._go(found, None)
+
+    def _go_on(self, found: jail.Jail, core: int) -> None:
+        """The core comes from another run's end, which must not meet our exceptions."""
+        self._core, self._core_ticket = core, None
+        try:
+            self._go(found, core if self._cores.pins else None)
+        except Exception as error:
+            log.exception("%r", self)
+            found.fail("keeper", repr(error))
+
+    def _go(self, found: jail.Jail, core: int | None) -> None:
         order = self._order
         try:
-            reason = found.go(order.limits, order.args, self._given, order.files)
+            reason = found.go(order, self._given, core)
         finally:
             self._close_given()
         if reason is not None:  # it may have ended a moment ago, and its pool not have heard of it yet
@@ -78,9 +98,18 @@ class Run:
         """No jail, or one that did not go: tell the peer."""
         self._ticket = None
         self._close_given()
+        self._give_core()
         short = messages.REASON_CHARACTERS
         self._speaker.say(messages.Refused(self._order.run, stage[:short], reason[:short]))
         self._speaker.run_ended(self._order.run)
+
+    def _give_core(self) -> None:
+        core, self._core = self._core, None
+        ticket, self._core_ticket = self._core_ticket, None
+        if ticket is not None:
+            self._cores.cancel(ticket)
+        if core is not None:
+            self._cores.give(core)
 
     def _close_given(self) -> None:
         given, self._given = self._given, []
@@ -91,6 +120,7 @@ class Run:
     def _hear(self, news: jail.News) -> None:
         match news:
             case jail.Ended(outcome, left):
+                self._give_core()
                 numbers = tuple(sorted(left))
                 message = messages.Ended.of(self._order.run, outcome, numbers)
                 self._speaker.say(message, [left[number] for number in numbers])

@@ -130,11 +130,15 @@ def vocabulary(*kinds: type[Message]) -> dict[str, type[Message]]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run(Message):
-    """Run one step in a fresh jail. Descriptors: source, artefact, files, each where it applies."""
+    """Run one step in a fresh jail. Descriptors: source, artefact, files, each where it applies.
+
+    `graded`: alone on a core, which it waits for before its clock starts, and within the step's limits of graded runs.
+    """
 
     TYPE = "run"
     FIELDS = {
         "run": _ID, "toolchain": _NAME, "step": _NAME, "limits": check.limits, "args": check.texts, "files": check.flag,
+        "graded": check.flag,
     }  # fmt: skip
     DESCRIPTORS = (0, 1, 2, 3)
 
@@ -144,6 +148,7 @@ class Run(Message):
     limits: Limits
     args: tuple[str, ...] = ()
     files: bool = False
+    graded: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -165,12 +170,15 @@ TO_KEEPER = vocabulary(Run, Kill)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """The first message: what this keeper is. `cgroup` is v1 or v2."""
+    """The first message: what this keeper is. `cgroup` is v1 or v2; graded runs are pinned to one of `cores` each, or
+    are as many at once where `pins` is false."""
 
     TYPE = "hello"
-    FIELDS = {"cgroup": _NAME}
+    FIELDS = {"cgroup": _NAME, "cores": check.numbers(0, 1 << 16), "pins": check.flag}
 
     cgroup: str
+    cores: tuple[int, ...]
+    pins: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -63,11 +63,13 @@ class StepPlan:
     jail: JailSpec
     default: Limits
     maximum: Limits
+    graded: Limits | None = None  # the maximum of a graded run, where the step has those
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """From what json.loads made of `to_json`. Raises ValueError, TypeError or KeyError."""
         fields = dict(data)
+        fields["graded"] = None if fields["graded"] is None else Limits(**fields["graded"])
         fields["argv"], fields["leaves"] = tuple(fields["argv"]), tuple(fields["leaves"])
         fields["warm"] = Warm(fields["warm"])
         fields["jail"] = JailSpec(**fields["jail"])

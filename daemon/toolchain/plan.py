@@ -32,10 +32,11 @@ ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work", "LANG": 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunLimits:
-    """The deployment's bounds of a run: what it gets unasked, and the most that it may ask for."""
+    """The deployment's bounds of a run: what it gets unasked, what it may ask for, and what it may have when graded."""
 
     default: Limits
     maximum: Limits
+    graded: Limits
     output_bytes: int
 
 
@@ -109,6 +110,7 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
         ),
         default=default,
         maximum=maximum,
+        graded=place.run.graded if is_run else None,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ LIMITS = Limits(memory_bytes=128 << 20, wall_ns=10**10, processes=64, cpu_ns=Non
 EXAMPLES: list[tuple[messages.Message, dict[str, type[messages.Message]], int]] = [
     (messages.Run(1, "python", "run", LIMITS, ("a", "\u00e4", ""), True), messages.TO_KEEPER, 2),
     (messages.Kill(3, KilledBy.OUTPUT), messages.TO_KEEPER, 0),
-    (messages.Hello("v2"), messages.TO_HTTP, 0),
+    (messages.Hello("v2", (0, 1, 5), True), messages.TO_HTTP, 0),
     (
         messages.Stats(3, {"python": "ready"}, {"python/run": {"parked": 1, "wanted": 6}}, 5, {"keeper": 7}),
         messages.TO_HTTP,
@@ -71,7 +71,7 @@ def test_a_field_too_many_too_few_or_of_another_type_is_a_bad_message(
         with pytest.raises(BadMessage):
             messages.decode(json.dumps(changed).encode(), descriptors, vocabulary)
     for name in fields:
-        for odd in (-1, 1.5, [{}], "\ud800", 10**30, True if name not in ("files",) else 0):
+        for odd in (-1, 1.5, [{}], "\ud800", 10**30, True if name not in ("files", "graded", "pins") else 0):
             with pytest.raises(BadMessage) as told:
                 messages.decode(json.dumps({**fields, name: odd}).encode(), descriptors, vocabulary)
             assert str(told.value).isascii()

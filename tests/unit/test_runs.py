@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from daemon.keeper import jail
+from daemon.keeper.cores import Cores
 from daemon.keeper.runs import Run
 from daemon.sandbox import messages
 from daemon.sandbox.model import KilledBy, Limits, Outcome, Usage
@@ -43,9 +44,11 @@ class Jail:
         self.refusal, self.pipes, self.owner = refusal, [11, 12, 13], lambda news: None
         self.failed: list[str] = []
         self.killed: list[KilledBy] = []
+        self.went: list[int | None] = []
 
-    def go(self, limits: Limits, args: tuple[str, ...], given: list[int], has_files: bool) -> str | None:
+    def go(self, order: messages.Run, given: list[int], core: int | None) -> str | None:
         assert given == [5]
+        self.went.append(core)
         return self.refusal
 
     def fail(self, stage: str, reason: str) -> None:
@@ -75,9 +78,13 @@ class Pool:
 
 
 class Scene:
-    def __init__(self, found: Jail | None, maximum: Limits = LIMITS) -> None:
-        self.peer, self.pool, self.closed = Peer(), Pool(found, dataclasses.replace(STEP, maximum=maximum)), []
-        self.run = Run(self.peer, ORDER, [5], cast(Any, self.pool), self.closed.extend)
+    def __init__(
+        self, found: Jail | None, maximum: Limits = LIMITS, order: messages.Run = ORDER, cores: Cores | None = None
+    ) -> None:
+        step = dataclasses.replace(STEP, maximum=maximum, graded=LIMITS)
+        self.peer, self.pool, self.closed = Peer(), Pool(found, step), []
+        self.cores = Cores((), pins=True) if cores is None else cores
+        self.run = Run(self.peer, order, [5], cast(Any, self.pool), self.closed.extend, self.cores)
         self.run.start()
 
 
@@ -120,3 +127,51 @@ def test_a_run_that_has_a_jail_is_killed_in_it() -> None:
     scene.run.kill(KilledBy.OUTPUT)
     assert found.killed == [KilledBy.OUTPUT]
     assert scene.peer.ended == []
+
+
+GRADED = dataclasses.replace(ORDER, graded=True)
+
+
+def test_graded_runs_have_a_core_each_and_who_comes_first_goes_first() -> None:
+    cores = Cores((4,), pins=True)
+    jails = [Jail() for _ in range(3)]
+    first, second, third = (Scene(one, order=GRADED, cores=cores) for one in jails)
+    assert [one.went for one in jails] == [[4], [], []]
+    assert (second.peer.said, second.closed) == ([], [])
+    jails[0].owner(jail.Ended(OUTCOME, {}))
+    assert [one.went for one in jails] == [[4], [4], []]
+    assert second.peer.said == [messages.Started(7)]
+    jails[1].owner(jail.Ended(OUTCOME, {}))
+    jails[2].owner(jail.Ended(OUTCOME, {}))
+    assert [len(scene.peer.ended) for scene in (first, second, third)] == [1, 1, 1]
+    assert repr(cores) == "<Cores: 1 free, 0 wait>"
+
+
+def test_a_graded_run_whose_jail_dies_while_it_waits_for_a_core_takes_none() -> None:
+    cores = Cores((4,), pins=True)
+    jails = [Jail() for _ in range(3)]
+    scenes = [Scene(one, order=GRADED, cores=cores) for one in jails]
+    jails[1].owner(jail.Refused("kill", "client"))
+    jails[0].owner(jail.Ended(OUTCOME, {}))
+    assert [one.went for one in jails] == [[4], [], [4]]
+    assert scenes[1].peer.said == [messages.Refused(7, "kill", "client")]
+
+
+def test_a_graded_run_that_does_not_go_gives_its_core_on() -> None:
+    cores = Cores((4,), pins=True)
+    jails = [Jail(), Jail("the jail is removing, not parked"), Jail()]
+    for one in jails:
+        Scene(one, order=GRADED, cores=cores)
+    jails[0].owner(jail.Ended(OUTCOME, {}))
+    assert [one.went for one in jails] == [[4], [4], [4]]
+
+
+def test_a_graded_run_has_a_maximum_of_its_own() -> None:
+    small = dataclasses.replace(LIMITS, memory_bytes=0)
+    assert Scene(Jail(), maximum=small, order=GRADED, cores=Cores((4,), pins=True)).peer.said == [messages.Started(7)]
+
+
+def test_where_the_host_cannot_pin_cores_only_count() -> None:
+    found = Jail()
+    Scene(found, order=GRADED, cores=Cores((0, 1), pins=False))
+    assert found.went == [None]

@@ -29,6 +29,12 @@ class Group(typing.Protocol):
     def set_background(self, background: bool) -> None:
         """In the background it has a tenth of the processors that the others leave it. Raises OSError."""
 
+    def pin(self, core: int) -> None:
+        """What is in it now, and what that starts, runs on this core alone, and goes before what is not pinned.
+
+        Before the program starts: no thread may be made meanwhile. Raises OSError; Tree.cores are those to pin to.
+        """
+
     def lift_cpu_quota(self) -> None:
         """Removes the CPU quota before a kill, because a throttled process dies slowly."""
 
@@ -64,6 +70,10 @@ class Tree(typing.Protocol):
 
     def paths(self) -> list[str]:
         """The directories of the subtree, for the record that the next keeper sweeps by."""
+
+    @property
+    def cores(self) -> tuple[int, ...]:
+        """Numbers of the processors that a group can be pinned to; empty where this host cannot."""
 
     def memory_bytes(self) -> int:
         """Of all wardens and jails, without the file pages that no process maps now: those are the kernel's to take."""

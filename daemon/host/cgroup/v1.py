@@ -10,7 +10,7 @@ from . import mounts
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 SWAP_MARGIN_BYTES = 1 << 20
-SHARES, BACKGROUND_SHARES = 1024, 102  # 1024 is the kernel's default
+SHARES, BACKGROUND_SHARES, PINNED_SHARES = 1024, 102, 10240  # 1024 is the kernel's default
 PERIOD_US = 1_000_000  # 500 ms per 1 s: a run under half a second of CPU is never throttled
 
 
@@ -20,8 +20,9 @@ class Group:
     What its methods promise stands in the Group of __init__.py.
     """
 
-    def __init__(self, name: str, directories: dict[str, str]) -> None:
+    def __init__(self, name: str, directories: dict[str, str], cpuset: str | None = None) -> None:
         self.name = name
+        self._cpuset = cpuset
         self._directories = directories
         self._made: list[str] = []
         self._memory_bytes: int | None = None  # the limit that we wrote last
@@ -48,7 +49,10 @@ class Group:
     def set_limits(self, limits: Limits) -> None:
         self._set_memory(limits.memory_bytes)
         mounts.write_text(self._path("pids", "pids.max"), limits.processes)
-        if limits.cpu_share_ms is not None:
+        if limits.cpu_share_ms is None:
+            if self._has_period:
+                self.lift_cpu_quota()
+        else:
             if not self._has_period:
                 mounts.write_text(self._path("cpu", "cpu.cfs_period_us"), PERIOD_US)
                 self._has_period = True
@@ -93,6 +97,13 @@ class Group:
 
     def set_background(self, background: bool) -> None:
         mounts.write_text(self._path("cpu", "cpu.shares"), BACKGROUND_SHARES if background else SHARES)
+
+    def pin(self, core: int) -> None:
+        if self._cpuset is None:
+            raise OSError(errno.ENOSYS, "no cpuset hierarchy")
+        for task in mounts.read_text(self._path("pids", "tasks")).split():
+            mounts.write_text(f"{self._cpuset}/core-{core}/tasks", task)
+        mounts.write_text(self._path("cpu", "cpu.shares"), PINNED_SHARES)
 
     def lift_cpu_quota(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -141,15 +152,21 @@ class Tree:
 
     def __init__(self, instance: str, table: mounts.Table) -> None:
         self._directories = {name: f"{table.v1[name]}/cellblock-{instance}" for name in CONTROLLERS}
+        self._cpuset: str | None = None
         for path in self.paths():
             mounts.destroy(path, mounts.PATIENCE_S)
         Group("", self._directories).lessen_swapping()
+        self._cpuset = f"{table.v1['cpuset']}/cellblock-{instance}" if "cpuset" in table.v1 else None
+        self.cores = () if self._cpuset is None else _make_cores(self._cpuset)
+        if not self.cores:
+            self._cpuset = None
 
     def __repr__(self) -> str:
         return f"<cgroup v1 tree {self._directories['memory']}>"
 
     def paths(self) -> list[str]:
-        return list(dict.fromkeys(self._directories.values()))
+        found = list(dict.fromkeys(self._directories.values()))
+        return found if self._cpuset is None else [*found, self._cpuset]
 
     def memory_bytes(self) -> int:
         directory = self._directories["memory"]
@@ -159,4 +176,27 @@ class Tree:
         return used - cached + statistics["total_mapped_file"]
 
     def make(self, name: str) -> Group:
-        return Group(name, {key: f"{directory}/{name}" for key, directory in self._directories.items()})
+        directories = {key: f"{directory}/{name}" for key, directory in self._directories.items()}
+        return Group(name, directories, self._cpuset)
+
+
+def _make_cores(directory: str) -> tuple[int, ...]:
+    """A group for each processor that we may use, which tasks are moved to; none of them where that does not work."""
+    try:
+        mounts.destroy(directory, mounts.PATIENCE_S)
+        above = os.path.dirname(directory)
+        whole = {name: mounts.read_text(f"{above}/{name}").strip() for name in ("cpuset.cpus", "cpuset.mems")}
+        found = mounts.cores(whole["cpuset.cpus"])
+        _make_cpuset(directory, whole)
+        for core in found:
+            _make_cpuset(f"{directory}/core-{core}", {**whole, "cpuset.cpus": str(core)})
+    except (OSError, ValueError):
+        mounts.destroy(directory, mounts.PATIENCE_S)
+        return ()
+    return found
+
+
+def _make_cpuset(directory: str, files: dict[str, str]) -> None:
+    os.mkdir(directory, 0o755)
+    for name, text in files.items():  # empty at first, and then it takes no task (cpuset(7))
+        mounts.write_text(f"{directory}/{name}", text)

@@ -9,7 +9,7 @@ from daemon.sandbox.model import Limits
 from . import mounts
 
 CONTROLLERS = ("memory", "pids", "cpu")
-WEIGHT, BACKGROUND_WEIGHT = 100, 10  # 100 is the kernel's default
+WEIGHT, BACKGROUND_WEIGHT, PINNED_WEIGHT = 100, 10, 1000  # 100 is the kernel's default
 PERIOD_US = 1_000_000
 LEAF = "cellblock-daemon"
 
@@ -45,6 +45,10 @@ class Group:
 
     def set_background(self, background: bool) -> None:
         mounts.write_text(self._path("cpu.weight"), BACKGROUND_WEIGHT if background else WEIGHT)
+
+    def pin(self, core: int) -> None:
+        mounts.write_text(self._path("cpuset.cpus"), core)
+        mounts.write_text(self._path("cpu.weight"), PINNED_WEIGHT)
 
     def lift_cpu_quota(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -107,6 +111,7 @@ class Tree:
         mounts.destroy(self._directory, mounts.PATIENCE_S)
         os.mkdir(self._directory, 0o755)
         _enable(self._directory)
+        self.cores = _enable_cpuset(given, self._directory)
 
     def __repr__(self) -> str:
         return f"<cgroup v2 tree {self._directory}>"
@@ -145,6 +150,16 @@ def _delegated(directory: str) -> bool:
         return os.getxattr(directory, "trusted.delegate") == b"1"
     except OSError:
         return False
+
+
+def _enable_cpuset(given: str, directory: str) -> tuple[int, ...]:
+    """The processors that groups can be pinned to; none where we were not given the controller."""
+    try:
+        for each in (given, directory):
+            mounts.write_text(f"{each}/cgroup.subtree_control", "+cpuset")
+        return mounts.cores(mounts.read_text(f"{directory}/cpuset.cpus.effective"))
+    except (OSError, ValueError):
+        return ()
 
 
 def _enable(directory: str) -> None:
