@@ -8,8 +8,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from daemon.sandbox.client import SandboxUnavailable
 from daemon.sandbox.errors import CellblockError
+from daemon.sandbox.order import SandboxUnavailable
 from daemon.toolchain.registry import UnknownLanguage
 
 log = structlog.get_logger("cellblock.api")

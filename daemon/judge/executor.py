@@ -5,11 +5,12 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from daemon.sandbox.client import Client, Finished, Order, SandboxUnavailable
+from daemon.sandbox.client import Client
 from daemon.sandbox.descriptors import close_all, memfd, sealed_copy
+from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.sandbox.plan import Warm
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
@@ -29,7 +30,7 @@ OnStage = Callable[[str], None] | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Built:
+class Built:
     """What the next step takes: the source, or what the step before left. Borrowed descriptors."""
 
     source: int | None
@@ -56,23 +57,30 @@ class Executor:
         Cancelling it ends the run.
         """
         try:
-            return await self._execute(submission, on_stage, use_kept)
+            async with self.built(submission, on_stage, use_kept) as built:
+                if isinstance(built, Report):
+                    return built
+                if on_stage is not None:
+                    on_stage(submission.toolchain.steps[-1].id)
+                finished = await self.run(self._run_order(submission, built))
+                return report.of_run(submission, finished, built.compile_ns, built.cached)
         except OSError as error:  # no descriptor is left, or no memory for a memfd
             raise SandboxUnavailable("descriptors", str(error)) from error
 
-    async def _execute(self, submission: Submission, on_stage: OnStage, use_kept: bool) -> Report:
+    @contextlib.asynccontextmanager
+    async def built(
+        self, submission: Submission, on_stage: OnStage = None, use_kept: bool = True
+    ) -> AsyncIterator["Built | Report"]:
+        """All that the last step needs, as long as the body lasts; or what became of a program that was not built.
+
+        Raises SandboxUnavailable, OSError.
+        """
         with contextlib.ExitStack() as stack:
-            built = await self._build(submission, on_stage, use_kept, stack)
-            if isinstance(built, Report):
-                return built
-            if on_stage is not None:
-                on_stage(submission.toolchain.steps[-1].id)
-            finished = await self._run(self._run_order(submission, built))
-            return report.of_run(submission, finished, built.compile_ns, built.cached)
+            yield await self._build(submission, on_stage, use_kept, stack)
 
     async def _build(
         self, submission: Submission, on_stage: OnStage, use_kept: bool, stack: contextlib.ExitStack
-    ) -> "_Built | Report":
+    ) -> "Built | Report":
         """Do all steps but the last, or find what they once left; descriptors live as long as the stack."""
         key = None
         identity = self.versions.identity(submission.toolchain.id) if use_kept else None
@@ -84,14 +92,14 @@ class Executor:
                 if found is not None:
                     stack.callback(os.close, found)
             if found is not None:
-                return _Built(None, found, 0, cached=True)
+                return Built(None, found, 0, cached=True)
         files = None
         if submission.files:
             files = pack(submission.files)
             stack.callback(os.close, files)
         source = memfd("source", submission.code)
         stack.callback(os.close, source)
-        built = _Built(source, None, 0, files=files)
+        built = Built(source, None, 0, files=files)
         for entry in submission.toolchain.steps[:-1]:
             if on_stage is not None:
                 on_stage(entry.id)
@@ -104,8 +112,8 @@ class Executor:
         return built
 
     async def _build_step(
-        self, submission: Submission, entry: StepEntry, built: "_Built", stack: contextlib.ExitStack
-    ) -> "_Built | Report":
+        self, submission: Submission, entry: StepEntry, built: "Built", stack: contextlib.ExitStack
+    ) -> "Built | Report":
         started_ns = time.monotonic_ns()
         answer = await self._ask_service(submission, entry)
         compile_ns = built.compile_ns + time.monotonic_ns() - started_ns  # of an attempt that failed, too
@@ -114,20 +122,20 @@ class Executor:
                 return report.of_diagnostics(answer["diagnostics"], compile_ns)
             emitted = memfd("artifact", answer["code"].encode(), sealed=True)
             stack.callback(os.close, emitted)
-            return _Built(None, emitted, compile_ns, files=built.files)
-        finished = await self._run(self._compile_order(submission, entry, built))
+            return Built(None, emitted, compile_ns, files=built.files)
+        finished = await self.run(self._compile_order(submission, entry, built))
         compile_ns += finished.outcome.usage.wall_ns
         artifact = await _keep_artifact(finished, stack)
         if artifact is None:
             return report.of_compilation(plan.own_limits(entry.limits), finished, compile_ns)
         if built.files is not None and entry.packed is not None:
-            return _Built(None, None, compile_ns, files=artifact)
-        return _Built(None, artifact, compile_ns, files=built.files)
+            return Built(None, None, compile_ns, files=artifact)
+        return Built(None, artifact, compile_ns, files=built.files)
 
     async def learn_version(self, toolchain: Toolchain) -> None:
         """Note the first line that the toolchain's version command prints in a jail. Raises SandboxUnavailable."""
         limits = plan.own_limits(plan.VERSION_LIMITS)
-        finished = await self._run(Order(toolchain.id, VERSION_STEP, limits, output_bytes=4096))
+        finished = await self.run(Order(toolchain.id, VERSION_STEP, limits, output_bytes=4096))
         text = (finished.stdout or finished.stderr).decode("utf-8", "replace").strip()
         if finished.outcome.wait_status != 0 or not text:
             raise SandboxUnavailable("version", f"{toolchain.id}: {' '.join(toolchain.version)} failed: {text}")
@@ -148,7 +156,7 @@ class Executor:
             case _:
                 return None
 
-    def _compile_order(self, submission: Submission, entry: StepEntry, built: "_Built") -> Order:
+    def _compile_order(self, submission: Submission, entry: StepEntry, built: "Built") -> Order:
         suffix = entry.variant(check=submission.check, has_files=built.files is not None)
         by_stdin = entry.warm is Warm.STDIN and not suffix
         return Order(
@@ -162,7 +170,7 @@ class Executor:
             stdin=submission.code if by_stdin else b"",
         )
 
-    def _run_order(self, submission: Submission, built: "_Built") -> Order:
+    def _run_order(self, submission: Submission, built: "Built") -> Order:
         return Order(
             toolchain=submission.toolchain.id,
             step=submission.toolchain.steps[-1].id,
@@ -176,7 +184,7 @@ class Executor:
             args=submission.args,
         )
 
-    async def _run(self, order: Order) -> Finished:
+    async def run(self, order: Order) -> Finished:
         """Run; wait a little for a warden or keeper that is being replaced; repeat what was lost before its first byte.
 
         A program that may have begun is begun at most twice. Raises SandboxUnavailable.

@@ -8,8 +8,8 @@ import os
 import signal
 from typing import assert_never
 
-from daemon.sandbox.client import Finished
 from daemon.sandbox.model import KilledBy, Limits
+from daemon.sandbox.order import Finished
 
 from .submission import Reason, Report, Submission
 

@@ -6,7 +6,7 @@ import time
 
 import structlog
 
-from daemon.sandbox.client import SandboxUnavailable
+from daemon.sandbox.order import SandboxUnavailable
 from daemon.toolchain.plan import RunLimits, run_limits
 from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain

@@ -15,7 +15,8 @@ from typing import Any
 
 import structlog
 
-from daemon.sandbox.client import Client, Order, SandboxUnavailable
+from daemon.sandbox.client import Client
+from daemon.sandbox.order import Order, SandboxUnavailable
 from daemon.toolchain import plan
 from daemon.toolchain.schema import SERVICE_STEP, ServiceEntry, Toolchain
 

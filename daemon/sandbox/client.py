@@ -5,7 +5,6 @@ One `Client` per process, all calls on one event loop. It connects again by itse
 
 import asyncio
 import contextlib
-import dataclasses
 import errno
 import itertools
 import os
@@ -14,53 +13,14 @@ from collections.abc import AsyncIterator, Callable
 
 from . import descriptors as fds
 from . import messages, wire
-from .errors import OurFault
-from .model import KilledBy, Limits, Outcome
+from .model import KilledBy, Outcome
+from .order import Finished, Order, SandboxUnavailable
 from .outbox import Outbox
-from .pumps import READ_BYTES, Drain, Feed, OnOutput
+from .pumps import READ_BYTES, Drain, Feed, FileFeed
 
 RECONNECT_S = 0.05
+GRADED_ACQUIRE_S = 600.0  # for a graded run's core: there are others before it
 END_S = 30.0  # after the wall limit, for the end to be told: the keeper has deadlines of its own
-
-
-class SandboxUnavailable(OurFault):
-    """A run could not be had, or was lost, for a reason of ours. `stage` and `reason` are for the log.
-
-    `started`: the program may have begun to run. `streamed`: somebody has heard of its output, so it must not be
-    repeated.
-    """
-
-    def __init__(self, stage: str, reason: str, started: bool = False, streamed: bool = False) -> None:
-        super().__init__(f"{stage}: {reason}")
-        self.stage, self.reason, self.started, self.streamed = stage, reason, started, streamed
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Order:
-    """What is run: descriptors are borrowed until `Client.run` returns."""
-
-    toolchain: str
-    step: str
-    limits: Limits
-    output_bytes: int
-    source: int | None = None
-    artifact: int | None = None
-    files: int | None = None  # packed (judge/files.py)
-    stdin: bytes = b""
-    args: tuple[str, ...] = ()
-    on_output: OnOutput | None = None  # hears stdout and stderr as they come, besides
-
-
-@dataclasses.dataclass(slots=True)
-class Finished:
-    """How it went. `left` are the files that the step left, by their number among what it leaves; they are the caller's
-    to close. `truncated`: there was more output than `output_bytes`."""
-
-    outcome: Outcome
-    stdout: bytes
-    stderr: bytes
-    truncated: bool
-    left: dict[int, int]
 
 
 class _Run:
@@ -126,14 +86,10 @@ class Client:
             await asyncio.sleep(RECONNECT_S)  # the keeper's socket has no "is back" event
 
     def _connect(self) -> None:
-        with contextlib.ExitStack() as undo:
-            sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-            sock.setblocking(False)
-            sock.connect(self._path)
-            self._loop.add_reader(sock, self._receive)
-            undo.pop_all()
+        sock = _connected(self._path)
         self._socket, self._outbox = sock, Outbox(sock)
         self._gone.clear()
+        self._loop.add_reader(sock, self._receive)
 
     def _disconnect(self, reason: str) -> None:
         if self._socket is None:
@@ -262,8 +218,8 @@ class Client:
                 with contextlib.suppress(SandboxUnavailable):
                     self._send(messages.Kill(number, KilledBy.OUTPUT))
 
-            drain = Drain(self._loop, stdout, stderr, order.output_bytes, on_over, order.on_output)
-            feed = Feed(self._loop, stdin, order.stdin)
+            drain = Drain(self._loop, stdout, stderr, order.output_bytes, on_over, order.on_output, order.keeps)
+            feed = (FileFeed if isinstance(order.stdin, int) else Feed)(self._loop, stdin, order.stdin)  # type: ignore[arg-type]
             try:
                 async with asyncio.timeout(order.limits.wall_ns / 1e9 + END_S):
                     outcome, left = await asyncio.shield(run.ended)
@@ -315,13 +271,16 @@ class Client:
         if self.facts is None:
             raise SandboxUnavailable("keeper", "not connected")
         given = [number for number in (order.source, order.artifact, order.files) if number is not None]
-        message = messages.Run(number, order.toolchain, order.step, order.limits, order.args, order.files is not None)
+        message = messages.Run(
+            number, order.toolchain, order.step, order.limits, order.args, order.files is not None, order.graded
+        )
         self._send(message, given)
+        patience_s = GRADED_ACQUIRE_S if order.graded else self._acquire_s
         try:
-            async with asyncio.timeout(self._acquire_s):
+            async with asyncio.timeout(patience_s):
                 return await asyncio.shield(run.started)
         except TimeoutError:
-            raise SandboxUnavailable("keeper", f"no jail within {self._acquire_s:.0f} s") from None
+            raise SandboxUnavailable("keeper", f"no jail within {patience_s:.0f} s") from None
 
     @contextlib.asynccontextmanager
     async def _registered(self) -> AsyncIterator[tuple[int, _Run]]:
@@ -335,3 +294,15 @@ class Client:
                     self._send(messages.Kill(number, KilledBy.CLIENT))
             del self._runs[number]
             run.close_unclaimed()
+
+
+def _connected(path: str) -> socket.socket:
+    """Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        sock.setblocking(False)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,10 +1,13 @@
 """Moves bytes between an event loop and a program's pipes: reads its output up to a limit, writes its input."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
 from collections.abc import Callable
 
 READ_BYTES = 64 << 10
+PIPE_BYTES = 1 << 20
 
 OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr") and what came
 
@@ -12,15 +15,17 @@ OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr"
 class Drain:
     """Reads stdout and stderr whenever they have something, for as long as anybody holds their other ends.
 
-    At most `room` bytes are kept, both streams together; `on_over` is called once, at the first byte more. `on_output`
-    hears what is kept as it comes. Owns the descriptors; `close` may be called at any time, and again.
+    There is room for `room` bytes, both streams together; `on_over` is called once, at the first byte more. `on_output`
+    hears what there is room for as it comes, and where `keeps` is true it is kept. Owns the descriptors; `close` may be
+    called at any time, and again.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, stdout: int, stderr: int, room: int, on_over: Callable[[], None],
-        on_output: OnOutput | None,
+        on_output: OnOutput | None, keeps: bool = True,
     ) -> None:  # fmt: skip
         self._loop, self._room, self._on_over, self._on_output = loop, room, on_over, on_output
+        self._keeps = keeps
         self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self._open: dict[int, str] = {stdout: "stdout", stderr: "stderr"}
         self._ended = asyncio.Event()
@@ -61,13 +66,48 @@ class Drain:
         name, kept = self._open[descriptor], data[: self._room]
         self._room -= len(kept)
         if kept:
-            self._chunks[name].append(kept)
+            if self._keeps:
+                self._chunks[name].append(kept)
             if self._on_output is not None:
                 self.is_heard = True
                 self._on_output(name, kept)
         if len(kept) < len(data) and not self.is_over:
             self.is_over = True
             self._on_over()
+
+
+class FileFeed:
+    """Moves a whole file into a program's input as that is read (splice(2): no copy in this process), then closes.
+
+    The file is lent and read at offsets of our own, so that many may read it at once. Owns the pipe; `close` may be
+    called at any time, and again.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: int, file: int) -> None:
+        self._loop, self._pipe, self._file, self._offset = loop, pipe, file, 0
+        self._is_open = True
+        os.set_blocking(pipe, False)
+        with contextlib.suppress(OSError):  # beyond what the host allows: it takes more turns then
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        loop.add_writer(pipe, self._move)
+
+    def close(self) -> None:
+        """Close the pipe, whether all was moved or not."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_writer(self._pipe)
+            os.close(self._pipe)
+
+    def _move(self) -> None:
+        try:
+            moved = os.splice(self._file, self._pipe, PIPE_BYTES, offset_src=self._offset, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            moved = 0
+        self._offset += moved
+        if not moved:
+            self.close()
 
 
 class Feed:

@@ -9,6 +9,7 @@ from daemon.sandbox.plan import Deployment, JailSpec, Mount, Plan, StepPlan, Too
 from .registry import BadToolchain, Registry
 from .schema import (
     HERE_PLACEHOLDER,
+    JUDGE,
     ROOT_PLACEHOLDER,
     SERVICE_STEP,
     VERSION_STEP,
@@ -23,6 +24,11 @@ MB = 1 << 20
 COMPILE_MEMORY_MB = 1024
 COMPILE_WALL_S = 20.0
 COMPILE_OUTPUT_BYTES = MB
+JUDGE_LIMITS = StepLimits(memory_mb=2048, wall_s=60.0, processes=64, cpu_share_ms=0)
+FEEDBACK = "feedback"  # the folder below /work where a judge writes to; its names are those of the ICPC package format
+JUDGE_LEAVES = tuple(
+    f"{FEEDBACK}/{name}" for name in ("judgemessage.txt", "teammessage.txt", "score.txt", "nextpass.in")
+)
 VERSION_LIMITS = StepLimits(memory_mb=256, wall_s=10.0, processes=64, cpu_share_ms=0)
 PIPE_BYTES_MAX = MB  # of /proc/sys/fs/pipe-max-size, for whoever has no privilege (pipe(7))
 PYTHON_ROOT = "python"  # below the toolchain root: the warden's own Python
@@ -82,6 +88,7 @@ def _toolchain(toolchain: Toolchain, place: Place) -> ToolchainPlan:
                 changes["artifact"] = step.packed
             steps.append(_step(toolchain, step.model_copy(update=changes), place, before, source=number == 0))
         before = step.artifact
+    steps.append(_judge(toolchain, place, steps[-1]))
     targets = {mount.target for mount in mounts}
     links = {path: text for path, text in {**LINKS, **toolchain.links}.items() if path not in targets}
     return ToolchainPlan(toolchain.id, tuple(mounts), links, tuple(steps), toolchain.imports)
@@ -112,6 +119,25 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
         maximum=maximum,
         graded=place.run.graded if is_run else None,
     )  # fmt: skip
+
+
+def _judge(toolchain: Toolchain, place: Place, run: StepPlan) -> StepPlan:
+    """The last step again, of a checker or an interactor: it has limits of its own, and leaves what it has to say."""
+    entry = toolchain.steps[-1]
+    limits = own_limits(JUDGE_LIMITS)
+    return dataclasses.replace(
+        run, id=entry.id + JUDGE, warm=Warm.EXEC, parked=0, leaves=JUDGE_LEAVES, default=limits,
+        maximum=max_of(limits, place.run.graded), graded=max_of(limits, place.run.graded),
+    )  # fmt: skip
+
+
+def max_of(one: Limits, other: Limits) -> Limits:
+    """Each bound as high as the higher of the two."""
+    return Limits(
+        memory_bytes=max(one.memory_bytes, other.memory_bytes),
+        wall_ns=max(one.wall_ns, other.wall_ns),
+        processes=max(one.processes, other.processes),
+    )
 
 
 def own_limits(limits: StepLimits) -> Limits:

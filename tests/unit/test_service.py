@@ -15,8 +15,9 @@ from daemon.judge.executor import Executor
 from daemon.judge.service import Service
 from daemon.judge.submission import Reason, Submission
 from daemon.judge.versions import Versions
-from daemon.sandbox.client import Client, Finished, Order
+from daemon.sandbox.client import Client
 from daemon.sandbox.model import Limits, Outcome, Usage
+from daemon.sandbox.order import Finished, Order
 from daemon.toolchain import registry
 
 TOOLCHAIN = registry.load([pathlib.Path(__file__).parents[2] / "toolchains"]).find("typescript")

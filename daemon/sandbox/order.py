@@ -1,0 +1,53 @@
+"""What the HTTP process asks its client for: one run of one step, and how it went."""
+
+import dataclasses
+
+from .errors import OurFault
+from .model import Limits, Outcome
+from .pumps import OnOutput
+
+
+class SandboxUnavailable(OurFault):
+    """A run could not be had, or was lost, for a reason of ours. `stage` and `reason` are for the log.
+
+    `started`: the program may have begun to run. `streamed`: somebody has heard of its output, so it must not be
+    repeated.
+    """
+
+    def __init__(self, stage: str, reason: str, started: bool = False, streamed: bool = False) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage, self.reason, self.started, self.streamed = stage, reason, started, streamed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """What is run: descriptors are borrowed until `Client.run` returns.
+
+    `stdin` may be the descriptor of a file. `graded`: alone on a core, which it waits for as long as GRADED_ACQUIRE_S.
+    Without `keeps` its output goes to `on_output` alone.
+    """
+
+    toolchain: str
+    step: str
+    limits: Limits
+    output_bytes: int
+    source: int | None = None
+    artifact: int | None = None
+    files: int | None = None  # packed (judge/files.py)
+    stdin: bytes | int = b""
+    args: tuple[str, ...] = ()
+    graded: bool = False
+    keeps: bool = True
+    on_output: OnOutput | None = None  # hears stdout and stderr as they come, besides
+
+
+@dataclasses.dataclass(slots=True)
+class Finished:
+    """How it went. `left` are the files that the step left, by their number among what it leaves; they are the caller's
+    to close. `truncated`: there was more output than `output_bytes`."""
+
+    outcome: Outcome
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    left: dict[int, int]
