@@ -20,6 +20,8 @@ from aiohttp import web
 from daemon import launch
 from daemon.api import routes as api
 from daemon.api.admission import Admission
+from daemon.api.parts import Parts
+from daemon.grading.grader import Grader
 from daemon.host import instance, privileges
 from daemon.judge.artifacts import Artifacts
 from daemon.judge.executor import Executor
@@ -82,9 +84,9 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     ):
         executor = Executor(client, services, kept, versions)
         self_tests = SelfTests(executor, toolchains, settings.run_limits(), settings.self_test_s)
-        parts = api.Parts(
-            settings, toolchains, client, executor, constructs, self_tests, services, versions,
-            Admission(settings.runs_at_once_of_one, settings.queue), facts(),
+        parts = Parts(
+            settings, toolchains, client, executor, Grader(executor, client), constructs, self_tests, services,
+            versions, Admission(settings.runs_at_once_of_one, settings.queue), facts(),
         )  # fmt: skip
         runner = web.AppRunner(
             api.application(parts), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S

@@ -19,11 +19,13 @@ Text = Annotated[str, pydantic.AfterValidator(_is_unicode)]
 Seconds = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 
 
-class _Strict(pydantic.BaseModel):
+class Strict(pydantic.BaseModel):
+    """A request's: no unknown field, no other type than the one that it says."""
+
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class FileEntry(_Strict):
+class FileEntry(Strict):
     """A file beside the source. `name` is relative to /work."""
 
     name: Annotated[Text, pydantic.AfterValidator(check_name)]
@@ -31,7 +33,7 @@ class FileEntry(_Strict):
     encoding: Literal["utf-8", "base64"] = "utf-8"
 
 
-class ExecuteRequest(_Strict):
+class ExecuteRequest(Strict):
     """POST /execute. A caller may lower a limit, never raise it above the configured maximum."""
 
     code: Text

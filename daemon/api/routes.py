@@ -2,48 +2,22 @@
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Callable
 from typing import Any
 
 import psutil
 from aiohttp import web
 
-from daemon.judge.executor import Executor, OnStage
-from daemon.judge.self_tests import SelfTests
-from daemon.judge.service import Service
+from daemon.judge.executor import OnStage
 from daemon.judge.submission import Submission
-from daemon.judge.versions import Versions
-from daemon.sandbox.client import Client
-from daemon.sandbox.pumps import OnOutput
-from daemon.settings import Settings
 from daemon.toolchain.plan import run_limits
-from daemon.toolchain.registry import Registry
-from daemon.toolchain.schema import Toolchain
-from daemon.validation.constructs import Constructs, Finding
+from daemon.validation.constructs import Finding
 
-from . import body, cors, problems, responses, stream, submissions
-from .admission import Admission
+from . import body, cors, grading, problems, responses, stream, submissions
 from .models import ExecuteRequest, Language
-from .problems import ApiProblem, FieldError
+from .parts import Parts, validate
 
 MB = 1 << 20
 VERSION = importlib.metadata.version("cellblock")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Parts:
-    """What the routes work with; app.py builds it."""
-
-    settings: Settings
-    toolchains: Registry
-    client: Client
-    executor: Executor
-    constructs: Constructs
-    self_tests: SelfTests
-    services: dict[str, Service]
-    versions: Versions
-    admission: Admission
-    facts: dict[str, str]
 
 
 def application(parts: Parts) -> web.Application:
@@ -52,6 +26,7 @@ def application(parts: Parts) -> web.Application:
     app = web.Application()  # body.py bounds what it reads itself
     app.middlewares.extend([cors.middleware(app, parts.settings.cors_origins), problems.middleware])
     app.router.add_post("/execute", routes.execute)
+    app.router.add_post("/grade", grading.Grade(parts).grade)
     app.router.add_get("/health", routes.health)
     app.router.add_get("/languages", routes.languages)
     app.router.add_get("/", routes.index)
@@ -80,16 +55,18 @@ class Routes:
             code, binary = wanted.code, wanted.binary
             del wanted  # its texts are as large as the body
             async with parts.admission.slot() as slot:
-                finding = await self._validate(toolchain, code)
+                finding = await validate(parts, toolchain, code)
                 if not stream.is_wanted(request):
                     answer = await self._run(submission, None, finding, binary)
                     return web.Response(text=answer, content_type="application/json")
 
-                async def run_aloud(on_stage: Callable[[str], None], on_output: OnOutput) -> stream.Event:
+                async def run_aloud(tell: stream.Tell) -> stream.Event:
+                    output = stream.Output(tell)
                     try:
-                        heard = dataclasses.replace(submission, on_output=on_output)
-                        return "result", await self._run(heard, on_stage, finding, binary)
+                        heard = dataclasses.replace(submission, on_output=output.hear)
+                        return "result", await self._run(heard, stream.stage(tell), finding, binary)
                     finally:
+                        output.end()
                         slot.release()  # whoever reads the stream slowly holds no slot
 
                 return await stream.stream(request, run_aloud)
@@ -102,17 +79,6 @@ class Routes:
             parts.self_tests.succeeded(toolchain)
         version = parts.versions.text(toolchain.id)
         return responses.to_json(responses.of_report(toolchain, report, version, finding, binary))
-
-    async def _validate(self, toolchain: Toolchain, code: str) -> Finding | None:
-        """Raises ApiProblem 400 in `block` mode."""
-        mode = self._parts.settings.validation
-        finding = None if mode == "off" else await self._parts.constructs.find(toolchain, code)
-        if finding is not None and mode == "block":
-            detail = (
-                f"Potentially dangerous operation detected: {finding.found} (line {finding.line}): {finding.reason}"
-            )
-            raise ApiProblem(400, "dangerous_operation", detail, (FieldError("code", detail),))
-        return finding
 
     async def health(self, _: web.Request) -> web.Response:
         """200 when every language was seen to work lately, else 503; the body tells the sandbox's facts either way."""

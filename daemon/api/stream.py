@@ -1,7 +1,7 @@
-"""POST /execute as an event stream: stage, stdout and stderr as they happen, result (or error) last.
+"""Event streams: stage, stdout, stderr and test as they happen, result (or error) last.
 
-Data is JSON: {"stage": id}, {"text": …}, the answer of POST /execute, a problem. A reader that is too slow loses its
-stream; the run does not wait for it.
+Data is JSON: {"stage": id}, {"text": …}, a test's result, the answer without a stream, a problem. A reader that is too
+slow loses its stream; the run does not wait for it.
 """
 
 import asyncio
@@ -12,15 +12,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
-from daemon.sandbox.pumps import OnOutput
-
 from . import problems
 
 SEND_S = 10.0  # for one event to be taken
 CONTENT_TYPE = "text/event-stream"
 
 Event = tuple[str, str]  # name and data
-Work = Callable[[Callable[[str], None], OnOutput], Awaitable[Event]]
+Tell = Callable[[str, str], None]  # name and data of an event
+Work = Callable[[Tell], Awaitable[Event]]
 
 
 def is_wanted(request: web.Request) -> bool:
@@ -29,7 +28,7 @@ def is_wanted(request: web.Request) -> bool:
 
 
 async def stream(request: web.Request, work: Work) -> web.StreamResponse:
-    """Answer with what `work` says by its two callbacks, then with the event that it returns, or `error` if it raises.
+    """Answer with the events that `work` tells, then with the event that it returns, or `error` if it raises.
 
     Once the headers are sent nothing is raised: what goes wrong is the stream's last event (or its end, where nobody
     takes that any more) and stands in the log. Cancelled with the request, it cancels the work, and with it the run.
@@ -51,26 +50,38 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
 
 async def _run(work: Work, events: "asyncio.Queue[Event | None]", request: web.Request) -> None:
     """Put all events of `work` into the queue, and None after the last, whatever happens."""
-    decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
-
-    def on_stage(stage: str) -> None:
-        events.put_nowait(("stage", json.dumps({"stage": stage})))
-
-    def on_output(name: str, data: bytes) -> None:
-        text = decoders[name].decode(data)
-        if text:
-            events.put_nowait((name, json.dumps({"text": text})))
-
     try:
-        last = await work(on_stage, on_output)
+        last = await work(lambda name, data: events.put_nowait((name, data)))
     except Exception as error:  # a defect, too, has no other place to go than the stream
         last = "error", problems.body(problems.of(error, request))
-    for name, decoder in decoders.items():
-        rest = decoder.decode(b"", final=True)
-        if rest:
-            events.put_nowait((name, json.dumps({"text": rest})))
     events.put_nowait(last)
     events.put_nowait(None)
+
+
+class Output:
+    """Tells a program's output as text: what is no UTF-8 becomes U+FFFD, and a character is never cut in two."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
+
+    def hear(self, name: str, data: bytes) -> None:
+        """The next bytes of `stdout` or `stderr`."""
+        self._say(name, self._decoders[name].decode(data))
+
+    def end(self) -> None:
+        """What was left of a character."""
+        for name, decoder in self._decoders.items():
+            self._say(name, decoder.decode(b"", final=True))
+
+    def _say(self, name: str, text: str) -> None:
+        if text:
+            self._tell(name, json.dumps({"text": text}))
+
+
+def stage(tell: Tell) -> Callable[[str], None]:
+    """What tells the stages of a run."""
+    return lambda name: tell("stage", json.dumps({"stage": name}))
 
 
 async def _send(response: EventSourceResponse, events: "asyncio.Queue[Event | None]") -> None:

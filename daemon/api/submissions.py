@@ -12,7 +12,7 @@ from daemon.settings import Settings
 from daemon.toolchain.plan import RunLimits, run_limits
 from daemon.toolchain.schema import Toolchain
 
-from .models import ExecuteRequest
+from .models import ExecuteRequest, FileEntry
 from .problems import ApiProblem, FieldError
 
 MB = 1 << 20
@@ -24,24 +24,18 @@ def of_request(wanted: ExecuteRequest, toolchain: Toolchain, settings: Settings,
 
     Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
     """
-    code, stdin = wanted.code.encode(), wanted.stdin.encode()
-    if len(code) > settings.code_bytes_max:
-        raise ApiProblem(413, "code_too_long", f"Code too long (max {settings.code_bytes_max} bytes)")
+    code, stdin = code_of(wanted.code, settings), wanted.stdin.encode()
     if len(stdin) > settings.stdin_bytes_max:
         raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
-    if any("\0" in argument for argument in wanted.args):
-        raise _out_of_range("args", "arguments cannot hold NUL")
-    size = sum(len(argument.encode()) + 1 for argument in wanted.args)
-    if size > MAX_ARGS_BYTES or len(json.dumps(wanted.args)) > MAX_ESCAPED_BYTES:
-        raise _out_of_range("args", f"at most {MAX_ARGS_BYTES} bytes together, and {MAX_ESCAPED_BYTES} as JSON")
+    check_args("args", wanted.args)
     limits = _limits(wanted, toolchain, run)
-    files = _files(wanted, toolchain, settings.files_bytes_max)
+    files = files_of(wanted.files, toolchain, settings.files_bytes_max)
     return Submission(toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check, files)
 
 
 def held_bytes(submission: Submission) -> int:
     """What of a request's body stays in memory until its program has ended."""
-    return len(submission.code) + len(submission.stdin) + sum(len(file.content) for file in submission.files)
+    return len(submission.code) + len(submission.stdin) + sum(file.size for file in submission.files)
 
 
 def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits) -> Limits:
@@ -59,16 +53,34 @@ def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits) -> Lim
     return limits
 
 
-def _files(wanted: ExecuteRequest, toolchain: Toolchain, bytes_max: int) -> tuple[File, ...]:
+def code_of(text: str, settings: Settings) -> bytes:
+    """A source. Raises ApiProblem 413."""
+    code = text.encode()
+    if len(code) > settings.code_bytes_max:
+        raise ApiProblem(413, "code_too_long", f"Code too long (max {settings.code_bytes_max} bytes)")
+    return code
+
+
+def check_args(field: str, args: list[str]) -> None:
+    """Raises ApiProblem 400 where a program cannot be given these arguments."""
+    if any("\0" in argument for argument in args):
+        raise _out_of_range(field, "arguments cannot hold NUL")
+    size = sum(len(argument.encode()) + 1 for argument in args)
+    if size > MAX_ARGS_BYTES or len(json.dumps(args)) > MAX_ESCAPED_BYTES:
+        raise _out_of_range(field, f"at most {MAX_ARGS_BYTES} bytes together, and {MAX_ESCAPED_BYTES} as JSON")
+
+
+def files_of(entries: list[FileEntry], toolchain: Toolchain, bytes_max: int) -> tuple[File, ...]:
+    """The files beside a source. Raises ApiProblem 400 and 413."""
     found = []
-    for number, entry in enumerate(wanted.files):
+    for number, entry in enumerate(entries):
         try:
             is_base64 = entry.encoding == "base64"
             content = base64.b64decode(entry.content, validate=True) if is_base64 else entry.content.encode()
         except ValueError as error:
             raise _out_of_range(f"files.{number}.content", f"not base64: {error}") from None
         found.append(File(entry.name, content))
-    if sum(len(file.content) for file in found) > bytes_max:
+    if sum(file.size for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
     taken = {toolchain.source, *(step.artifact for step in toolchain.steps if step.artifact is not None)}
     try:

@@ -1,10 +1,11 @@
 """Files beside a source: which names are allowed, and how they travel to a jail in one descriptor."""
 
 import dataclasses
+import os
 import re
 import struct
 
-from daemon.sandbox.descriptors import memfd
+from daemon.sandbox.descriptors import memfd, send_all, write_all
 from daemon.sandbox.errors import CallersFault
 
 COMPONENT_BYTES = 255  # NAME_MAX, limits.h
@@ -19,10 +20,15 @@ class BadName(CallersFault, ValueError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class File:
-    """`name` is relative to /work."""
+    """`name` is relative to /work. The content may be the descriptor of a file, which is lent."""
 
     name: str
-    content: bytes
+    content: bytes | int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content. Raises OSError."""
+        return len(self.content) if isinstance(self.content, bytes) else os.fstat(self.content).st_size
 
 
 def check_name(name: str) -> str:
@@ -58,8 +64,16 @@ def pack(files: tuple[File, ...]) -> int:
 
     A jail's init or program unpacks it at the jail's uid. The caller closes it. Raises OSError.
     """
-    parts = []
-    for file in files:
-        name = file.name.encode()
-        parts += [_HEAD.pack(len(name), len(file.content)), name, file.content]
-    return memfd("files", b"".join(parts))
+    packed = memfd("files", b"")
+    try:
+        for file in files:
+            name, size = file.name.encode(), file.size
+            write_all(packed, _HEAD.pack(len(name), size) + name)
+            if isinstance(file.content, bytes):
+                write_all(packed, file.content)
+            else:
+                send_all(packed, file.content, size)
+    except OSError:
+        os.close(packed)
+        raise
+    return packed

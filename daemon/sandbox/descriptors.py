@@ -1,5 +1,6 @@
 """Descriptors of this process: memfds, sealed copies, duplicates, closing. Every one is close-on-exec."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterable
@@ -39,6 +40,24 @@ def sealed_copy(source: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """At the descriptor's own offset, until all is written. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def send_all(descriptor: int, source: int, size: int) -> None:
+    """The first `size` bytes of a file, without a copy in this process (sendfile(2)). Raises OSError, also where there are
+    fewer."""
+    offset = 0
+    while offset < size:
+        sent = os.sendfile(descriptor, source, offset, min(COPY_BYTES, size - offset))
+        if not sent:
+            raise OSError(errno.EINVAL, "a file is shorter than it was")
+        offset += sent
 
 
 def is_sealed(descriptor: int) -> bool:

@@ -29,8 +29,8 @@ def events(body: str) -> list[tuple[str, collections.abc.Mapping[str, object]]]:
 
 
 async def test_a_defect_ends_the_stream_with_a_problem_that_the_log_knows(capfd: pytest.CaptureFixture[str]) -> None:
-    async def work(on_stage: object, on_output: collections.abc.Callable[[str, bytes], None]) -> stream.Event:
-        on_output("stdout", b"before")
+    async def work(tell: stream.Tell) -> stream.Event:
+        stream.Output(tell).hear("stdout", b"before")
         raise ZeroDivisionError("a defect")
 
     body = await body_of(work)

@@ -1,0 +1,191 @@
+"""POST /grade: a submission on tests that come with the request."""
+
+import contextlib
+import dataclasses
+import os
+import uuid
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from daemon.grading import task as tasks
+from daemon.grading.checking import CheckerFailed
+from daemon.grading.tokens import TokenOptions
+from daemon.grading.verdicts import Verdict
+from daemon.judge.submission import Submission
+from daemon.sandbox.descriptors import memfd
+from daemon.sandbox.model import Limits
+from daemon.settings import Settings
+from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
+from daemon.toolchain.registry import Registry
+from daemon.toolchain.schema import Toolchain
+
+from . import body, stream, submissions
+from .grade_models import (
+    Compilation,
+    CustomChecker,
+    GradeLimits,
+    GradeRequest,
+    GradeResponse,
+    PlainChecker,
+    TestAnswer,
+    TestEntry,
+    TokenChecker,
+)
+from .parts import Parts, validate
+from .problems import ApiProblem, FieldError
+
+MB, KB = 1 << 20, 1 << 10
+WALL_FACTOR, WALL_MORE_S = 3, 2.0
+
+
+class Grade:
+    """What it raises, problems.middleware turns into answers."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def grade(self, request: web.Request) -> web.StreamResponse:
+        """Compile once, run every test, answer the verdicts, or each result as an event as soon as it is known.
+
+        Raises ApiProblem, UnknownLanguage, SandboxUnavailable, and none of them once an event stream has begun.
+        """
+        parts = self._parts
+        parts.admission.check()
+        with parts.admission.room() as room, contextlib.ExitStack() as stack:
+            wanted = await body.read(request, GradeRequest, room, parts.settings.body_bytes_max)
+            toolchain = parts.toolchains.find(wanted.language)
+            task = of_request(wanted, toolchain, parts.toolchains, parts.settings, stack)
+            code = wanted.code
+            del wanted
+            async with parts.admission.slot() as slot:
+                await validate(parts, toolchain, code)
+                if not stream.is_wanted(request):
+                    answer = await self._grade(task)
+                    return web.Response(text=answer.model_dump_json(), content_type="application/json")
+
+                async def grade_aloud(tell: stream.Tell) -> stream.Event:
+                    def on_result(result: tasks.TestResult) -> None:
+                        tell("test", of_test(result).model_dump_json())
+
+                    try:
+                        answer = await self._grade(dataclasses.replace(task, on_result=on_result))
+                        return "result", answer.model_dump_json()
+                    finally:
+                        slot.release()
+
+                return await stream.stream(request, grade_aloud)
+
+    async def _grade(self, task: tasks.Task) -> GradeResponse:
+        try:
+            result = await self._parts.grader.grade(task)
+        except CheckerFailed as error:
+            raise _wrong("checker", str(error)) from None
+        return of_result(result, task.submission.toolchain, self._parts.versions.text(task.submission.toolchain.id))
+
+
+def of_request(
+    wanted: GradeRequest, toolchain: Toolchain, toolchains: Registry, settings: Settings, stack: contextlib.ExitStack
+) -> tasks.Task:
+    """What the request asks for; the tests' data is in sealed memfds, which are closed with the stack.
+
+    Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
+    """
+    limits, output_bytes = _limits(wanted.limits, settings)
+    files = submissions.files_of(wanted.files, toolchain, settings.files_bytes_max)
+    code = submissions.code_of(wanted.code, settings)
+    submission = Submission(toolchain, code, limits, output_bytes, files=files)
+    tests = tuple(_test(entry, number, stack) for number, entry in enumerate(wanted.tests))
+    if len({test.id for test in tests}) != len(tests):
+        raise _wrong("tests", "two have the same id")
+    return tasks.Task(submission, tests, _checker(wanted, toolchains, settings), wanted.stop_on_failure)
+
+
+def _test(entry: TestEntry, number: int, stack: contextlib.ExitStack) -> tasks.Test:
+    submissions.check_args(f"tests.{number}.args", entry.args)
+    given = memfd("input", entry.input.encode(), sealed=True)
+    stack.callback(os.close, given)
+    answer = memfd("answer", entry.expected.encode(), sealed=True)
+    stack.callback(os.close, answer)
+    return tasks.Test(str(number + 1) if entry.id is None else entry.id, given, answer, tuple(entry.args))
+
+
+def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> tasks.Checker:
+    match wanted.checker:
+        case PlainChecker(kind=kind):
+            return tasks.Plain(kind)
+        case TokenChecker():
+            try:
+                return TokenOptions(**wanted.checker.model_dump(exclude={"kind"}))
+            except ValueError as error:
+                raise _wrong("checker", str(error)) from None
+        case CustomChecker():
+            toolchain = toolchains.find(wanted.checker.language)
+            submissions.check_args("checker.flags", wanted.checker.flags)
+            files = submissions.files_of(wanted.checker.files, toolchain, settings.files_bytes_max)
+            code = submissions.code_of(wanted.checker.code, settings)
+            submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), settings.output_bytes, files=files)
+            return tasks.Custom(submission, tasks.Protocol(wanted.checker.protocol), tuple(wanted.checker.flags))
+
+
+def _limits(wanted: GradeLimits, settings: Settings) -> tuple[Limits, int]:
+    maximum = settings.run_limits().graded
+    wall_max_s = maximum.wall_ns / 1e9
+    wall_s = wanted.wall_time
+    if wall_s is None:
+        wall_s = min(WALL_FACTOR * wanted.cpu_time + WALL_MORE_S, wall_max_s)
+    processes = maximum.processes if wanted.processes is None else wanted.processes
+    bounds: Iterable[tuple[str, float, float]] = (
+        ("cpu_time", wanted.cpu_time, wall_max_s), ("wall_time", wall_s, wall_max_s),
+        ("memory_mb", wanted.memory_mb, maximum.memory_bytes // MB),
+        ("output_kb", wanted.output_kb, settings.grade_output_mb_max * KB), ("processes", processes, maximum.processes),
+    )  # fmt: skip
+    for name, value, most in bounds:
+        if not 0 < value <= most:
+            raise _wrong(f"limits.{name}", f"must be above 0 and at most {most:g}")
+    limits = Limits(wanted.memory_mb * MB, int(wall_s * 1e9), processes, max(1, int(wanted.cpu_time * 1e9)))
+    return limits, wanted.output_kb * KB
+
+
+def of_result(result: tasks.GradeResult, toolchain: Toolchain, version: str | None) -> GradeResponse:
+    """The answer of POST /grade; ns become seconds."""
+    failed = result.compilation
+    return GradeResponse(
+        verdict=result.verdict,
+        score=None,
+        compile=Compilation(
+            success=failed is None,
+            time=result.compile_ns / 1e9,
+            cached=result.cached,
+            error=None if failed is None else failed.error,
+        ),
+        tests=[of_test(test) for test in result.tests],
+        cpu_time_max=_seconds(result.cpu_ns_max),
+        memory_bytes_max=result.memory_bytes_max,
+        language=toolchain.id,
+        version=version,
+        request_id=uuid.uuid4().hex,
+    )
+
+
+def of_test(result: tasks.TestResult) -> TestAnswer:
+    """One test's result on the wire."""
+    assert result.verdict is not Verdict.CE, "no test has this verdict"
+    return TestAnswer(
+        id=result.id,
+        verdict=result.verdict,
+        reason=result.reason,
+        cpu_time=_seconds(result.cpu_ns),
+        wall_time=_seconds(result.wall_ns),
+        memory_bytes=result.memory_bytes,
+        checker_message=result.message,
+        score=result.score,
+    )
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _wrong(field: str, message: str) -> ApiProblem:
+    return ApiProblem(400, "invalid_request", f"{field}: {message}", (FieldError(field, message),))

@@ -1,0 +1,202 @@
+"""Checking a program's output: what hears it while it comes, and says afterwards whether it is accepted.
+
+A comparison without a program of its own is done while the output comes, in bounded memory. A checker of one's own is
+run in a jail on the whole output, which is kept in a memfd until then and never enters this process.
+"""
+
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Iterator
+from typing import Protocol
+
+from daemon.judge.executor import Built, Executor
+from daemon.judge.files import File, pack
+from daemon.sandbox.descriptors import close_all, memfd, write_all
+from daemon.sandbox.order import Finished, Order
+from daemon.toolchain.plan import FEEDBACK, JUDGE_LEAVES, JUDGE_LIMITS, own_limits
+from daemon.toolchain.schema import JUDGE
+
+from . import task
+from .compare import Exact, Lines
+from .tokens import TokenOptions, Tokens
+
+MESSAGE_BYTES = 2000  # of what a checker says, kept for judges
+JUDGE_OUTPUT_BYTES = 64 << 10
+SCORE_BYTES = 100
+ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem package format
+TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
+SCORE = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+
+
+class CheckerFailed(Exception):
+    """The checker neither accepted nor rejected: nobody can say what the output is worth. The text is for judges."""
+
+
+class Answer:
+    """What was said of one output. `score` None: none was given."""
+
+    def __init__(self, accepted: bool, message: str = "", score: float | None = None) -> None:
+        self.accepted, self.message, self.score = accepted, message, score
+
+
+class Check(Protocol):
+    """Of one run."""
+
+    def hear(self, stream: str, data: bytes) -> None:
+        """The output while it comes: `stdout` or `stderr`."""
+
+    async def answer(self) -> Answer:
+        """After a run that ended well. Raises CheckerFailed, SandboxUnavailable, OSError."""
+
+
+class _At:
+    """Reads a file from its beginning at an offset of its own, so that many may read it at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._offset = descriptor, 0
+
+    def read(self, size: int, /) -> bytes:
+        data = os.pread(self._descriptor, size, self._offset)
+        self._offset += len(data)
+        return data
+
+
+class Comparison:
+    """By compare.py and tokens.py."""
+
+    def __init__(self, checker: task.Plain | TokenOptions, answer: int) -> None:
+        expected = _At(answer)
+        match checker:
+            case task.Plain.EXACT:
+                self._comparer: Exact | Lines | Tokens = Exact(expected)
+            case task.Plain.LINES:
+                self._comparer = Lines(expected)
+            case TokenOptions():
+                self._comparer = Tokens(expected, checker)
+
+    def hear(self, stream: str, data: bytes) -> None:
+        """Compare what came with what is expected there."""
+        if stream == "stdout":
+            self._comparer.feed(data)
+
+    async def answer(self) -> Answer:
+        """At the end of the output."""
+        found = self._comparer.end()
+        return Answer(found.accepted, found.message)
+
+
+class Judged:
+    """By a program in a jail of its own, which gets input, answer and output. `built` is that program."""
+
+    def __init__(self, executor: Executor, checker: task.Custom, built: Built, test: task.Test, output: int) -> None:
+        self._executor, self._checker, self._built, self._test, self._output = executor, checker, built, test, output
+
+    def hear(self, stream: str, data: bytes) -> None:
+        """Keep it. Raises OSError."""
+        if stream == "stdout":
+            write_all(self._output, data)
+
+    async def answer(self) -> Answer:
+        """Run the checker on what was kept."""
+        finished = await self._run()
+        try:
+            return _icpc_answer(finished) if self._checker.protocol is task.Protocol.ICPC else _testlib_answer(finished)
+        finally:
+            close_all(finished.left.values())
+
+    async def _run(self) -> Finished:
+        test, is_icpc = self._test, self._checker.protocol is task.Protocol.ICPC
+        given = [File("input", test.input), File("answer", test.answer), File(JUDGE_LEAVES[0], b"")]
+        if not is_icpc:
+            given.append(File("output", self._output))
+        names = ("input", "answer", FEEDBACK + "/") if is_icpc else ("input", "output", "answer", JUDGE_LEAVES[0])
+        files = pack((*self._checker.submission.files, *given))
+        try:
+            return await self._executor.run(
+                judge_order(self._checker, self._built, files, names, self._output if is_icpc else b"")
+            )
+        finally:
+            os.close(files)
+
+
+def judge_order(checker: task.Custom, built: Built, files: int, names: tuple[str, ...], stdin: int | bytes) -> Order:
+    """The run of a checker or interactor with these arguments before its own flags."""
+    toolchain = checker.submission.toolchain
+    return Order(
+        toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=own_limits(JUDGE_LIMITS),
+        output_bytes=JUDGE_OUTPUT_BYTES, source=built.source, artifact=built.artifact, files=files, stdin=stdin,
+        args=(*names, *checker.flags), graded=True,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def opened(executor: Executor, checker: task.Checker, built: Built | None, test: task.Test) -> Iterator[Check]:
+    """A check for one run of a test. `built` is the checker's own program, where it has one. Raises OSError."""
+    if not isinstance(checker, task.Custom):
+        yield Comparison(checker, test.answer)
+        return
+    assert built is not None
+    output = memfd("output", b"")
+    try:
+        yield Judged(executor, checker, built, test, output)
+    finally:
+        os.close(output)
+
+
+def _icpc_answer(finished: Finished) -> Answer:
+    """42 accepts and 43 rejects ("Output validators"); anything else is no answer."""
+    message = _left(finished, 0)
+    code = _exit_code(finished)
+    if code not in (ICPC_ACCEPTED, ICPC_REJECTED):
+        raise CheckerFailed(_failure(finished, code, message))
+    return Answer(code == ICPC_ACCEPTED, message, _score(_left(finished, 2)))
+
+
+def _testlib_answer(finished: Finished) -> Answer:
+    """What testlib.h's quitf exits with; its message comes on stderr, or in the file that it was given."""
+    message = _left(finished, 0) or _text(finished.stderr)
+    code = _exit_code(finished)
+    if code not in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
+        raise CheckerFailed(_failure(finished, code, message))
+    return Answer(code in TESTLIB_ACCEPTED, message)
+
+
+def _exit_code(finished: Finished) -> int | None:
+    status = finished.outcome.wait_status
+    if finished.outcome.killed_by is not None or finished.truncated or status is None or not os.WIFEXITED(status):
+        return None
+    return os.WEXITSTATUS(status)
+
+
+def _failure(finished: Finished, code: int | None, message: str) -> str:
+    if code is not None:
+        how = f"ended with code {code}"
+    elif finished.outcome.killed_by is not None:
+        how = f"met its {finished.outcome.killed_by} limit"
+    elif finished.truncated:
+        how = "printed too much"
+    else:
+        number = os.WTERMSIG(finished.outcome.wait_status or 0)
+        how = f"was killed by {signal.Signals(number).name if number in signal.valid_signals() else number}"
+    said = message or _text(finished.stderr) or _text(finished.stdout)
+    return f"the checker {how}" + (f": {said}" if said else "")
+
+
+def _left(finished: Finished, number: int) -> str:
+    descriptor = finished.left.get(number)
+    return "" if descriptor is None else _text(os.pread(descriptor, MESSAGE_BYTES, 0))
+
+
+def _text(data: bytes) -> str:
+    return data[:MESSAGE_BYTES].decode("utf-8", "replace").strip()
+
+
+def _score(text: str) -> float | None:
+    """Of score.txt: one number. Raises CheckerFailed for anything else."""
+    if not text:
+        return None
+    if len(text) > SCORE_BYTES or SCORE.fullmatch(text) is None:
+        raise CheckerFailed(f"the checker's score.txt is no number: {text[:SCORE_BYTES]!a}")
+    return float(text)

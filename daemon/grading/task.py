@@ -1,0 +1,102 @@
+"""What is graded and what came of it: a submission, its tests, their checker; the result of each test and of all."""
+
+import dataclasses
+import enum
+from collections.abc import Callable
+
+from daemon.judge.submission import Report, Submission
+from daemon.sandbox.model import Limits
+
+from .tokens import TokenOptions
+from .verdicts import Verdict
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Test:
+    """`input` and `answer` are descriptors of files that stay open and unchanged while the grading goes on."""
+
+    id: str
+    input: int
+    answer: int
+    args: tuple[str, ...] = ()
+
+
+class Protocol(enum.StrEnum):
+    """How a checker of one's own is asked and answers (checker.py)."""
+
+    ICPC = "icpc"
+    TESTLIB = "testlib"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Custom:
+    """A checker of one's own: a program in any toolchain's language, run in a jail of its own."""
+
+    submission: Submission
+    protocol: Protocol
+    flags: tuple[str, ...] = ()
+
+
+class Plain(enum.StrEnum):
+    """Comparisons without options (compare.py)."""
+
+    EXACT = "exact"
+    LINES = "lines"
+
+
+Checker = Plain | TokenOptions | Custom
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """`submission.limits` and `submission.output_bytes` are for each test; CPU time decides, wall time is the backstop.
+
+    `on_result` hears each test's result once it and all before it are known, in the order of the tests.
+    """
+
+    submission: Submission
+    tests: tuple[Test, ...]
+    checker: Checker
+    stop_on_failure: bool = False
+    on_result: "Callable[[TestResult], None] | None" = None
+
+    @property
+    def limits(self) -> Limits:
+        """Of each test."""
+        return self.submission.limits
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TestResult:
+    """Of one test. Times are ns, None where it was not run or the kernel does not tell. `reason` says why it is not
+    accepted; `message` is the checker's, for judges; `score` is what the checker gave."""
+
+    id: str
+    verdict: Verdict
+    reason: str | None = None
+    message: str = ""
+    cpu_ns: int | None = None
+    wall_ns: int | None = None
+    memory_bytes: int | None = None
+    score: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GradeResult:
+    """`compilation` is what became of a program that was not built; the tests are SK then."""
+
+    verdict: Verdict
+    tests: tuple[TestResult, ...]
+    compile_ns: int = 0
+    cached: bool = False
+    compilation: Report | None = None
+
+    @property
+    def cpu_ns_max(self) -> int | None:
+        """Of the slowest test."""
+        return max((test.cpu_ns for test in self.tests if test.cpu_ns is not None), default=None)
+
+    @property
+    def memory_bytes_max(self) -> int | None:
+        """Of the largest test."""
+        return max((test.memory_bytes for test in self.tests if test.memory_bytes is not None), default=None)
