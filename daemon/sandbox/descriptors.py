@@ -50,8 +50,10 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def send_all(descriptor: int, source: int, size: int) -> None:
-    """The first `size` bytes of a file, without a copy in this process (sendfile(2)). Raises OSError, also where there are
-    fewer."""
+    """The first `size` bytes of a file, without a copy in this process (sendfile(2)).
+
+    Raises OSError, also where there are fewer.
+    """
     offset = 0
     while offset < size:
         sent = os.sendfile(descriptor, source, offset, min(COPY_BYTES, size - offset))
