@@ -27,13 +27,15 @@ The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
 
     cli, app, launch     what is started, and with which parts
     api                  HTTP                    validation    constructs that a deployment does not want
+    grading              verdicts, comparison of outputs, scores of test groups
     judge                what a submission is, and what became of it
     toolchain            languages as data
     keeper               pure states, and one shell that performs their effects
     warden               runs inside nsjail      host          this host: control groups, instances, privileges
     sandbox              words that all share: limits, outcomes, plans, messages; and the client of the keeper
 
-    cli, app -> api -> judge, validation -> toolchain -> sandbox     keeper -> host -> sandbox     warden -> sandbox
+    cli, app -> api -> grading -> judge; api -> validation; both -> toolchain -> sandbox
+    keeper -> host -> sandbox     warden -> sandbox
 
 docs/architecture.md has the picture, the states of a jail, who watches whom and a glossary. Where a promise of this
 text is broken, the run is refused: nothing ever runs without its limits.
