@@ -70,7 +70,8 @@ def _files(wanted: ExecuteRequest, toolchain: Toolchain, bytes_max: int) -> tupl
         found.append(File(entry.name, content))
     if sum(len(file.content) for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
-    taken = {toolchain.source, *(step.artifact for step in toolchain.steps if step.artifact is not None)}
+    own = (name for step in toolchain.steps for name in (step.artifact, step.packed) if name is not None)
+    taken = {toolchain.source, *own}
     try:
         check_together(tuple(found), taken)
     except BadName as error:

@@ -143,6 +143,7 @@ console.log(cpus().length === os.availableParallelism(), cpus().length > 0, type
 """,
         "true true string user,nice,sys,idle,irq\n",
     ),
+    "interfaces": ('import os from "node:os";\nconsole.log(Object.keys(os.networkInterfaces()).length);', "0\n"),
     "watching": (
         """
 import * as fs from "node:fs";
