@@ -183,4 +183,7 @@ def run(language: str, code: str, root: pathlib.Path, limits: Limits, group: pat
             compiled = _execute(step, folder, COMPILE_S, 1 << 24)
             if compiled.limit is not None or compiled.status != 0:
                 return dataclasses.replace(_ending(compiled, shown), kind=Kind.COMPILE_ERROR, code=None, signal=None)
+        if steps[:-1]:  # nor does a jail have the source of what is compiled
+            for name in (commands.source, *(name for name, _ in commands.links)):
+                pathlib.Path(folder, name).unlink()
         return _ending(_execute_in(group, steps[-1], folder, limits), shown)

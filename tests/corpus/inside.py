@@ -29,6 +29,7 @@ def become_nobody(procs: str, folder: str) -> None:
     for what, most in LIMITS.items():
         if not (procs and what == resource.RLIMIT_DATA):  # the group's limit is the smaller one
             resource.setrlimit(what, (most, most))
+    os.setsid()
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
