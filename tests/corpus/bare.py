@@ -183,6 +183,8 @@ def run(language: str, code: str, root: pathlib.Path, limits: Limits, group: pat
             compiled = _execute(step, folder, COMPILE_S, 1 << 24)
             if compiled.limit is not None or compiled.status != 0:
                 return dataclasses.replace(_ending(compiled, shown), kind=Kind.COMPILE_ERROR, code=None, signal=None)
+        if not pathlib.Path(steps[-1][0]).exists():
+            return Ending(Kind.COMPILE_ERROR, stderr="nothing was made that can be run")  # such as crate_type = "lib"
         if steps[:-1]:  # nor does a jail have the source of what is compiled
             for name in (commands.source, *(name for name, _ in commands.links)):
                 pathlib.Path(folder, name).unlink()
