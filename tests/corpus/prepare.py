@@ -42,7 +42,9 @@ const checks = (actual: any, not: boolean): any => new Proxy({}, { get: (_, name
   if (name === "resolves") return checks(actual, not);
   return (expected?: any, more?: any) => {
     let good = true, shown = actual;
-    const equal = (left: any, right: any) => { try { assert.deepEqual(left, right); return true; } catch { return false; } };
+    const equal = (left: any, right: any) => {
+      try { assert.deepEqual(left, right); return true; } catch { return false; }
+    };
     switch (name) {
       case "toBe": good = Object.is(actual, expected); break;
       case "toEqual": case "toStrictEqual": good = equal(actual, expected); break;
@@ -66,7 +68,10 @@ const checks = (actual: any, not: boolean): any => new Proxy({}, { get: (_, name
   };
 } });
 const expect: any = (actual: any) => checks(actual, false);
-process.on("beforeExit", () => { console.log(passed, "passed,", failed, "failed"); process.exitCode = failed ? 1 : 0; });
+process.on("beforeExit", () => {
+  console.log(passed, "passed,", failed, "failed");
+  process.exitCode = failed ? 1 : 0;
+});
 """
 TYPESCRIPT_IMPORT = re.compile(r"""^import\s[^;'"]*?from\s*['"](\.[^'"]*|@jest/globals|vitest)['"];?[^\S\n]*$""", re.M)
 EXPORT = re.compile(
@@ -117,7 +122,7 @@ def from_rust_files(clone: pathlib.Path) -> Programs:
 
 
 def from_rust_variants(clone: pathlib.Path) -> Programs:
-    """Folders whose mod.rs has a trait and a test of it, and beside it solutions with one test each, those that use nothing else of the crate."""
+    """Folders whose mod.rs has a trait and a test of it, and beside it solutions with a test each; none that needs the crate."""
     for module in sorted(clone.rglob("mod.rs")):
         parent = module.read_text()
         if "mod tests" not in parent:

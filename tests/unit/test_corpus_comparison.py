@@ -115,7 +115,9 @@ def test_what_is_passed_over_is_counted(tmp_path: pathlib.Path) -> None:
 
 def test_rust_tests_become_a_main() -> None:
     """Those that must panic are left out; a test in a module is called by its path."""
-    code = "#[cfg(test)]\nmod tests {\n    #[test]\n    fn works() {\n    }\n    #[test]\n    #[should_panic]\n    fn panics() {\n    }\n}"
+    works = "#[test]\nfn works() {\n}\n"
+    panics = "#[test]\n#[should_panic]\nfn panics() {\n}\n"
+    code = f"#[cfg(test)]\nmod tests {{\n{works}{panics}}}"
     made = prepare.rust_tests(code)
     assert "let _ = tests::works();" in made
     assert "tests::panics" not in made
