@@ -122,7 +122,7 @@ def from_rust_files(clone: pathlib.Path) -> Programs:
 
 
 def from_rust_variants(clone: pathlib.Path) -> Programs:
-    """Folders whose mod.rs has a trait and its test, beside solutions with a test each that need nothing else of the crate."""
+    """Folders whose mod.rs has a trait and its test, beside solutions with a test each; none that needs the crate."""
     for module in sorted(clone.rglob("mod.rs")):
         parent = module.read_text()
         if "mod tests" not in parent:
