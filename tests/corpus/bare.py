@@ -23,7 +23,19 @@ from collections.abc import Iterator
 from tests.corpus.compare import Ending, Kind, Limits
 
 INSIDE = str(pathlib.Path(__file__).with_name("inside.py"))
-NAMESPACES = ["unshare", "--net", "--pid", "--ipc", "--mount", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--"]
+NAMESPACES = [
+    "setpriv",
+    "--pdeathsig=KILL",
+    "unshare",
+    "--net",
+    "--pid",
+    "--ipc",
+    "--mount",
+    "--fork",
+    "--kill-child=SIGKILL",
+    "--mount-proc",
+    "--",
+]
 COMPILE_S = 30.0
 _one_in_the_group = threading.Lock()
 
