@@ -44,12 +44,6 @@ PROGRAMS: dict[str, dict[str, str]] = {
         "@scope/u.ts": "export const x = 1;\n",
         "-h.ts": "export const y = 2;\n",
     },
-    "a folder that is called as a module": {
-        "main.ts": "import { x } from './h.js';\nconsole.log(x);\n",
-        "h.ts": "export const x: number = 5;\n",
-        "h.js/readme.txt": "hi",
-        "tsconfig.json": '{"compilerOptions": {"types": ["node"]}}',
-    },
     "declarations of its own": {
         "main.ts": "import { x } from './h.js';\nconsole.log(x);\n",
         "h.ts": "export const x: number = 5;\n",
@@ -136,6 +130,17 @@ def told(answer: dict[str, Any], outcome: tuple[int, str, str]) -> None:
 def test_a_program_of_several_modules_is_as_on_the_host(cellblock: Server, name: str, tmp_path: pathlib.Path) -> None:
     files = PROGRAMS[name]
     told(cellblock.execute("typescript", files["main.ts"], files=entries(files)), bare(files, tmp_path))
+
+
+def test_a_folder_in_the_place_of_what_is_emitted_is_a_compile_error(cellblock: Server) -> None:
+    files = {
+        "h.ts": "export const x: number = 5;\n", "h.js/readme.txt": "hi",
+        "tsconfig.json": '{"compilerOptions": {"types": ["node"]}}',
+    }  # fmt: skip
+    answer = cellblock.execute("typescript", "import { x } from './h.js';\nconsole.log(x);\n", files=entries(files))
+    assert (answer["reason"], answer["error"][:14]) == ("compile_error", "error TS5033: "), answer
+    refused = cellblock.post({"language": "typescript", "code": "", "files": entries({"emitted.packed/x": ""})})
+    assert refused.status == 400
 
 
 def test_what_main_does_not_import_is_emitted_and_not_checked(cellblock: Server) -> None:
