@@ -7,7 +7,11 @@ const last = Number(process.env.CELLBLOCK_END);
 delete process.env.CELLBLOCK_GATE;
 delete process.env.CELLBLOCK_END;
 delete require.cache[__filename];
-process.execArgv = process.execArgv.filter((argument, index, all) => argument !== "--import" && all[index - 1] !== "--import");
+process.execArgv = process.execArgv.filter((argument, index, all) => argument !== "--require" && all[index - 1] !== "--require");
+
+// Node was started in another folder: it looks for a package.json where it is when it comes here, and would not look again
+// for one that is put there at go.
+if (require("node:worker_threads").isMainThread) process.chdir("/work");
 
 // The jail's /proc tells nothing of the host's processors and its filter knows no netlink, so Node finds no processor and
 // no interface. Programs count the former and look through the latter; there is none. In worker threads, too.
