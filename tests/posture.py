@@ -24,7 +24,7 @@ class Posture:
 
 def warm_up(server: Server) -> None:
     """Start what starts with its first use and then stays: the worker process of input validation."""
-    server.post({"language": "python", "code": "import socket; socket.create_connection(1)"})
+    server.post({"language": "python", "code": "import socket; socket.create_connection(('x', 1))"})
 
 
 def take(server: Server) -> Posture:

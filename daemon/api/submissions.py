@@ -82,7 +82,8 @@ def files_of(entries: list[FileEntry], toolchain: Toolchain, bytes_max: int) -> 
         found.append(File(entry.name, content))
     if sum(file.size for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
-    taken = {toolchain.source, *(step.artifact for step in toolchain.steps if step.artifact is not None)}
+    own = (name for step in toolchain.steps for name in (step.artifact, step.packed) if name is not None)
+    taken = {toolchain.source, *own}
     try:
         check_together(tuple(found), taken)
     except BadName as error:

@@ -128,7 +128,8 @@ class Bench(_Model):
 class Forbidden(_Model):
     """A construct that is refused before the program runs: token sequences, and the reason a person is told.
 
-    Tokens are separated by blanks; `...` stands for any tokens up to the end of the statement. Where `beside` names
+    Tokens are separated by blanks; `...` stands for any tokens up to the end of the statement, `"http*"` for a literal
+    that begins so, in any quotes. Where `beside` names
     sequences, one of them must be in the code too: the import without which the words mean something else.
     """
 

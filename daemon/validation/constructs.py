@@ -202,7 +202,8 @@ def _pieces(lexer: str, code: str) -> Iterator[tuple[int, str]]:
 
 
 def _matches(pieces: list[tuple[int, str]], pattern: list[str]) -> Iterator[int]:
-    """The lines where the pattern begins. A pattern's piece in double quotes matches a literal in any quotes."""
+    """The lines where the pattern begins. A pattern's piece in double quotes matches a literal in any
+    quotes, `"http*"` one that begins so."""
     wanted = [part for word in pattern for part in _split(word)]
     for start, (line, _) in enumerate(pieces):
         if _match_at(pieces, start, wanted):
@@ -233,5 +234,8 @@ def _match_at(pieces: list[tuple[int, str]], start: int, wanted: list[str]) -> b
 
 def _same(piece: str, part: str) -> bool:
     if part.startswith('"'):
-        return piece[:1] in "\"'`" and piece[1:-1] == part[1:-1]
+        wanted = part[1:-1]
+        return piece[:1] in "\"'`" and (
+            piece[1:].startswith(wanted[:-1]) if wanted.endswith("*") else piece[1:-1] == wanted
+        )
     return piece == part

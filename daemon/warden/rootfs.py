@@ -35,7 +35,8 @@ def build(mounts: Iterable[Mount], links: Mapping[str, str]) -> None:
         os.makedirs(f"{IMAGE}/{name}", exist_ok=True)
     os.makedirs(f"{IMAGE}/etc", exist_ok=True)
     for name, text in USER_LINKS.items():
-        os.symlink(text, f"{IMAGE}/etc/{name}")
+        if not os.path.lexists(f"{IMAGE}/etc/{name}"):  # else the toolchain brings its own
+            os.symlink(text, f"{IMAGE}/etc/{name}")
     for name in DEVICES:
         _make_target(f"/dev/{name}", f"{IMAGE}/dev/{name}")
         _bind_read_only(f"/dev/{name}", f"{IMAGE}/dev/{name}", 0)

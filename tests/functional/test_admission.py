@@ -13,7 +13,7 @@ from tests.server import START_S, Server, until
 HEAD = "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY_MAX = 24 << 20
 CHECKER_DEADLINE_S = 2.0  # toolchains/typescript.toml
-REFUSED = "import socket; socket.create_connection(1)"
+REFUSED = "import socket; socket.create_connection(('x', 1))"
 SLOW_TO_LEX = REFUSED + "\nx = " + "[" * 65_000
 
 

@@ -92,6 +92,21 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         'import os\nos.chown("main.py", -1, -1)\nopen("a", "w")\nos.chown("a", os.getuid(), os.getgid())\nprint("mine")',
         "mine\n",
     ),
+    "classes that answer for themselves": (
+        """
+class Meta(type):
+    def __getattr__(cls, name): print("asked for", name); raise AttributeError(name)
+    def __hash__(cls): print("hashed"); return 1
+    def __getattribute__(cls, name): print("looked up", name); return type.__getattribute__(cls, name)
+    def __instancecheck__(cls, one): print("checked"); return False
+class Kind(metaclass=Meta):
+    def __getattribute__(self, name): print("got", name); return object.__getattribute__(self, name)
+    @property
+    def __class__(self): print("class"); return int
+kept = [Kind()]
+""",
+        "",
+    ),
     "out of memory at the end": (
         """
 import resource
@@ -143,6 +158,7 @@ console.log(cpus().length === os.availableParallelism(), cpus().length > 0, type
 """,
         "true true string user,nice,sys,idle,irq\n",
     ),
+    "interfaces": ('import os from "node:os";\nconsole.log(Object.keys(os.networkInterfaces()).length);', "0\n"),
     "watching": (
         """
 import * as fs from "node:fs";
@@ -180,14 +196,13 @@ fn main() {
         "127.0.0.1 true\n",
     ),
 }
-CASES = [
-    pytest.param(language, *case, id=f"{language}-{name}")
+CASES = [  # File::lock came with Rust 1.89, Debian 13 has 1.85
+    pytest.param(language, *case, id=f"{language}-{name}", marks=[] if name == "lock" else [pytest.mark.vm])
     for language, cases in (("python", PYTHON), ("typescript", TYPESCRIPT), ("rust", RUST))
     for name, case in cases.items()
 ]
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize(("language", "code", "output"), CASES)
 def test_a_program_does_what_it_does_on_the_host(cellblock: Server, language: str, code: str, output: str) -> None:
     answer = cellblock.execute(language, code)

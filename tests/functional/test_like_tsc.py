@@ -81,7 +81,11 @@ def cold(tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[S
     text = (SHIPPED / "typescript.toml").read_text()
     head, _, rest = text.partition("[service]")
     text = head + rest[rest.index("[[forbidden]]") :]
-    text = text.replace('"--require", "/cellblock/toolchain/preload.cjs", ', "").replace('warm = "preload"\n', "")
+    text = (
+        text.replace('"--require", "/cellblock/toolchain/preload.cjs",', "")
+        .replace('"/usr/bin/env", "-C", "/", ', "")
+        .replace('warm = "preload"\n', "")
+    )
     assert "[service]" not in text and 'preload.cjs",' not in text
     shutil.copytree(SHIPPED / "typescript", folder / "typescript")
     (folder / "typescript.toml").write_text(text)

@@ -34,6 +34,26 @@ PROGRAMS: dict[str, dict[str, str]] = {
         "h.ts": "export const x = await Promise.resolve(8);\n",
         "package.json": '{"type": "module"}',
     },
+    "a package.json of one's own": {
+        "main.ts": "import { x } from '#h';\nconsole.log(x, typeof require, this);\n",
+        "h.ts": "export const x = 5;\n",
+        "package.json": '{"type": "module", "imports": {"#h": "./h.js"}}',
+    },
+    "a name that tsc would take for an option": {
+        "main.ts": "import { x } from './@scope/u.js';\nimport { y } from './-h.js';\nconsole.log(x, y);\n",
+        "@scope/u.ts": "export const x = 1;\n",
+        "-h.ts": "export const y = 2;\n",
+    },
+    "declarations of its own": {
+        "main.ts": "import { x } from './h.js';\nconsole.log(x);\n",
+        "h.ts": "export const x: number = 5;\n",
+        "tsconfig.json": '{"compilerOptions": {"declaration": true, "declarationMap": true, "sourceMap": true, "types": ["node"]}}',
+    },
+    "types of its own": {
+        "main.ts": "const f: Foo = { a: 1 };\nconsole.log(f.a);\n",
+        "node_modules/@types/foo/index.d.ts": "interface Foo { a: number }\n",
+        "tsconfig.json": '{"compilerOptions": {"types": ["foo"]}}',
+    },
     "a file that is read": {
         "main.ts": "import { readFileSync } from 'node:fs';\nimport { shout } from './shout.js';\nconsole.log(shout(readFileSync('data/in.txt', 'utf8')));\n",
         "shout.ts": "export const shout = (text: string) => text.toUpperCase();\n",
@@ -78,11 +98,14 @@ def bare(files: dict[str, str], place: pathlib.Path) -> tuple[int, str, str]:
     for name, text in files.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(text)
-    (place / "node_modules").symlink_to(TYPESCRIPT / "node_modules")
+    if not (place / "node_modules").exists():
+        (place / "node_modules").symlink_to(TYPESCRIPT / "node_modules")
     options = [option for option in TOOLCHAIN["bench"]["bare"][0][1:] if option != "main.ts"]
     modules = [name for name in sorted(files) if name.endswith((".ts", ".cts", ".mts"))]
     is_project = "tsconfig.json" in files
-    what = ["--project", ".", "--outDir", "out", "--types", "node"] if is_project else [*options, *modules]
+    named = [f"./{name}" for name in modules if name == "main.ts" or ".d." in name or name in ("lib/index.ts",)]
+    types = [] if '"types"' in files.get("tsconfig.json", "") else ["--types", "node"]
+    what = ["--project", ".", "--outDir", "out", *types] if is_project else [*options, *named]
     compiled = run([str(TYPESCRIPT / "usr/lib/typescript/tsc"), "--pretty", "false", *what], place)
     if compiled[0]:
         return compiled
@@ -107,6 +130,36 @@ def told(answer: dict[str, Any], outcome: tuple[int, str, str]) -> None:
 def test_a_program_of_several_modules_is_as_on_the_host(cellblock: Server, name: str, tmp_path: pathlib.Path) -> None:
     files = PROGRAMS[name]
     told(cellblock.execute("typescript", files["main.ts"], files=entries(files)), bare(files, tmp_path))
+
+
+def test_a_folder_in_the_place_of_what_is_emitted_is_a_compile_error(cellblock: Server) -> None:
+    files = {
+        "h.ts": "export const x: number = 5;\n", "h.js/readme.txt": "hi",
+        "tsconfig.json": '{"compilerOptions": {"types": ["node"]}}',
+    }  # fmt: skip
+    answer = cellblock.execute("typescript", "import { x } from './h.js';\nconsole.log(x);\n", files=entries(files))
+    assert (answer["reason"], answer["error"][:14]) == ("compile_error", "error TS5033: "), answer
+    refused = cellblock.post({"language": "typescript", "code": "", "files": entries({"emitted.packed/x": ""})})
+    assert refused.status == 400
+
+
+def test_what_main_does_not_import_is_emitted_and_not_checked(cellblock: Server) -> None:
+    """A worker, a computed name; and what is no TypeScript at all stops nobody."""
+    code = """
+import { Worker } from 'node:worker_threads';
+import { readFileSync } from 'node:fs';
+const late = 'late';
+new Worker('./worker.js').on('message', async (text) => {
+  console.log(text, (await import(`./${late}.js`)).x, readFileSync('broken.ts', 'utf8'));
+});
+"""
+    files = {
+        "worker.ts": "import { parentPort } from 'node:worker_threads';\nimport * as os from 'node:os';\nparentPort!.postMessage(os.cpus().length > 0);\n",
+        "late.ts": "export const x: number = 'wrong';\n",
+        "broken.ts": "this is not ts",
+    }
+    answer = cellblock.execute("typescript", code, files=entries(files))
+    assert answer["output"] == "true wrong this is not ts\n", answer
 
 
 @pytest.mark.vm

@@ -23,19 +23,16 @@ def find(language: str, code: str) -> Finding | None:
     ("language", "code", "line"),
     [
         ("python", "import socket\ns = socket.create_connection(('example.org', 80))", 2),
-        ("python", "import os, socket as s\n\nc = s.socket()\nc.connect(('example.org', 80))", 4),
-        ("python", "from socket import *\ns = socket(); s.connect(\n('', 80))", 2),
+        ("python", 'import os, socket\n\ns = socket.create_connection(\n  ("x", 80))', 3),
         ("python", "import urllib.request\nurllib.request.urlopen('http://example.org')", 2),
-        ("python", "from urllib import parse, request\nprint(request.urlopen(x))", 2),
-        ("python", "from urllib.request import urlopen\nwith urlopen(x) as page: pass", 2),
-        ("python", "import requests\nrequests.get(url)", 2),
-        ("python", "import requests\nif True:\n    requests.get(\n'x')", 3),
-        ("typescript", 'import net from "net";\nnet.connect(80)', 2),
+        ("python", "from urllib import parse, request\nprint(request.urlopen('https://x'))", 2),
+        ("python", "from urllib.request import urlopen\nwith urlopen('http://x') as page: pass", 2),
+        ("python", "import smtplib\nif True:\n    smtplib.SMTP(\n'x')", 3),
         ("typescript", "import * as http from 'node:http';\nhttp.get('http://x')", 2),
-        ("typescript", "// x\nconst tls = require('tls');\ntls.connect({})", 3),
-        ("typescript", "const net = await import(`net`); net.createConnection(80)", 1),
-        ("rust", 'use std::net::TcpStream;\nfn main() {\n    let s = TcpStream::connect("x");\n}', 3),
-        ("rust", "fn main() { let s = std::net::TcpStream::connect(address); }", 1),
+        ("typescript", "// x\nconst https = require('https');\nhttps.request(`https://x`)", 3),
+        ("typescript", 'const http = await import(`http`); http.get("http://x")', 1),
+        ("rust", 'use std::net::TcpStream;\nfn main() {\n    let s = TcpStream::connect("x:1");\n}', 3),
+        ("rust", 'fn main() { let s = std::net::TcpStream::connect("x:1"); }', 1),
     ],
 )
 def test_what_is_forbidden_is_found_on_its_line(language: str, code: str, line: int) -> None:
@@ -50,24 +47,27 @@ def test_what_is_forbidden_is_found_on_its_line(language: str, code: str, line: 
     [
         ("python", "import socket, ssl, http.client, urllib.request\nprint(http.client.responses[404])"),
         ("python", "import socket\none, other = socket.socketpair()"),
-        ("python", "import sqlite3; db = sqlite3.connect(':memory:'); db.connect(('a', 1))"),
-        ("python", "import requests  # requests.get('x')"),
-        ("python", "import requests\nx = 'requests.get(1)'"),
-        ("python", '"""\nimport requests\nrequests.get(1)\n"""'),
-        ("python", "class requests:\n    get = print\nrequests.get('mine')"),
+        ("python", "import urllib.request; urllib.request.urlopen('data:text/plain,hi')"),
+        ("python", "import sqlite3, socket; db = sqlite3.connect(':memory:'); graph.connect((0, 0), (0, 1))"),
+        ("python", "import socket  # socket.create_connection(('x', 1))"),
+        ("python", "import socket\nx = 'socket.create_connection((1'"),
+        ("python", '"""\nimport socket\nsocket.create_connection((1))\n"""'),
+        ("python", "class smtplib:\n    SMTP = print\nsmtplib.SMTP('mine')"),
+        ("python", "from data import requests\nrequests.get('a')"),
         ("python", "import os\nos.system('clear')"),
         ("python", "import os, sys, subprocess\nopen('x'); print(os.environ)"),
-        ("python", "import requests\nf'{x} requests.get(1)'"),
+        ("python", "import socket\nf'{x} socket.create_connection((1))'"),
         ("python", "class Client:\n    def urlopen(self): pass\nwith Client().urlopen() as c: pass"),
-        ("typescript", "// import http from 'http'; http.get(x)"),
+        ("typescript", "// import http from 'http'; http.get('http://x')"),
         ("typescript", 'import { STATUS_CODES } from "http"; console.log(STATUS_CODES[404])'),
-        ("typescript", 'import { isIP } from "node:net"; import fs from "fs"; process.stdin; require("fs")'),
-        ("typescript", 'const http = { get: (x: string) => x }; http.get("mine")'),
+        ("typescript", "import http from 'http'; http.get({ socketPath: '/tmp/x' }, done)"),
+        ("typescript", 'import net from "node:net"; net.connect("/tmp/pipe"); require("fs")'),
+        ("typescript", 'const http = { get: (x: string) => x }; http.get("http://mine")'),
         ("python", "import socket; s = socket.socket(); s.bind(('', 8000))"),
         ("rust", "use std::net::TcpListener; fn main() { TcpListener::bind(address); }"),
         ("rust", "use std::net::{IpAddr, Ipv4Addr}; fn main() { Ipv4Addr::LOCALHOST; }"),
-        ("rust", "struct TcpStream; impl TcpStream { fn connect() {} } fn main() { TcpStream::connect() }"),
-        ("rust", '// use std::net::TcpStream;\nfn main() { println!("net:: TcpStream::connect("); }'),
+        ("rust", 'mod net { pub struct TcpStream; } use net::TcpStream; fn main() { TcpStream::connect("a") }'),
+        ("rust", '// use std::net::TcpStream;\nfn main() { println!("std::net TcpStream::connect("); }'),
         ("rust", "use std::env; use std::process::Command;"),
     ],
 )
@@ -82,7 +82,7 @@ async def constructs() -> collections.abc.AsyncIterator[Constructs]:
 
 
 PYTHON = SHIPPED.find("python")
-REFUSED = "import socket; socket.create_connection(1)"
+REFUSED = "import socket; socket.create_connection(('x', 1))"
 SLOW = REFUSED + "\nx = " + "[" * 2_000_000
 
 

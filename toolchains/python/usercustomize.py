@@ -23,10 +23,11 @@ MAIN = os.path.abspath(sys.argv[0])
 streams = {}  # those that we made
 kept = []  # of the warden's in its forks: to free it would take longer than a program's start
 OBJECTS_MAX = 200_000  # looking at more would take as long as the interpreter's own end
-LAST_WORDS = {
+LAST_WORDS = {id(kind) for kind in (
     types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, io.FileIO, io.TextIOWrapper, io.BufferedReader,
     io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair,
-}  # fmt: skip
+)}  # fmt: skip
+mro_of, namespace_of = type.__dict__["__mro__"].__get__, type.__dict__["__dict__"].__get__
 
 
 def hide():
@@ -110,12 +111,17 @@ def has_last_words():
     objects = gc.get_objects()  # since go: what was there before is frozen
     if len(objects) > OBJECTS_MAX:
         return True
-    kinds = set(map(type, objects))
-    if any(kind in LAST_WORDS or hasattr(kind, "__del__") for kind in kinds):
+    kinds = {id(kind): kind for kind in map(type, objects)}  # by id: a class may have a hash of its own
+    if not LAST_WORDS.isdisjoint(kinds) or any(map(has_finalizer, kinds.values())):
         return True
-    if any(hasattr(kind, "__del__") for kind in objects if isinstance(kind, type)):
+    if any(has_finalizer(o) for o in objects if issubclass(type(o), type)):
         return True
     return any(type(o) is weakref.ref and o.__callback__ is not None for o in objects)
+
+
+def has_finalizer(kind):
+    """Asked of `type` itself: nothing that the program wrote may run for it."""
+    return any("__del__" in namespace_of(base) for base in mro_of(kind))
 
 
 def wait_at_the_gate(gate):

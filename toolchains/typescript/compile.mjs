@@ -10,26 +10,45 @@ const list = (folder) => fs.readdirSync(folder, { recursive: true, withFileTypes
   .filter((entry) => entry.isFile())
   .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)));
 
-// A tsconfig.json of the request decides what is checked and how, as for `tsc` alone; where the output goes is ours.
-const HERE = ["--project", ".", "--outDir", EMITTED, "--rootDir", ".", "--noEmit", "false", "--emitDeclarationOnly", "false",
-  "--declaration", "false", "--composite", "false", "--incremental", "false", "--sourceMap", "false"];
-const OWN = new Set(["--types", "--skipLibCheck", "--inlineSourceMap", "--inlineSources", "--pretty", "--noCheck"]);
+const isModule = (name) => /\.[cm]?ts$/.test(name) && !name.includes(".d.");
+const run = (list, stdio) => spawnSync("/usr/bin/tsc", list, { stdio });
 
-function tscArguments(files) {
-  if (!files.includes("tsconfig.json")) return [...options, ...files.filter((name) => /\.[cm]?ts$/.test(name)).sort()];
-  const kept = options.filter((option, index) => OWN.has(option) || (OWN.has(options[index - 1]) && !option.startsWith("--")));
-  return [...HERE, ...kept];
+// A tsconfig.json of the request decides what is checked and how, as for `tsc` alone; where the output goes is ours. Without
+// one main.ts is checked with all that it imports and with all declarations.
+function check(files) {
+  if (!files.includes("tsconfig.json")) {
+    const roots = files.filter((name) => name === "main.ts" || /\.d\.([^/]+\.)?[cm]?ts$/.test(name));
+    return run([...options, ...roots.map((name) => `./${name}`)], "inherit");
+  }
+  const own = ["--project", ".", "--outDir", EMITTED, "--rootDir", ".", "--noEmit", "false", "--emitDeclarationOnly", "false",
+    "--skipLibCheck", "--pretty", "false"];
+  if (!/"(types|typeRoots|extends)"/.test(fs.readFileSync("tsconfig.json", "utf8"))) own.push("--types", "node,webassembly");
+  if (options.includes("--noCheck")) own.push("--noCheck");
+  return run(own, "inherit");
 }
 
-const { status, signal } = spawnSync("/usr/bin/tsc", tscArguments(list(".")), { stdio: "inherit" });
+function end(text) {
+  process.stdout.write(`${text}\n`);
+  process.exit(2);
+}
+
+const given = list(".");
+const { status, signal } = check(given);
 if (status !== 0) {
   if (signal) process.kill(process.pid, signal);
   process.exit(status);
 }
+// Modules that nothing imports by name (a worker, a computed import): emitted as they are, if they can be.
+const emitted = (name) => name.replace(/ts$/, "js");
+const rest = given.filter((name) => isModule(name) && ![emitted(name), path.join(EMITTED, emitted(name))].some(fs.existsSync));
+if (rest.length) run(["--noCheck", "--ignoreConfig", ...options.filter((option) => option !== "--noCheck"), ...rest.map((name) => `./${name}`)], "ignore");
 
 // struct file_head of daemon/warden/native/jail.c: bytes of the name, 0, bytes of the content; then both.
 const places = new Map(list(".").map((name) => [name, name]));
 if (fs.existsSync(EMITTED)) for (const name of list(EMITTED)) places.set(name, path.join(EMITTED, name));
+for (const name of places.keys())
+  for (let folder = path.dirname(name); folder !== "."; folder = path.dirname(folder))
+    if (places.has(folder)) end(`error TS5033: Could not write file '${folder}': it is a folder of the request.`);
 const parts = [];
 for (const [name, place] of places) {
   const content = fs.readFileSync(place);

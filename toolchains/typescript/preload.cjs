@@ -9,21 +9,30 @@ delete process.env.CELLBLOCK_END;
 delete require.cache[__filename];
 process.execArgv = process.execArgv.filter((argument, index, all) => argument !== "--require" && all[index - 1] !== "--require");
 
+// Node was started in another folder: it looks for a package.json where it is when it comes here, and would not look again
+// for one that is put there at go.
+if (require("node:worker_threads").isMainThread) process.chdir("/work");
+
+// The jail's /proc tells nothing of the host's processors and its filter knows no netlink, so Node finds no processor and
+// no interface. Programs count the former and look through the latter; there is none. In worker threads, too.
+const os = require("node:os");
+if (os.cpus().length === 0) {
+  const idle = { model: "unknown", speed: 0, times: { user: 0, nice: 0, sys: 0, idle: 0, irq: 0 } };
+  os.cpus = function cpus() {
+    return Array.from({ length: os.availableParallelism() }, () => structuredClone(idle));
+  };
+  os.networkInterfaces = function networkInterfaces() {
+    return {};
+  };
+  require("node:module").syncBuiltinESMExports();
+}
+
 if (gate >= 0) {
   // Load what the program's first word needs. Its streams themselves are left alone: making them would make the
   // descriptors non-blocking, and fs.writeSync(1, ...) fail where a command waits.
   require("node:net");
   require("node:tty");
   require("node:util").format("%s %o", "warm", { up: [1, "two"] });
-  // The jail's /proc tells nothing of the host's processors, so Node finds none; programs count them.
-  const os = require("node:os");
-  if (os.cpus().length === 0) {
-    const idle = { model: "unknown", speed: 0, times: { user: 0, nice: 0, sys: 0, idle: 0, irq: 0 } };
-    os.cpus = function cpus() {
-      return Array.from({ length: os.availableParallelism() }, () => structuredClone(idle));
-    };
-    require("node:module").syncBuiltinESMExports();
-  }
   // Where nobody else waits for the end, skip the taking down of a virtual machine that is about to vanish (4 ms), and
   // say so, so that nobody waits for the kernel to free its memory either (3 ms): we are killed while we wait.
   // Not after a failure: Node prints an uncaught error only after this event.

@@ -108,7 +108,10 @@ static void name_user(int channel, uint32_t uid)
         must(channel, "root", paths[number], SYS(write, file, texts[number], bytes[number]));
         SYS(close, file);
     }
-    must(channel, "root", "/image/cellblock/user", SYS(mount, "/scratch/user", "/image/cellblock/user", 0, MS_BIND, 0));
+    const char *target = "/image/cellblock/user";
+    const unsigned long read_only = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV;
+    must(channel, "root", target, SYS(mount, "/scratch/user", target, 0, MS_BIND, 0));
+    must(channel, "root", target, SYS(mount, 0, target, 0, read_only, 0));
 }
 
 /*
