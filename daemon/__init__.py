@@ -27,13 +27,15 @@ The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
 
     cli, app, launch     what is started, and with which parts
     api                  HTTP                    validation    constructs that a deployment does not want
+    grading              verdicts and scores of tests; grading/packages: what an uploaded problem says, and its store
     judge                what a submission is, and what became of it
     toolchain            languages as data
     keeper               pure states, and one shell that performs their effects
     warden               runs inside nsjail      host          this host: control groups, instances, privileges
     sandbox              words that all share: limits, outcomes, plans, messages; and the client of the keeper
 
-    cli, app -> api -> judge, validation -> toolchain -> sandbox     keeper -> host -> sandbox     warden -> sandbox
+    cli, app -> api -> grading -> judge -> toolchain -> sandbox      keeper -> host -> sandbox     warden -> sandbox
+    api -> validation -> toolchain
 
 docs/architecture.md has the picture, the states of a jail, who watches whom and a glossary. Where a promise of this
 text is broken, the run is refused: nothing ever runs without its limits.

@@ -16,13 +16,15 @@ MAY_IMPORT = {
     "toolchain": {"toolchain", "sandbox"},
     "validation": {"validation", "toolchain"},
     "judge": {"judge", "toolchain", "sandbox"},
-    "api": {"api", "judge", "validation", "toolchain", "sandbox", "settings"},
+    "grading": {"grading", "judge", "toolchain", "sandbox"},
+    "api": {"api", "grading", "judge", "validation", "toolchain", "sandbox", "settings"},
     "settings": {"toolchain", "host", "sandbox"},
     "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
     "supervisor": {"host"},
 }
 ONLY_IN = {
-    "pydantic": {"api", "toolchain", "settings"},
+    "pydantic": {"api", "grading", "toolchain", "settings"},
+    "yaml": {"grading"},
     "pydantic_settings": {"settings"},
     "aiohttp": {"api", "app", "cli"},
     "seccomp": {"keeper"},
