@@ -138,9 +138,10 @@ def test_no_link_is_followed_on_the_way_to_a_file(target: pathlib.Path) -> None:
     write(target, {"real/file": "x"})
     (target / "folder").symlink_to(target / "real")
     (target / "real/link").symlink_to("/etc/passwd")
+    os.mkfifo(target / "real/pipe")
     with directory(target) as descriptor:
         os.close(open_beneath(descriptor, "real/file"))
-        for path in ("folder/file", "real/link", "missing", "../target/real/file"):
+        for path in ("folder/file", "real/link", "real/pipe", "missing", "../target/real/file"):
             with pytest.raises(CannotRead):
                 open_beneath(descriptor, path)
 

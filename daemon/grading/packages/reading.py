@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 
@@ -139,7 +140,7 @@ def is_beneath(path: str) -> bool:
 def open_beneath(directory: int, path: str, flags: int = os.O_RDONLY) -> int:
     """A descriptor of the file or folder at `path` below the descriptor `directory`, following no link anywhere.
 
-    The caller closes it. Raises CannotRead where there is nothing, or a link on the way.
+    The caller closes it. Raises CannotRead where there is nothing, or a link on the way, or a pipe or a device.
     """
     if not is_beneath(path):
         raise CannotRead("a path leads out of its package")
@@ -150,8 +151,12 @@ def open_beneath(directory: int, path: str, flags: int = os.O_RDONLY) -> int:
             inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
             os.close(current)
             current = inner
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=current)
+        found = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=current)
     except OSError as error:
         raise CannotRead(f"a file of a package cannot be opened: {error.strerror}") from error
     finally:
         os.close(current)
+    if stat.S_IFMT(os.fstat(found).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        os.close(found)
+        raise CannotRead("a file of a package is neither a regular file nor a folder")
+    return found
