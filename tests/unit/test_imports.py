@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "supervisor": {"host"},
 }
 ONLY_IN = {
-    "pydantic": {"api", "toolchain", "settings"},
+    "pydantic": {"api", "grading", "toolchain", "settings"},
+    "yaml": {"grading"},
     "pydantic_settings": {"settings"},
     "aiohttp": {"api", "app", "cli"},
     "seccomp": {"keeper"},

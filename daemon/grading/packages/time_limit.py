@@ -1,0 +1,28 @@
+"""The time limit that follows from example submissions, where the package does not say it."""
+
+from fractions import Fraction
+
+from .problem import Timing
+
+
+def from_slowest(timing: Timing, slowest_accepted_s: float) -> float:
+    """The limit in seconds: the least multiple of the resolution, at least one, that is `ac_to_time_limit` times
+    the slowest accepted submission's time (2025-09, "Problem timing"; legacy, "Limits", as problemtools does it).
+
+    It is computed in decimals, so that 3 times 0.1 is 0.3.
+    """
+    resolution = _decimal(timing.resolution_s)
+    least = _decimal(slowest_accepted_s) * _decimal(timing.ac_to_time_limit)
+    return float(max(1, -(-least // resolution)) * resolution)
+
+
+def is_separated(timing: Timing, limit_s: float, fastest_too_slow_s: float) -> bool:
+    """True where the fastest submission that is to be too slow needs `time_limit_to_tle` times the limit.
+
+    2025-09 makes it an error if it does not; legacy calls it a safety margin.
+    """
+    return _decimal(limit_s) * _decimal(timing.time_limit_to_tle) <= _decimal(fastest_too_slow_s)
+
+
+def _decimal(number: float) -> Fraction:
+    return Fraction(repr(number))

@@ -1,0 +1,22 @@
+"""The time limit that follows from the slowest accepted submission."""
+
+import pytest
+
+from daemon.grading.packages.problem import Timing
+from daemon.grading.packages.time_limit import from_slowest, is_separated
+
+
+@pytest.mark.parametrize(
+    ("slowest", "factor", "resolution", "limit"),
+    [
+        (0.0, 2, 1, 1), (0.4, 2, 1, 1), (0.5, 2, 1, 1), (0.51, 2, 1, 2), (0.7, 5, 1, 4), (0.1, 3, 0.1, 0.3),
+        (0.35, 2, 0.1, 0.7), (1.0, 1.5, 0.25, 1.5), (1.01, 1.5, 0.25, 1.75),
+    ],
+)  # fmt: skip
+def test_the_limit_is_the_next_multiple(slowest: float, factor: float, resolution: float, limit: float) -> None:
+    assert from_slowest(Timing(None, None, factor, 1.5, resolution), slowest) == limit
+
+
+def test_what_is_to_be_too_slow_needs_a_distance() -> None:
+    timing = Timing(None, None, 2, 1.5, 1)
+    assert is_separated(timing, 2, 3) and not is_separated(timing, 2, 2.99)
