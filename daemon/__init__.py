@@ -27,7 +27,7 @@ The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
 
     cli, app, launch     what is started, and with which parts
     api                  HTTP                    validation    constructs that a deployment does not want
-    grading              runs submissions on tests; verdicts, comparison, scores; packages: an uploaded problem, its store
+    grading              runs submissions on tests; verdicts, comparison, scores; packages: an uploaded problem
     judge                what a submission is, and what became of it
     toolchain            languages as data
     keeper               pure states, and one shell that performs their effects

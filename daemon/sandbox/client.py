@@ -13,36 +13,14 @@ from collections.abc import AsyncIterator, Callable
 
 from . import descriptors as fds
 from . import messages, wire
-from .model import KilledBy, Outcome
+from .model import KilledBy
 from .order import Finished, Order, SandboxUnavailable
 from .outbox import Outbox
-from .pumps import READ_BYTES, Drain, Feed, FileFeed
+from .pumps import READ_BYTES, Drain, feed_of
+from .running import Running
 
 RECONNECT_S = 0.05
 GRADED_ACQUIRE_S = 600.0  # for a graded run's core: there are others before it
-END_S = 30.0  # after the wall limit, for the end to be told: the keeper has deadlines of its own
-
-
-class _Run:
-    """One run in flight: futures that the socket's reader resolves. `started` is its three pipes."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.started: asyncio.Future[list[int]] = loop.create_future()
-        self.ended: asyncio.Future[tuple[Outcome, dict[int, int]]] = loop.create_future()
-        self.are_pipes_taken = self.is_left_taken = False
-
-    def fail(self, error: Exception) -> None:
-        for future in (self.started, self.ended):
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # not every run waits for both; asyncio would complain of the other
-
-    def close_unclaimed(self) -> None:
-        """Close descriptors that came for a run which nobody waits for any more."""
-        if not self.are_pipes_taken and self.started.done() and self.started.exception() is None:
-            fds.close_all(self.started.result())
-        if not self.is_left_taken and self.ended.done() and self.ended.exception() is None:
-            fds.close_all(self.ended.result()[1].values())
 
 
 class Client:
@@ -54,7 +32,7 @@ class Client:
     def __init__(self, path: str, acquire_s: float) -> None:
         self._path, self._acquire_s = path, acquire_s
         self._socket: socket.socket | None = None
-        self._runs: dict[int, _Run] = {}
+        self._runs: dict[int, Running] = {}
         self._ids = itertools.count(1)
         self._outbox: Outbox | None = None
         self._connector: asyncio.Task[None] | None = None
@@ -164,20 +142,16 @@ class Client:
                 self.state = message
                 self._changed.set()
             case messages.Started(number):
-                run = self._runs.get(number)
-                if run is not None and not run.started.done():
-                    run.started.set_result(list(descriptors))
-                    descriptors.clear()
+                if number in self._runs:
+                    self._runs[number].hear_started(descriptors)
             case messages.Refused(number, stage, reason):
                 if number in self._runs:
                     self._runs[number].fail(SandboxUnavailable(stage, reason))
             case messages.Ended(number):
                 if len(message.left) != len(descriptors):
                     raise messages.BadMessage(f"{len(message.left)} files with {len(descriptors)} descriptors")
-                run = self._runs.get(number)
-                if run is not None and not run.ended.done():
-                    run.ended.set_result((message.outcome, dict(zip(message.left, descriptors, strict=True))))
-                    descriptors.clear()
+                if number in self._runs:
+                    self._runs[number].hear_ended(message.outcome, message.left, descriptors)
 
     def _send(self, message: messages.Message, descriptors: list[int] | None = None) -> None:
         """Now or, with copies of the descriptors, as soon as there is room. Raises SandboxUnavailable."""
@@ -210,32 +184,17 @@ class Client:
 
         Raises SandboxUnavailable when no jail was to be had or when one was lost. Cancelling kills the run.
         """
-        async with self._registered() as (number, run):
-            stdin, stdout, stderr = await self._start(number, run, order)
-            run.are_pipes_taken = True
-
-            def on_over() -> None:
-                with contextlib.suppress(SandboxUnavailable):
-                    self._send(messages.Kill(number, KilledBy.OUTPUT))
-
-            drain = Drain(self._loop, stdout, stderr, order.output_bytes, on_over, order.on_output, order.keeps)
-            feed = (FileFeed if isinstance(order.stdin, int) else Feed)(self._loop, stdin, order.stdin)  # type: ignore[arg-type]
+        async with self.started(order) as running:
+            drain = Drain(
+                self._loop, running.stdout, running.stderr, order.output_bytes, lambda: running.kill(KilledBy.OUTPUT),
+                order.on_output, order.keeps,
+            )  # fmt: skip
+            feed = feed_of(self._loop, running.stdin, order.stdin)
             try:
-                async with asyncio.timeout(order.limits.wall_ns / 1e9 + END_S):
-                    outcome, left = await asyncio.shield(run.ended)
-                    await drain.ended()
-            except SandboxUnavailable as error:
-                raise SandboxUnavailable(error.stage, error.reason, True, drain.is_heard) from error
-            except TimeoutError as error:
-                raise SandboxUnavailable("keeper", "it does not tell of an end", True, drain.is_heard) from error
+                outcome, left = await running.ended(drain)
             finally:
                 feed.close()
                 drain.close()
-            run.is_left_taken = True
-        if outcome.killed_by in (KilledBy.LOST, KilledBy.CLIENT):
-            fds.close_all(left.values())
-            reason = f"{order.toolchain}/{order.step}: the jail went away"
-            raise SandboxUnavailable("lost", reason, True, drain.is_heard)
         return Finished(outcome, drain.content("stdout"), drain.content("stderr"), drain.is_over, left)
 
     @contextlib.asynccontextmanager
@@ -244,26 +203,46 @@ class Client:
 
         What it says on stderr goes to `order.on_output`. Raises SandboxUnavailable when no jail was to be had.
         """
-        async with self._registered() as (number, run):
-            stdin, stdout, stderr = await self._start(number, run, order)
-            run.are_pipes_taken = True
-            run.ended.add_done_callback(lambda _: on_end())
+        async with self.started(order) as running:
+            running.on_end(on_end)
 
             def hear() -> None:
-                data = os.read(stderr, READ_BYTES)
+                data = os.read(running.stderr, READ_BYTES)
                 if not data:
-                    self._loop.remove_reader(stderr)
+                    self._loop.remove_reader(running.stderr)
                 elif order.on_output is not None:
                     order.on_output("stderr", data)
 
-            self._loop.add_reader(stderr, hear)
+            self._loop.add_reader(running.stderr, hear)
             try:
-                yield stdin, stdout
+                yield running.stdin, running.stdout
             finally:
-                self._loop.remove_reader(stderr)
-                os.close(stderr)
+                self._loop.remove_reader(running.stderr)
+                os.close(running.stderr)
 
-    async def _start(self, number: int, run: _Run, order: Order) -> list[int]:
+    @contextlib.asynccontextmanager
+    async def started(self, order: Order) -> AsyncIterator[Running]:
+        """A run that has begun; its three pipes are the caller's to close. Killed when the body ends before it.
+
+        Raises SandboxUnavailable when no jail was to be had.
+        """
+        number = next(self._ids)
+
+        def kill(why: KilledBy) -> None:
+            with contextlib.suppress(SandboxUnavailable):
+                self._send(messages.Kill(number, why))
+
+        running = self._runs[number] = Running(self._loop, order, kill)
+        try:
+            running.take_pipes(await self._start(number, running, order))
+            yield running
+        finally:
+            if not running.has_ended:
+                kill(KilledBy.CLIENT)
+            del self._runs[number]
+            running.close_unclaimed()
+
+    async def _start(self, number: int, running: Running, order: Order) -> list[int]:
         """stdin, stdout and stderr of the jail, which goes as soon as there is one. Raises SandboxUnavailable.
 
         A keeper that has not said hello is not one.
@@ -278,22 +257,9 @@ class Client:
         patience_s = GRADED_ACQUIRE_S if order.graded else self._acquire_s
         try:
             async with asyncio.timeout(patience_s):
-                return await asyncio.shield(run.started)
+                return await asyncio.shield(running.started)
         except TimeoutError:
             raise SandboxUnavailable("keeper", f"no jail within {patience_s:.0f} s") from None
-
-    @contextlib.asynccontextmanager
-    async def _registered(self) -> AsyncIterator[tuple[int, _Run]]:
-        number, run = next(self._ids), _Run(self._loop)
-        self._runs[number] = run
-        try:
-            yield number, run
-        finally:
-            if not run.ended.done():
-                with contextlib.suppress(SandboxUnavailable):
-                    self._send(messages.Kill(number, KilledBy.CLIENT))
-            del self._runs[number]
-            run.close_unclaimed()
 
 
 def _connected(path: str) -> socket.socket:

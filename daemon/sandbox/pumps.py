@@ -138,3 +138,8 @@ class Feed:
         except BrokenPipeError:
             pass
         self.close()
+
+
+def feed_of(loop: asyncio.AbstractEventLoop, pipe: int, stdin: bytes | int) -> Feed | FileFeed:
+    """What brings bytes, or a file, into a program's input."""
+    return Feed(loop, pipe, stdin) if isinstance(stdin, bytes) else FileFeed(loop, pipe, stdin)

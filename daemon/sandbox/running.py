@@ -1,0 +1,91 @@
+"""One run in flight, on the HTTP side: what the keeper says of it, and who waits for that."""
+
+import asyncio
+from collections.abc import Callable
+
+from . import descriptors as fds
+from .model import KilledBy, Outcome
+from .order import Order, SandboxUnavailable
+from .pumps import Drain
+
+END_S = 30.0  # after the wall limit, for the end to be told: the keeper has deadlines of its own
+
+
+class Running:
+    """`kill` sends a reason to the keeper; the first that comes there counts.
+
+    `started` resolves to the three pipes. Once they are taken, `stdin`, `stdout` and `stderr` are the taker's to close.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, order: Order, kill: Callable[[KilledBy], None]) -> None:
+        self.kill, self._order = kill, order
+        self.started: asyncio.Future[list[int]] = loop.create_future()
+        self._ended: asyncio.Future[tuple[Outcome, dict[int, int]]] = loop.create_future()
+        self.stdin = self.stdout = self.stderr = -1
+        self._are_pipes_taken = self._is_left_taken = False
+
+    @property
+    def has_ended(self) -> bool:
+        """The keeper has told, or will not any more."""
+        return self._ended.done()
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Called one turn of the loop after its end is known, or its loss."""
+        self._ended.add_done_callback(lambda _: callback())
+
+    async def ended(self, drain: Drain | None = None) -> tuple[Outcome, dict[int, int]]:
+        """What became of it, and the files that it left, by number, the caller's to close; with a drain once all of its
+        output is there. Raises SandboxUnavailable."""
+        try:
+            async with asyncio.timeout(self._order.limits.wall_ns / 1e9 + END_S):
+                outcome, left = await asyncio.shield(self._ended)
+                if drain is not None:
+                    await drain.ended()
+        except SandboxUnavailable as error:
+            raise SandboxUnavailable(error.stage, error.reason, True, _is_heard(drain)) from error
+        except TimeoutError as error:
+            raise SandboxUnavailable("keeper", "it does not tell of an end", True, _is_heard(drain)) from error
+        self._is_left_taken = True
+        if outcome.killed_by in (KilledBy.LOST, KilledBy.CLIENT):
+            fds.close_all(left.values())
+            reason = f"{self._order.toolchain}/{self._order.step}: the jail went away"
+            raise SandboxUnavailable("lost", reason, True, _is_heard(drain))
+        return outcome, left
+
+    # -- from the client
+
+    def take_pipes(self, pipes: list[int]) -> None:
+        """They are its user's from now on."""
+        self._are_pipes_taken = True
+        self.stdin, self.stdout, self.stderr = pipes
+
+    def hear_started(self, descriptors: list[int]) -> None:
+        """Takes the descriptors out of the list, where it has none yet."""
+        if not self.started.done():
+            self.started.set_result(list(descriptors))
+            descriptors.clear()
+
+    def hear_ended(self, outcome: Outcome, left: tuple[int, ...], descriptors: list[int]) -> None:
+        """Takes the descriptors out of the list, where it has not ended yet."""
+        if not self._ended.done():
+            self._ended.set_result((outcome, dict(zip(left, descriptors, strict=True))))
+            descriptors.clear()
+
+    def fail(self, error: Exception) -> None:
+        """Nothing more will be heard of it."""
+        for future in (self.started, self._ended):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # not every run waits for both; asyncio would complain of the other
+
+    def close_unclaimed(self) -> None:
+        """Close descriptors that came for a run which nobody waits for any more."""
+        if not self._are_pipes_taken and self.started.done() and self.started.exception() is None:
+            fds.close_all(self.started.result())
+        if not self._is_left_taken and self._ended.done() and self._ended.exception() is None:
+            fds.close_all(self._ended.result()[1].values())
+
+
+def _is_heard(drain: Drain | None) -> bool:
+    """Somebody has heard of its output: it must not be repeated."""
+    return drain is not None and drain.is_heard
