@@ -10,6 +10,7 @@ from aiohttp import web
 
 from daemon.grading import task as tasks
 from daemon.grading.checking import CheckerFailed
+from daemon.grading.schedules import Listed
 from daemon.grading.tokens import TokenOptions
 from daemon.grading.verdicts import Verdict
 from daemon.judge.submission import Submission
@@ -98,7 +99,8 @@ def of_request(
     tests = tuple(_test(entry, number, stack) for number, entry in enumerate(wanted.tests))
     if len({test.id for test in tests}) != len(tests):
         raise _wrong("tests", "two have the same id")
-    return tasks.Task(submission, tests, _checker(wanted, toolchains, settings), wanted.stop_on_failure)
+    schedule = Listed([test.id for test in tests], wanted.stop_on_failure)
+    return tasks.Task(submission, tests, _checker(wanted, toolchains, settings), schedule)
 
 
 def _test(entry: TestEntry, number: int, stack: contextlib.ExitStack) -> tasks.Test:
@@ -152,7 +154,7 @@ def of_result(result: tasks.GradeResult, toolchain: Toolchain, version: str | No
     failed = result.compilation
     return GradeResponse(
         verdict=result.verdict,
-        score=None,
+        score=result.score,
         compile=Compilation(
             success=failed is None,
             time=result.compile_ns / 1e9,

@@ -15,6 +15,7 @@ from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 
 from . import checking, verdicts
 from .checking import CheckerFailed
+from .scoring import Progress, Result
 from .task import Custom, GradeResult, Task, Test, TestResult
 from .verdicts import RunFacts, Verdict
 
@@ -43,9 +44,7 @@ class Grader:
             built = await stack.enter_async_context(self._executor.built(task.submission))
             if isinstance(built, Report):
                 return _not_built(task, built)
-            results = await _Grading(self._executor, task, built, checker, self._at_once()).run()
-            verdict = verdicts.of_submission([result.verdict for result in results])
-            return GradeResult(verdict, results, built.compile_ns, built.cached)
+            return await _Grading(self._executor, task, built, checker, self._at_once()).run()
 
     def _at_once(self) -> int:
         facts = self._client.facts
@@ -58,46 +57,47 @@ class _Grading:
     def __init__(self, executor: Executor, task: Task, built: Built, checker: Built | None, at_once: int) -> None:
         self._executor, self._task, self._built, self._checker = executor, task, built, checker
         self._at_once = at_once
-        self._known: list[TestResult | None] = [None] * len(task.tests)
+        self._tests = {test.id: test for test in task.tests}
+        self._known: dict[str, TestResult] = {}
         self._told = 0
 
-    async def run(self) -> tuple[TestResult, ...]:
-        running: dict[int, asyncio.Task[TestResult]] = {}
-        waiting = 0
+    async def run(self) -> GradeResult:
+        running: dict[str, asyncio.Task[TestResult]] = {}
         try:
-            while len(settled := self._settled()) < len(self._known):
-                self._tell(settled)
-                needed = verdicts.needed(self._verdicts(), self._task.stop_on_failure)
-                await _cancel([running.pop(number) for number in list(running) if number >= needed])
-                while waiting < needed and len(running) < self._at_once:
-                    running[waiting] = asyncio.create_task(self._test(self._task.tests[waiting]))
-                    waiting += 1
+            while (progress := self._progress()).outcome is None:
+                self._tell(progress)
+                await _cancel([running.pop(name) for name in list(running) if name not in progress.may_run])
+                for name in progress.may_run:
+                    if name not in running and len(running) < self._at_once:
+                        running[name] = asyncio.create_task(self._test(self._tests[name]))
+                if not running:
+                    raise AssertionError("a schedule that neither ends nor goes on")
                 await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
-                for number in [number for number, one in running.items() if one.done()]:
-                    self._known[number] = running.pop(number).result()
-            self._tell(settled)
-            return settled
+                for name in [name for name, one in running.items() if one.done()]:
+                    self._known[name] = running.pop(name).result()
         finally:
             await _cancel(list(running.values()))
+        results = self._tell(progress)
+        built, outcome = self._built, progress.outcome
+        return GradeResult(outcome.verdict, results, outcome.score, progress.problems, built.compile_ns, built.cached)
 
-    def _verdicts(self) -> list[Verdict | None]:
-        return [None if result is None else result.verdict for result in self._known]
+    def _progress(self) -> Progress:
+        known = {name: Result(result.verdict, result.score, result.multiplier) for name, result in self._known.items()}
+        return self._task.schedule.progress(known)
 
-    def _settled(self) -> tuple[TestResult, ...]:
-        """The results that will not change, in order."""
-        found = verdicts.settled(self._verdicts(), self._task.stop_on_failure)
-        return tuple(
-            result
-            if result is not None and result.verdict is verdict
-            else TestResult(self._task.tests[number].id, verdict)
-            for number, (result, verdict) in enumerate(zip(self._known, found, strict=False))
-        )
-
-    def _tell(self, settled: tuple[TestResult, ...]) -> None:
+    def _tell(self, progress: Progress) -> tuple[TestResult, ...]:
+        """The results that will not change, in order; those that are new are told."""
+        results = []
+        for name in self._tests:
+            if name not in progress.results:
+                break
+            verdict, own = progress.results[name].verdict, self._known.get(name)
+            results.append(own if own is not None and own.verdict is verdict else TestResult(name, verdict))
         if self._task.on_result is not None:
-            for result in settled[self._told :]:
+            for result in results[self._told :]:
                 self._task.on_result(result)
-        self._told = len(settled)
+        self._told = len(results)
+        return tuple(results)
 
     async def _test(self, test: Test) -> TestResult:
         """A failure of ours is tried once more, and then it is the test's result: IE."""

@@ -4,21 +4,29 @@ import dataclasses
 import enum
 from collections.abc import Callable
 
+from daemon.judge.files import File
 from daemon.judge.submission import Report, Submission
 from daemon.sandbox.model import Limits
 
+from .schedules import Schedule
 from .tokens import TokenOptions
 from .verdicts import Verdict
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Test:
-    """`input` and `answer` are descriptors of files that stay open and unchanged while the grading goes on."""
+    """`input` and `answer` are descriptors of files that stay open and unchanged while the grading goes on.
+
+    `checker` is asked instead of the task's, where the test has one. `files` lie beside the program.
+    """
 
     id: str
     input: int
     answer: int
     args: tuple[str, ...] = ()
+    checker: "TokenOptions | None" = None
+    flags: tuple[str, ...] | None = None  # of a checker of one's own, in place of its own
+    files: tuple[File, ...] = ()
 
 
 class Protocol(enum.StrEnum):
@@ -51,13 +59,18 @@ Checker = Plain | TokenOptions | Custom
 class Task:
     """`submission.limits` and `submission.output_bytes` are for each test; CPU time decides, wall time is the backstop.
 
-    `on_result` hears each test's result once it and all before it are known, in the order of the tests.
+    The schedule decides which tests run, and what the verdict and the score are. Where the task is interactive the
+    checker, a program of one's own, talks with the submission. `passes_max`: how often the submission runs on a test at
+    most, each time on what the checker left for it (multi-pass). `on_result` hears each test's result once it and all
+    before it are known, in the order of the tests.
     """
 
     submission: Submission
     tests: tuple[Test, ...]
     checker: Checker
-    stop_on_failure: bool = False
+    schedule: Schedule
+    is_interactive: bool = False
+    passes_max: int = 1
     on_result: "Callable[[TestResult], None] | None" = None
 
     @property
@@ -79,6 +92,7 @@ class TestResult:
     wall_ns: int | None = None
     memory_bytes: int | None = None
     score: float | None = None
+    multiplier: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,6 +101,8 @@ class GradeResult:
 
     verdict: Verdict
     tests: tuple[TestResult, ...]
+    score: float | None = None
+    problems: tuple[str, ...] = ()  # what the package or its checker did against its format
     compile_ns: int = 0
     cached: bool = False
     compilation: Report | None = None
