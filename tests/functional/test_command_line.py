@@ -15,6 +15,8 @@ from tests.server import COMMAND, START_S, until
 
 Write = collections.abc.Callable[[str, str], pathlib.Path]
 
+RUNS_BESIDE = 24
+
 
 def cellblock(*arguments: object, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
@@ -111,9 +113,9 @@ def test_runs_beside_each_other_do_not_sweep_each_other(write: Write) -> None:
     """Each has a keeper of its own; the end of one meets the start of others all the time."""
     program = write("a.py", "print(6 * 7)")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        runs = list(pool.map(lambda _: cellblock("run", program), range(48)))
+        runs = list(pool.map(lambda _: cellblock("run", program), range(RUNS_BESIDE)))
     ends = [(done.returncode, done.stdout, done.stderr) for done in runs]
-    assert ends == [(0, "42\n", "")] * 48
+    assert ends == [(0, "42\n", "")] * RUNS_BESIDE
     assert not [path for path in posture.run_directories() if path.name.startswith("run-")]
 
 
