@@ -5,6 +5,7 @@ run in a jail on the whole output, which is kept in a memfd until then and never
 """
 
 import contextlib
+import dataclasses
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from daemon.judge.executor import Built, Executor
 from daemon.judge.files import File, pack
-from daemon.sandbox.descriptors import close_all, memfd, write_all
+from daemon.sandbox.descriptors import close_all, memfd, sealed_copy, write_all
 from daemon.sandbox.order import Finished, Order
 from daemon.toolchain.plan import FEEDBACK, JUDGE_LEAVES, JUDGE_LIMITS, own_limits
 from daemon.toolchain.schema import JUDGE
@@ -27,6 +28,8 @@ JUDGE_OUTPUT_BYTES = 64 << 10
 SCORE_BYTES = 100
 ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem package format
 TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
+ICPC_ARGUMENTS = ("input", "answer", FEEDBACK + "/")
+TESTLIB_ARGUMENTS = ("input", "output", "answer", JUDGE_LEAVES[0])
 SCORE = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
@@ -34,11 +37,15 @@ class CheckerFailed(Exception):
     """The checker neither accepted nor rejected: nobody can say what the output is worth. The text is for judges."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What was said of one output. `score` None: none was given."""
+    """What was said of one output. `score` None: none was given. `next_input`: what the submission shall be run on once
+    more (multi-pass), a sealed memfd that is the caller's to close."""
 
-    def __init__(self, accepted: bool, message: str = "", score: float | None = None) -> None:
-        self.accepted, self.message, self.score = accepted, message, score
+    accepted: bool
+    message: str = ""
+    score: float | None = None
+    next_input: int | None = None
 
 
 class Check(Protocol):
@@ -100,19 +107,12 @@ class Judged:
 
     async def answer(self) -> Answer:
         """Run the checker on what was kept."""
-        finished = await self._run()
-        try:
-            return _icpc_answer(finished) if self._checker.protocol is task.Protocol.ICPC else _testlib_answer(finished)
-        finally:
-            close_all(finished.left.values())
+        return read_answer(self._checker.protocol, await self._run())
 
     async def _run(self) -> Finished:
-        test, is_icpc = self._test, self._checker.protocol is task.Protocol.ICPC
-        given = [File("input", test.input), File("answer", test.answer), File(JUDGE_LEAVES[0], b"")]
-        if not is_icpc:
-            given.append(File("output", self._output))
-        names = ("input", "answer", FEEDBACK + "/") if is_icpc else ("input", "output", "answer", JUDGE_LEAVES[0])
-        files = pack((*self._checker.submission.files, *given))
+        is_icpc = self._checker.protocol is task.Protocol.ICPC
+        names = ICPC_ARGUMENTS if is_icpc else TESTLIB_ARGUMENTS
+        files = judge_files(self._built, self._test, () if is_icpc else (File("output", self._output),))
         try:
             return await self._executor.run(
                 judge_order(self._checker, self._built, files, names, self._output if is_icpc else b"")
@@ -121,13 +121,29 @@ class Judged:
             os.close(files)
 
 
-def judge_order(checker: task.Custom, built: Built, files: int, names: tuple[str, ...], stdin: int | bytes) -> Order:
+def judge_files(built: Built, test: task.Test, more: tuple[File, ...] = ()) -> int:
+    """All that lies beside a checker or an interactor, packed; the caller closes it. Raises OSError."""
+    given = (File("input", test.input), File("answer", test.answer), File(JUDGE_LEAVES[0], b""))
+    return pack((*given, *more), built.files)
+
+
+def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:
+    """What a checker's or interactor's end says. Closes what it left. Raises CheckerFailed, OSError."""
+    try:
+        return _icpc_answer(finished) if protocol is task.Protocol.ICPC else _testlib_answer(finished)
+    finally:
+        close_all(finished.left.values())
+
+
+def judge_order(
+    checker: task.Custom, built: Built, files: int, names: tuple[str, ...], stdin: int | bytes, graded: bool = True
+) -> Order:
     """The run of a checker or interactor with these arguments before its own flags."""
     toolchain = checker.submission.toolchain
     return Order(
         toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=own_limits(JUDGE_LIMITS),
         output_bytes=JUDGE_OUTPUT_BYTES, source=built.source, artifact=built.artifact, files=files, stdin=stdin,
-        args=(*names, *checker.flags), graded=True,
+        args=(*names, *checker.flags), graded=graded,
     )  # fmt: skip
 
 
@@ -135,8 +151,10 @@ def judge_order(checker: task.Custom, built: Built, files: int, names: tuple[str
 def opened(executor: Executor, checker: task.Checker, built: Built | None, test: task.Test) -> Iterator[Check]:
     """A check for one run of a test. `built` is the checker's own program, where it has one. Raises OSError."""
     if not isinstance(checker, task.Custom):
-        yield Comparison(checker, test.answer)
+        yield Comparison(test.checker or checker, test.answer)
         return
+    if test.flags is not None:
+        checker = dataclasses.replace(checker, flags=test.flags)
     assert built is not None
     output = memfd("output", b"")
     try:
@@ -151,7 +169,9 @@ def _icpc_answer(finished: Finished) -> Answer:
     code = _exit_code(finished)
     if code not in (ICPC_ACCEPTED, ICPC_REJECTED):
         raise CheckerFailed(_failure(finished, code, message))
-    return Answer(code == ICPC_ACCEPTED, message, _score(_left(finished, 2)))
+    score = _score(_left(finished, 2))
+    following = finished.left.get(3) if code == ICPC_ACCEPTED else None
+    return Answer(code == ICPC_ACCEPTED, message, score, None if following is None else sealed_copy(following))
 
 
 def _testlib_answer(finished: Finished) -> Answer:

@@ -8,18 +8,23 @@ import os
 import structlog
 
 from daemon.judge.executor import Built, Executor
+from daemon.judge.files import pack
 from daemon.judge.submission import Report
 from daemon.sandbox.client import Client
+from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 
 from . import checking, verdicts
 from .checking import CheckerFailed
+from .interaction import talk
 from .scoring import Progress, Result
 from .task import Custom, GradeResult, Task, Test, TestResult
 from .verdicts import RunFacts, Verdict
 
 log = structlog.get_logger("cellblock.grading")
+
+_Outcome = tuple[Finished, verdicts.Judgement, checking.Answer | None]
 
 ATTEMPTS = 2  # our own failure is repeated once
 AHEAD = 1  # tests whose jail is ready when a core gets free
@@ -44,7 +49,7 @@ class Grader:
             built = await stack.enter_async_context(self._executor.built(task.submission))
             if isinstance(built, Report):
                 return _not_built(task, built)
-            return await _Grading(self._executor, task, built, checker, self._at_once()).run()
+            return await _Grading(self._executor, self._client, task, built, checker, self._at_once()).run()
 
     def _at_once(self) -> int:
         facts = self._client.facts
@@ -54,8 +59,11 @@ class Grader:
 class _Grading:
     """One task under way."""
 
-    def __init__(self, executor: Executor, task: Task, built: Built, checker: Built | None, at_once: int) -> None:
-        self._executor, self._task, self._built, self._checker = executor, task, built, checker
+    def __init__(
+        self, executor: Executor, client: Client, task: Task, built: Built, checker: Built | None, at_once: int
+    ) -> None:
+        self._executor, self._client = executor, client
+        self._task, self._built, self._checker = task, built, checker
         self._at_once = at_once
         self._tests = {test.id: test for test in task.tests}
         self._known: dict[str, TestResult] = {}
@@ -112,25 +120,95 @@ class _Grading:
         return TestResult(test.id, Verdict.IE, failure)
 
     async def _attempt(self, test: Test) -> TestResult:
+        """One run, or as many as the checker asks for (multi-pass), whose times add up."""
+        total = TestResult(test.id, Verdict.AC)
+        with contextlib.ExitStack() as stack:
+            for number in range(self._task.passes_max):
+                run = self._interact if self._task.is_interactive else self._check
+                finished, judged, answer = await run(test)
+                total = _added(total, judged, finished, answer)
+                if answer is None or answer.next_input is None:
+                    return total
+                stack.callback(os.close, answer.next_input)
+                if judged.verdict is not Verdict.AC:
+                    return total
+                if number + 1 == self._task.passes_max:
+                    raise CheckerFailed(f"the checker asks for more than {number + 1} passes")
+                test = dataclasses.replace(test, input=answer.next_input)
+        raise AssertionError("no pass at all")
+
+    async def _check(self, test: Test) -> _Outcome:
+        """Run, then check."""
         with checking.opened(self._executor, self._task.checker, self._checker, test) as check:
-            finished = await self._executor.run(self._order(test, check))
+            files = pack(test.files, self._built.files) if test.files else None
+            try:
+                finished = await self._executor.run(self._order(test, check, files))
+            finally:
+                if files is not None:
+                    os.close(files)
             facts = _facts(finished)
             answer = await check.answer() if facts.clean else None
-        judged = verdicts.of_run(facts, None if answer is None else answer.accepted)
-        usage = finished.outcome.usage
-        result = TestResult(
-            test.id, judged.verdict, judged.reason, cpu_ns=usage.cpu_ns, wall_ns=usage.wall_ns,
-            memory_bytes=usage.memory_bytes,
-        )  # fmt: skip
-        return result if answer is None else dataclasses.replace(result, message=answer.message, score=answer.score)
+        return finished, verdicts.of_run(facts, None if answer is None else answer.accepted), answer
 
-    def _order(self, test: Test, check: checking.Check) -> Order:
+    async def _interact(self, test: Test) -> _Outcome:
+        """Run with the interactor.
+
+        If that ended first and rejects, nothing that the submission did later counts; if the submission failed, whatever
+        the interactor made of that does not (legacy format, "Interactive problems").
+        """
+        checker, built = self._task.checker, self._checker
+        assert isinstance(checker, Custom)
+        assert built is not None
+        if test.flags is not None:
+            checker = dataclasses.replace(checker, flags=test.flags)
+        files = checking.judge_files(built, test)
+        try:
+            order = checking.judge_order(checker, built, files, checking.ICPC_ARGUMENTS, b"", graded=False)
+            talked = await talk(self._client, self._order(test, None, None), order)
+        finally:
+            os.close(files)
+        facts = _facts(talked.program)
+        if facts.clean or talked.judge_first:
+            answer = checking.read_answer(checker.protocol, talked.judge)
+            if facts.clean or not answer.accepted:
+                judged = verdicts.Judgement(Verdict.AC if answer.accepted else Verdict.WA)
+                return talked.program, judged, answer
+            if answer.next_input is not None:
+                os.close(answer.next_input)
+        else:
+            close_all(talked.judge.left.values())
+        return talked.program, verdicts.of_run(facts), None
+
+    def _order(self, test: Test, check: checking.Check | None, files: int | None) -> Order:
         submission, built = self._task.submission, self._built
         return Order(
             toolchain=submission.toolchain.id, step=submission.toolchain.steps[-1].id, limits=submission.limits,
-            output_bytes=submission.output_bytes, source=built.source, artifact=built.artifact, files=built.files,
-            stdin=test.input, args=test.args, graded=True, keeps=False, on_output=check.hear,
+            output_bytes=submission.output_bytes, source=built.source, artifact=built.artifact,
+            files=built.files if files is None else files, stdin=test.input, args=test.args, graded=True, keeps=False,
+            on_output=None if check is None else check.hear,
         )  # fmt: skip
+
+
+def _added(
+    total: TestResult, judged: verdicts.Judgement, finished: Finished, answer: checking.Answer | None
+) -> TestResult:
+    """The result so far with another pass: times add up, of memory the most counts."""
+    usage = finished.outcome.usage
+    memory_bytes = max(total.memory_bytes or 0, usage.memory_bytes or 0)
+    return dataclasses.replace(
+        total,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        cpu_ns=_sum(total.cpu_ns, usage.cpu_ns),
+        wall_ns=_sum(total.wall_ns, usage.wall_ns),
+        memory_bytes=memory_bytes or None,
+        message="" if answer is None else answer.message,
+        score=None if answer is None else answer.score,
+    )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else None if other is None else one + other
 
 
 def _facts(finished: Finished) -> RunFacts:

@@ -59,13 +59,16 @@ def check_together(files: tuple[File, ...], taken: set[str]) -> None:
             directories.add(directory)
 
 
-def pack(files: tuple[File, ...]) -> int:
+def pack(files: tuple[File, ...], beside: int | None = None) -> int:
     """A memfd with the files one after the other: struct file_head of daemon/warden/native/jail.c, name, content.
 
-    A jail's init or program unpacks it at the jail's uid. The caller closes it. Raises OSError.
+    They come after those that are packed in `beside`. A jail's init or program unpacks it at the jail's uid. The caller
+    closes it. Raises OSError.
     """
     packed = memfd("files", b"")
     try:
+        if beside is not None:
+            send_all(packed, beside, os.fstat(beside).st_size)
         for file in files:
             name, size = file.name.encode(), file.size
             write_all(packed, _HEAD.pack(len(name), size) + name)

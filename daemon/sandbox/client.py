@@ -186,7 +186,7 @@ class Client:
         """
         async with self.started(order) as running:
             drain = Drain(
-                self._loop, running.stdout, running.stderr, order.output_bytes, lambda: running.kill(KilledBy.OUTPUT),
+                self._loop, running.outputs, order.output_bytes, lambda: running.kill(KilledBy.OUTPUT),
                 order.on_output, order.keeps,
             )  # fmt: skip
             feed = feed_of(self._loop, running.stdin, order.stdin)

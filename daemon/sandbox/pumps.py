@@ -13,21 +13,21 @@ OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr"
 
 
 class Drain:
-    """Reads stdout and stderr whenever they have something, for as long as anybody holds their other ends.
+    """Reads streams whenever they have something, for as long as anybody holds their other ends.
 
-    There is room for `room` bytes, both streams together; `on_over` is called once, at the first byte more. `on_output`
-    hears what there is room for as it comes, and where `keeps` is true it is kept. Owns the descriptors; `close` may be
-    called at any time, and again.
+    `streams`: descriptors, each called `stdout` or `stderr`. There is room for `room` bytes of all together; `on_over`
+    is called once, at the first byte more. `on_output` hears what there is room for as it comes, and where `keeps` is
+    true it is kept. Owns the descriptors; `close` may be called at any time, and again.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, stdout: int, stderr: int, room: int, on_over: Callable[[], None],
+        self, loop: asyncio.AbstractEventLoop, streams: dict[int, str], room: int, on_over: Callable[[], None],
         on_output: OnOutput | None, keeps: bool = True,
     ) -> None:  # fmt: skip
         self._loop, self._room, self._on_over, self._on_output = loop, room, on_over, on_output
         self._keeps = keeps
         self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
-        self._open: dict[int, str] = {stdout: "stdout", stderr: "stderr"}
+        self._open = dict(streams)
         self._ended = asyncio.Event()
         self.is_over = False  # there was more than there was room for
         self.is_heard = False  # on_output was called
@@ -74,6 +74,55 @@ class Drain:
         if len(kept) < len(data) and not self.is_over:
             self.is_over = True
             self._on_over()
+
+
+class Bridge:
+    """Moves what one program writes into another's input, without a copy in this process (splice(2)).
+
+    `on_over` is called once, at the first byte beyond `room`; nothing more is moved then. Owns both pipes, and closes
+    both at the end of the one and when nobody reads the other. `close` may be called at any time, and again.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, source: int, target: int, room: int, on_over: Callable[[], None]
+    ) -> None:
+        self._loop, self._source, self._target, self._room, self._on_over = loop, source, target, room, on_over
+        self._is_open = True
+        for descriptor in (source, target):
+            os.set_blocking(descriptor, False)
+        loop.add_reader(source, self._move)
+
+    def close(self) -> None:
+        """Close both pipes: the reader meets the end of its input, the writer a broken pipe."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._source)
+            self._loop.remove_writer(self._target)
+            os.close(self._source)
+            os.close(self._target)
+
+    def _move(self) -> None:
+        if self._room <= 0:
+            self._loop.remove_reader(self._source)
+            self._on_over()
+            return
+        try:
+            moved = os.splice(
+                self._source, self._target, min(READ_BYTES, self._room), flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
+            )
+        except BlockingIOError:  # there is something, so the other side has no room
+            self._loop.remove_reader(self._source)
+            self._loop.add_writer(self._target, self._go_on)
+            return
+        except OSError:  # EPIPE
+            moved = 0
+        self._room -= moved
+        if not moved:
+            self.close()
+
+    def _go_on(self) -> None:
+        self._loop.remove_writer(self._target)
+        self._loop.add_reader(self._source, self._move)
 
 
 class FileFeed:

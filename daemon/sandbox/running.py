@@ -29,6 +29,11 @@ class Running:
         """The keeper has told, or will not any more."""
         return self._ended.done()
 
+    @property
+    def outputs(self) -> dict[int, str]:
+        """Its two outputs, by descriptor."""
+        return {self.stdout: "stdout", self.stderr: "stderr"}
+
     def on_end(self, callback: Callable[[], None]) -> None:
         """Called one turn of the loop after its end is known, or its loss."""
         self._ended.add_done_callback(lambda _: callback())

@@ -1,0 +1,73 @@
+"""Two programs that talk: a submission and an interactor, each in a jail, joined by two pipes that this process moves
+bytes between."""
+
+import asyncio
+import contextlib
+import dataclasses
+
+from daemon.sandbox.client import Client
+from daemon.sandbox.model import KilledBy
+from daemon.sandbox.order import Finished, Order
+from daemon.sandbox.pumps import Bridge, Drain
+from daemon.sandbox.running import Running
+
+GRACE_S = 5.0  # for the interactor to come to its verdict once the submission has ended
+
+
+@dataclasses.dataclass(slots=True)
+class Talk:
+    """How both ended. `judge_first`: the interactor ended before the submission did, by itself."""
+
+    program: Finished
+    judge: Finished
+    judge_first: bool
+
+
+async def talk(client: Client, program: Order, judge: Order) -> Talk:
+    """Run both until both have ended. `output_bytes` of each bounds what it says to the other.
+
+    Once the interactor has ended, the submission meets the end of its input and a broken pipe; once the submission has
+    ended, the interactor meets the end of its input, and has GRACE_S. The submission goes first, because it may wait
+    for a core, and the other's clock runs. Raises SandboxUnavailable.
+    """
+    async with client.started(program) as one, client.started(judge) as other:
+        loop = asyncio.get_running_loop()
+        first: list[Running] = []
+        for running in (one, other):
+            running.on_end(lambda running=running: first.append(running))  # type: ignore[misc]
+        with contextlib.ExitStack() as stack:
+            drains = []
+            for running, order in ((one, program), (other, judge)):
+                drain = Drain(loop, {running.stderr: "stderr"}, order.output_bytes, lambda: None, None)
+                stack.callback(drain.close)
+                drains.append(drain)
+            over: list[Running] = []
+            for source, target, order in ((one, other, program), (other, one, judge)):
+                bridge = Bridge(
+                    loop,
+                    source.stdout,
+                    target.stdin,
+                    order.output_bytes,
+                    lambda source=source: _over(source, over),  # type: ignore[misc]
+                )
+                stack.callback(bridge.close)
+            outcome, left = await one.ended()
+            is_judge_first = bool(first) and first[0] is other
+            judging = asyncio.ensure_future(other.ended())
+            await asyncio.wait([judging], timeout=GRACE_S)
+            if not judging.done():
+                _over(other, over)
+            judge_outcome, judge_left = await judging
+            for drain in drains:
+                await drain.ended()
+        said = [drain.content("stderr") for drain in drains]
+    return Talk(
+        Finished(outcome, b"", said[0], one in over, left),
+        Finished(judge_outcome, b"", said[1], other in over, judge_left),
+        is_judge_first,
+    )
+
+
+def _over(running: Running, over: list[Running]) -> None:
+    over.append(running)
+    running.kill(KilledBy.OUTPUT)
