@@ -153,7 +153,7 @@ class _Grading:
     async def _interact(self, test: Test) -> _Outcome:
         """Run with the interactor.
 
-        If that ended first and rejects, nothing that the submission did later counts; if the submission failed, whatever
+        If that ended first and rejects, nothing that the submission did later counts; if the submission failed, what
         the interactor made of that does not (legacy format, "Interactive problems").
         """
         checker, built = self._task.checker, self._checker
