@@ -123,8 +123,8 @@ def configure_logging(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Registry]]:
-    """An executor on a keeper of its own, which ends with it. For the command line, in a delegated group.
+async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Client, Registry]]:
+    """An executor and its client, on a keeper of its own that ends with it. For the command line, in a delegated group.
 
     It knows no versions and keeps no artefacts. Raises CannotStart, registry.BadToolchain, instance.Busy.
     """
@@ -132,7 +132,7 @@ async def own_engine(settings: Settings) -> AsyncIterator[tuple[Executor, Regist
     toolchains = launch.load_registry(settings)
     with instance.run_slot() as name:
         async with _own_keeper(settings, toolchains, name) as client:
-            yield Executor(client, {}, Artifacts(0, 0, None), Versions({})), toolchains
+            yield Executor(client, {}, Artifacts(0, 0, None), Versions({})), client, toolchains
 
 
 @contextlib.asynccontextmanager

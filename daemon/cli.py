@@ -1,4 +1,4 @@
-"""The command line: cellblock serve | run | bench | doctor.
+"""The command line: cellblock serve | run | grade | bench | doctor.
 
 Each command imports only what it needs when it runs, so that `--help` is fast, and so is a command that is started
 again in a scope of its own (host/delegation.py).
@@ -124,7 +124,7 @@ async def _run_alone(configured: "Settings", submission: "Submission") -> "Repor
     from daemon import app
 
     only = configured.model_copy(update={"languages": (submission.toolchain.id,)})
-    async with app.own_engine(only) as (executor, _):
+    async with app.own_engine(only) as (executor, _, _):
         return await executor.execute(submission)
 
 
@@ -143,6 +143,25 @@ def exit_status(report: "Report") -> int:
             return EXIT_COMPILE_ERROR
         case Reason.MEMORY_LIMIT | Reason.OUTPUT_LIMIT | Reason.CPU_LIMIT:
             return EXIT_LIMIT
+
+
+@main.command()
+@click.argument("package", type=click.Path(exists=True, path_type=pathlib.Path))
+@click.option(
+    "--submission", type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path), help="Grade this file alone."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def grade(package: pathlib.Path, submission: pathlib.Path | None, as_json: bool) -> None:
+    """Grade the example submissions of PACKAGE, a problem package in ICPC or Kattis format (a zip or a folder).
+
+    Prints what each was expected to get and got; exits with 1 where one did not get what its folder promises.
+    """
+    with _our_errors():
+        into_delegated_group()
+        from daemon import grade_report, settings
+
+        is_good = asyncio.run(grade_report.grade(settings.load(), package, submission, as_json))
+    sys.exit(0 if is_good else 1)
 
 
 @main.command("doctor")

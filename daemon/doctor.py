@@ -164,7 +164,7 @@ def _toolchains(settings: Settings) -> Iterator[Finding]:
 
 async def _self_tests(settings: Settings) -> list[Finding]:
     findings = []
-    async with app.own_engine(settings) as (executor, toolchains):
+    async with app.own_engine(settings) as (executor, _, toolchains):
         tests = SelfTests(executor, toolchains, settings.run_limits(), settings.self_test_s)
         for toolchain in toolchains:
             problem = await tests.prove(toolchain)

@@ -1,0 +1,117 @@
+"""A package's example submissions, each graded: which of them did not get the verdict that its folder promises."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import tempfile
+from collections.abc import AsyncIterator, Callable
+
+from daemon.judge.submission import Submission
+from daemon.toolchain.registry import Registry, UnknownLanguage
+
+from .grader import Grader
+from .packages.archive import ArchiveLimits
+from .packages.expectations import ACCEPTED
+from .packages.folder import zip_folder
+from .packages.problem import Problem, Program
+from .packages.reading import ReadingLimits, open_beneath, read_package
+from .packages.time_limit import from_slowest
+from .problems import Bounds, limits_of, program_of, task_of
+from .task import GradeResult, TestResult
+from .verdicts import Verdict
+
+OnTest = Callable[[str, TestResult], None]  # name of a submission and the result of one of its tests
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Package:
+    """An unpacked package, as long as its folder is there."""
+
+    problem: Problem
+    directory: int
+
+    def open(self, path: str) -> int:
+        """A descriptor of a file or folder of it, the caller's to close. Raises OSError."""
+        return open_beneath(self.directory, "/".join(part for part in (self.problem.folder, path) if part))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Graded:
+    """Of one submission. `expected`: the verdicts that keep the promise, none where nothing is promised. `result` None:
+    there is no toolchain for it, as `skipped` says."""
+
+    name: str
+    expected: tuple[str, ...]
+    result: GradeResult | None
+    skipped: str | None = None
+
+    @property
+    def is_as_promised(self) -> bool:
+        """True also where nothing was promised, or it could not be run."""
+        return self.result is None or not self.expected or self.result.verdict.value in self.expected
+
+
+@contextlib.asynccontextmanager
+async def unpacked(path: pathlib.Path) -> AsyncIterator[Package]:
+    """A package from a zip or a folder. Raises PackageRefused, PackageTooLarge, CannotRead, OSError."""
+    limits = ReadingLimits(ArchiveLimits())
+    if path.is_dir():
+        archive = zip_folder(path, limits.archive).archive
+    else:
+        archive = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, archive)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cellblock-grade-"))
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, directory)
+        yield Package(await read_package(archive, directory, limits), directory)
+
+
+class Examples:
+    """Grades the submissions of one package, one after the other."""
+
+    def __init__(
+        self, package: Package, grader: Grader, toolchains: Registry, bounds: Bounds, on_test: OnTest | None = None
+    ) -> None:
+        self._package, self._grader, self._toolchains, self._bounds = package, grader, toolchains, bounds
+        self._on_test = on_test
+
+    async def time_limit_s(self) -> float:
+        """What the package says, or what follows from its accepted submissions here. Raises as `grade` does."""
+        timing = self._package.problem.timing
+        if timing.limit_s is not None:
+            return timing.limit_s
+        most_s = self._bounds.maximum.wall_ns / 1e9
+        slowest_ns = 0
+        for submission in self._package.problem.submissions:
+            if submission.folder == ACCEPTED:
+                graded = await self.grade(submission.name, submission.program, (Verdict.AC.value,), most_s)
+                if graded.result is not None:
+                    slowest_ns = max(slowest_ns, graded.result.cpu_ns_max or 0)
+        return min(from_slowest(timing, slowest_ns / 1e9), most_s) if slowest_ns else 1.0
+
+    async def run(self, cpu_s: float) -> AsyncIterator[Graded]:
+        """Each example submission, in the order of their names."""
+        for submission in self._package.problem.submissions:
+            yield await self.grade(submission.name, submission.program, submission.expected.verdicts, cpu_s)
+
+    async def grade(self, name: str, program: Program, expected: tuple[str, ...], cpu_s: float) -> Graded:
+        """Raises CannotGrade, SandboxUnavailable, CheckerFailed, OSError."""
+        try:
+            written = program_of(program, self._package.open, self._toolchains)
+        except UnknownLanguage as error:
+            return Graded(name, expected, None, str(error))
+        return Graded(name, expected, await self.grade_source(name, written, cpu_s))
+
+    async def grade_source(self, name: str, written: Submission, cpu_s: float) -> GradeResult:
+        """A submission in any of our languages; its limits are the package's. Raises as `grade` does."""
+        problem = self._package.problem
+        limits, output_bytes = limits_of(problem, cpu_s, self._bounds)
+        submission = dataclasses.replace(written, limits=limits, output_bytes=output_bytes)
+        with contextlib.ExitStack() as stack:
+            task = task_of(problem, self._package.open, submission, self._toolchains, stack)
+            if self._on_test is not None:
+                on_test = self._on_test
+                task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))
+            return await self._grader.grade(task)
