@@ -1,5 +1,6 @@
 """`cellblock grade`: a package's example submissions, with a progress bar while they run and a table at the end."""
 
+import asyncio
 import dataclasses
 import json
 import pathlib
@@ -49,9 +50,8 @@ async def _rows(
 ) -> list[Graded]:
     if only is None:
         return [row async for row in examples.run(cpu_s)]
-    written = Submission(
-        toolchains.find_by_file(only.name), only.read_bytes(), settings.run_limits().default, settings.output_bytes
-    )
+    code = await asyncio.to_thread(only.read_bytes)
+    written = Submission(toolchains.find_by_file(only.name), code, settings.run_limits().default, settings.output_bytes)
     return [Graded(only.name, (), await examples.grade_source(only.name, written, cpu_s))]
 
 

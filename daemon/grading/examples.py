@@ -1,5 +1,6 @@
 """A package's example submissions, each graded: which of them did not get the verdict that its folder promises."""
 
+import asyncio
 import contextlib
 import dataclasses
 import os
@@ -56,10 +57,7 @@ class Graded:
 async def unpacked(path: pathlib.Path) -> AsyncIterator[Package]:
     """A package from a zip or a folder. Raises PackageRefused, PackageTooLarge, CannotRead, OSError."""
     limits = ReadingLimits(ArchiveLimits())
-    if path.is_dir():
-        archive = zip_folder(path, limits.archive).archive
-    else:
-        archive = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    archive = await asyncio.to_thread(_archive, path, limits.archive)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, archive)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cellblock-grade-"))
@@ -115,3 +113,7 @@ class Examples:
                 on_test = self._on_test
                 task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))
             return await self._grader.grade(task)
+
+
+def _archive(path: pathlib.Path, limits: ArchiveLimits) -> int:
+    return zip_folder(path, limits).archive if path.is_dir() else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
