@@ -41,7 +41,7 @@ def nsjail_path(settings: Settings) -> pathlib.Path:
 
 def load_registry(settings: Settings) -> Registry:
     """Raises registry.BadToolchain."""
-    return registry.load(settings.toolchain_folders, settings.languages)
+    return registry.load(settings.folders, settings.languages)
 
 
 def plan_descriptor(settings: Settings, toolchains: Registry) -> int:

@@ -108,6 +108,14 @@ class Settings(pydantic_settings.BaseSettings):
         return self
 
     @property
+    def folders(self) -> tuple[pathlib.Path, ...]:
+        """Of toolchain files: with the default ones, what `./bootstrap languages` installed comes after what is shipped."""
+        if "toolchain_folders" in self.model_fields_set:
+            return self.toolchain_folders
+        shipped, *others = self.toolchain_folders
+        return (shipped, self.prefix / "languages", *others)
+
+    @property
     def toolchain_root(self) -> pathlib.Path:
         """The folder of the roots that ./bootstrap builds, one for each toolchain that it ships."""
         return self.prefix / "toolchains"
