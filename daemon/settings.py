@@ -109,7 +109,7 @@ class Settings(pydantic_settings.BaseSettings):
 
     @property
     def folders(self) -> tuple[pathlib.Path, ...]:
-        """Of toolchain files: with the default ones, what `./bootstrap languages` installed comes after what is shipped."""
+        """Of toolchain files: to the default ones comes what `./bootstrap languages` installed."""
         if "toolchain_folders" in self.model_fields_set:
             return self.toolchain_folders
         shipped, *others = self.toolchain_folders

@@ -4,6 +4,7 @@ bytes between."""
 import asyncio
 import contextlib
 import dataclasses
+import functools
 
 from daemon.sandbox.client import Client
 from daemon.sandbox.model import KilledBy
@@ -16,7 +17,7 @@ GRACE_S = 5.0  # for the interactor to come to its verdict once the submission h
 
 @dataclasses.dataclass(slots=True)
 class Talk:
-    """How both ended. `judge_first`: the interactor ended before the submission did, by itself."""
+    """How both ended. `judge_first`: the interactor said its last word before the submission did."""
 
     program: Finished
     judge: Finished
@@ -32,27 +33,22 @@ async def talk(client: Client, program: Order, judge: Order) -> Talk:
     """
     async with client.started(program) as one, client.started(judge) as other:
         loop = asyncio.get_running_loop()
-        first: list[Running] = []
-        for running in (one, other):
-            running.on_end(lambda running=running: first.append(running))  # type: ignore[misc]
+        over: list[Running] = []
+        silent: list[Running] = []  # in the order in which they fell silent
         with contextlib.ExitStack() as stack:
             drains = []
             for running, order in ((one, program), (other, judge)):
                 drain = Drain(loop, {running.stderr: "stderr"}, order.output_bytes, lambda: None, None)
                 stack.callback(drain.close)
                 drains.append(drain)
-            over: list[Running] = []
             for source, target, order in ((one, other, program), (other, one, judge)):
                 bridge = Bridge(
-                    loop,
-                    source.stdout,
-                    target.stdin,
-                    order.output_bytes,
-                    lambda source=source: _over(source, over),  # type: ignore[misc]
-                )
+                    loop, source.stdout, target.stdin, order.output_bytes,
+                    functools.partial(_over, source, over), functools.partial(silent.append, source),
+                )  # fmt: skip
                 stack.callback(bridge.close)
             outcome, left = await one.ended()
-            is_judge_first = bool(first) and first[0] is other
+            is_judge_first = bool(silent) and silent[0] is other
             judging = asyncio.ensure_future(other.ended())
             await asyncio.wait([judging], timeout=GRACE_S)
             if not judging.done():

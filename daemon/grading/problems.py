@@ -146,6 +146,8 @@ def program_of(program: Program, opened: Open, toolchains: Registry) -> Submissi
 
 def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
     """Its language here, and which of its files is the main one. Raises UnknownLanguage, CannotGrade."""
+    if program.language == "python2":
+        raise UnknownLanguage(f"{program.path}: no toolchain for python2")
     known: list[tuple[str, Toolchain]] = []
     for path in program.files:
         with contextlib.suppress(UnknownLanguage):

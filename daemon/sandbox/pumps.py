@@ -79,14 +79,17 @@ class Drain:
 class Bridge:
     """Moves what one program writes into another's input, without a copy in this process (splice(2)).
 
-    `on_over` is called once, at the first byte beyond `room`; nothing more is moved then. Owns both pipes, and closes
-    both at the end of the one and when nobody reads the other. `close` may be called at any time, and again.
+    `on_over` is called once, at the first byte beyond `room`; nothing more is moved then. `on_end` is called once, when
+    nobody can write any more, and before the reader can know. Owns both pipes, and closes both at the end of the one
+    and when nobody reads the other. `close` may be called at any time, and again.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, source: int, target: int, room: int, on_over: Callable[[], None]
-    ) -> None:
+        self, loop: asyncio.AbstractEventLoop, source: int, target: int, room: int, on_over: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> None:  # fmt: skip
         self._loop, self._source, self._target, self._room, self._on_over = loop, source, target, room, on_over
+        self._on_end = on_end
         self._is_open = True
         for descriptor in (source, target):
             os.set_blocking(descriptor, False)
@@ -115,9 +118,11 @@ class Bridge:
             self._loop.add_writer(self._target, self._go_on)
             return
         except OSError:  # EPIPE
-            moved = 0
+            self.close()
+            return
         self._room -= moved
         if not moved:
+            self._on_end()
             self.close()
 
     def _go_on(self) -> None:
