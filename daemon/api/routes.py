@@ -139,6 +139,7 @@ class Routes:
             "supported_languages": self._parts.toolchains.ids(),
             "endpoints": {
                 "POST /execute": "run a program",
+                "POST /grade": "run a program on tests and judge it",
                 "GET /languages": "languages with versions and default limits",
                 "GET /health": "200 when a program of every language ran within the last minute",
                 "GET /": "this text",
