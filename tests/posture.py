@@ -91,12 +91,11 @@ def is_at_rest(server: Server) -> bool:
     wanted = sum(pool["wanted"] for pool in pools)
     alive = wanted + len(sandbox["services"])
     groups = jail_groups(server)
-    hierarchies = sum("/cpuset/" not in str(group) for group in server.groups())  # a core's group holds no jail's
     return (
         all(pool["parked"] == pool["wanted"] for pool in pools)
         and set(sandbox["services"].values()) <= {"ready"}
         and sandbox["jails"] == alive
-        and len(groups) == hierarchies * alive
+        and len(groups) == len(server.groups()) * alive
         and all(map(_has_processes, groups))  # what the keeper said may be older than what has begun since
     )
 

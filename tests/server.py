@@ -215,8 +215,9 @@ class Server:
         )
 
     def groups(self) -> list[pathlib.Path]:
-        """The top groups of this instance."""
-        return [pathlib.Path(path) for path in json.loads(self._record().read_text())]
+        """The top groups of this instance that hold its jails; that of the cores (v1) holds none."""
+        found = [pathlib.Path(path) for path in json.loads(self._record().read_text())]
+        return [path for path in found if "cpuset" not in path.parts]
 
     def _record(self) -> pathlib.Path:
         return self.run_directory() / "groups.json"

@@ -31,7 +31,7 @@ def memfd(text):
 def say(sock, *descriptors, **fields):
     wire.send(sock, json.dumps(fields).encode(), descriptors)
 def order(sock, code=b'print(6 * 7)', run=1, **changes):
-    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False)
+    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False, graded=False)
     say(sock, memfd(code), **{**fields, **changes})
 """
 
@@ -158,7 +158,7 @@ def test_a_run_that_is_killed_before_it_has_a_jail_is_refused_and_one_that_runs_
 def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server) -> None:
     keeper = cellblock.keeper.pid
     script = """
-    good = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=False)
+    good = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=False, graded=False)
     rude = [
         {'type': 'run'}, {**good, 'run': -1}, {**good, 'run': 'x'}, {**good, 'run': True}, {**good, 'run': 1 << 53},
         {**good, 'toolchain': ['python']}, {**good, 'limits': 5}, {**good, 'limits': {'memory_bytes': 1}},
