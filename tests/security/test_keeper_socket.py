@@ -119,7 +119,7 @@ def test_a_wrong_number_of_descriptors_is_refused(cellblock: Server) -> None:
 def test_files_that_are_not_packed_are_our_failure_and_no_more(cellblock: Server) -> None:
     script = """
     sock = connect()
-    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True)
+    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True, graded=False)
     say(sock, memfd(b'print(1)'), memfd(b'rubbish'), **fields)
     message, _ = hear(sock, 'ended', 'refused')
     print(message['type'], message['killed_by'])
