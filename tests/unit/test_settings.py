@@ -1,5 +1,7 @@
 """A setting that cannot work stops the start with its name, before anything else is started."""
 
+import pathlib
+
 import pytest
 
 from daemon import settings
@@ -25,3 +27,14 @@ def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, s
 def test_the_defaults_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
     assert settings.load(port=0).port == 0
+
+
+def test_languages_that_were_installed_besides_are_offered_with_the_default_folders_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_PREFIX", "/opt/x")
+    shipped, *others = settings.load().toolchain_folders
+    assert settings.load().folders == (shipped, pathlib.Path("/opt/x/languages"), *others)
+    monkeypatch.setenv("CELLBLOCK_TOOLCHAIN_FOLDERS", '["/only"]')
+    assert settings.load().folders == (pathlib.Path("/only"),)

@@ -95,7 +95,7 @@ def test_placeholders_are_filled_in_two_rounds() -> None:
     assert once.format_map({"memory_mb": 128}) == "--a{b}.py={x} -m128"
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.rglob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_files_are_good_and_say_why_they_forbid(path: pathlib.Path) -> None:
     toolchain = registry.read(path)
     assert toolchain.lexer is not None
