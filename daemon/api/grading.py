@@ -34,10 +34,8 @@ from .grade_models import (
     TokenChecker,
 )
 from .parts import Parts, validate
-from .problems import ApiProblem, FieldError
 
 MB, KB = 1 << 20, 1 << 10
-WALL_FACTOR, WALL_MORE_S = 3, 2.0
 
 
 class Grade:
@@ -81,7 +79,7 @@ class Grade:
         try:
             result = await self._parts.grader.grade(task)
         except CheckerFailed as error:
-            raise _wrong("checker", str(error)) from None
+            raise submissions.out_of_range("checker", str(error)) from None
         return of_result(result, task.submission.toolchain, self._parts.versions.text(task.submission.toolchain.id))
 
 
@@ -98,7 +96,7 @@ def of_request(
     submission = Submission(toolchain, code, limits, output_bytes, files=files)
     tests = tuple(_test(entry, number, stack) for number, entry in enumerate(wanted.tests))
     if len({test.id for test in tests}) != len(tests):
-        raise _wrong("tests", "two have the same id")
+        raise submissions.out_of_range("tests", "two have the same id")
     schedule = Listed([test.id for test in tests], wanted.stop_on_failure)
     return tasks.Task(submission, tests, _checker(wanted, toolchains, settings), schedule)
 
@@ -120,7 +118,7 @@ def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> 
             try:
                 return TokenOptions(**wanted.checker.model_dump(exclude={"kind"}))
             except ValueError as error:
-                raise _wrong("checker", str(error)) from None
+                raise submissions.out_of_range("checker", str(error)) from None
         case CustomChecker():
             toolchain = toolchains.find(wanted.checker.language)
             submissions.check_args("checker.flags", wanted.checker.flags)
@@ -135,7 +133,7 @@ def _limits(wanted: GradeLimits, settings: Settings) -> tuple[Limits, int]:
     wall_max_s = maximum.wall_ns / 1e9
     wall_s = wanted.wall_time
     if wall_s is None:
-        wall_s = min(WALL_FACTOR * wanted.cpu_time + WALL_MORE_S, wall_max_s)
+        wall_s = tasks.wall_ns(wanted.cpu_time, maximum.wall_ns) / 1e9
     processes = maximum.processes if wanted.processes is None else wanted.processes
     bounds: Iterable[tuple[str, float, float]] = (
         ("cpu_time", wanted.cpu_time, wall_max_s), ("wall_time", wall_s, wall_max_s),
@@ -144,7 +142,7 @@ def _limits(wanted: GradeLimits, settings: Settings) -> tuple[Limits, int]:
     )  # fmt: skip
     for name, value, most in bounds:
         if not 0 < value <= most:
-            raise _wrong(f"limits.{name}", f"must be above 0 and at most {most:g}")
+            raise submissions.out_of_range(f"limits.{name}", f"must be above 0 and at most {most:g}")
     limits = Limits(wanted.memory_mb * MB, int(wall_s * 1e9), processes, max(1, int(wanted.cpu_time * 1e9)))
     return limits, wanted.output_kb * KB
 
@@ -187,7 +185,3 @@ def of_test(result: tasks.TestResult) -> TestAnswer:
 
 def _seconds(nanoseconds: int | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e9
-
-
-def _wrong(field: str, message: str) -> ApiProblem:
-    return ApiProblem(400, "invalid_request", f"{field}: {message}", (FieldError(field, message),))

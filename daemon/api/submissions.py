@@ -48,7 +48,7 @@ def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits) -> Lim
         limits = dataclasses.replace(limits, cpu_ns=cpu_ns)
     if wanted.memory_limit_mb is not None:
         if not 0 < wanted.memory_limit_mb <= maximum.memory_bytes // MB:
-            raise _out_of_range("memory_limit_mb", f"must be from 1 to {maximum.memory_bytes // MB}")
+            raise out_of_range("memory_limit_mb", f"must be from 1 to {maximum.memory_bytes // MB}")
         limits = dataclasses.replace(limits, memory_bytes=wanted.memory_limit_mb * MB)
     return limits
 
@@ -64,10 +64,10 @@ def code_of(text: str, settings: Settings) -> bytes:
 def check_args(field: str, args: list[str]) -> None:
     """Raises ApiProblem 400 where a program cannot be given these arguments."""
     if any("\0" in argument for argument in args):
-        raise _out_of_range(field, "arguments cannot hold NUL")
+        raise out_of_range(field, "arguments cannot hold NUL")
     size = sum(len(argument.encode()) + 1 for argument in args)
     if size > MAX_ARGS_BYTES or len(json.dumps(args)) > MAX_ESCAPED_BYTES:
-        raise _out_of_range(field, f"at most {MAX_ARGS_BYTES} bytes together, and {MAX_ESCAPED_BYTES} as JSON")
+        raise out_of_range(field, f"at most {MAX_ARGS_BYTES} bytes together, and {MAX_ESCAPED_BYTES} as JSON")
 
 
 def files_of(entries: list[FileEntry], toolchain: Toolchain, bytes_max: int) -> tuple[File, ...]:
@@ -78,7 +78,7 @@ def files_of(entries: list[FileEntry], toolchain: Toolchain, bytes_max: int) -> 
             is_base64 = entry.encoding == "base64"
             content = base64.b64decode(entry.content, validate=True) if is_base64 else entry.content.encode()
         except ValueError as error:
-            raise _out_of_range(f"files.{number}.content", f"not base64: {error}") from None
+            raise out_of_range(f"files.{number}.content", f"not base64: {error}") from None
         found.append(File(entry.name, content))
     if sum(file.size for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
@@ -87,16 +87,17 @@ def files_of(entries: list[FileEntry], toolchain: Toolchain, bytes_max: int) -> 
     try:
         check_together(tuple(found), taken)
     except BadName as error:
-        raise _out_of_range("files", str(error)) from None
+        raise out_of_range("files", str(error)) from None
     return tuple(found)
 
 
 def _nanoseconds(field: str, seconds: float, maximum_ns: int) -> int:
     nanoseconds = int(seconds * 1e9)
     if not 0 < nanoseconds <= maximum_ns:
-        raise _out_of_range(field, f"must be above 0 and at most {maximum_ns / 1e9:g} seconds")
+        raise out_of_range(field, f"must be above 0 and at most {maximum_ns / 1e9:g} seconds")
     return nanoseconds
 
 
-def _out_of_range(field: str, message: str) -> ApiProblem:
+def out_of_range(field: str, message: str) -> ApiProblem:
+    """400 with the field that is wrong, and what it must be."""
     return ApiProblem(400, "invalid_request", f"{field}: {message}", (FieldError(field, message),))

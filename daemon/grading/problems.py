@@ -27,7 +27,6 @@ from .tokens import TokenOptions
 MB = 1 << 20
 DEFAULT_MEMORY_BYTES, DEFAULT_OUTPUT_BYTES = 2048 * MB, 8 * MB  # "limits" of both formats, as Kattis runs them
 SOURCES_BYTES = 4 * MB  # of a program of the package
-WALL_FACTOR, WALL_MORE_S = 3, 2.0  # of CPU time: sleeping is not computing, but it ends
 
 Open = Callable[[str], int]  # a descriptor of a file or folder of the package, the caller's to close; raises OSError
 
@@ -51,7 +50,7 @@ def limits_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[Limits, i
     """
     most = bounds.maximum
     memory_bytes = min(problem.limits.memory_bytes or DEFAULT_MEMORY_BYTES, most.memory_bytes)
-    wall_ns = min(int((WALL_FACTOR * cpu_s + WALL_MORE_S) * 1e9), most.wall_ns)
+    wall_ns = tasks.wall_ns(cpu_s, most.wall_ns)
     output_bytes = min(problem.limits.output_bytes or DEFAULT_OUTPUT_BYTES, bounds.output_bytes)
     return Limits(memory_bytes, wall_ns, most.processes, max(1, int(cpu_s * 1e9))), output_bytes
 

@@ -1,6 +1,5 @@
 """The cores for graded runs: each is one run's at a time, and who comes first has one first."""
 
-import collections
 import itertools
 from collections.abc import Callable, Iterable
 
@@ -14,14 +13,11 @@ class Cores:
     """
 
     def __init__(self, numbers: Iterable[int], pins: bool) -> None:
-        self.numbers, self.pins = (
-            tuple(numbers),
-            pins,
-        )  # where the host cannot pin, they only count how many run at once
+        self.numbers = tuple(numbers)
+        self.pins = pins  # where the host cannot pin, cores only count how many run at once
         self._free = list(self.numbers)
-        self._waiting: dict[int, Taker] = {}
+        self._waiting: dict[int, Taker] = {}  # by ticket; a dict keeps the order in which they came
         self._tickets = itertools.count(1)
-        self._order: collections.deque[int] = collections.deque()
 
     def __repr__(self) -> str:
         return f"<Cores: {len(self._free)} free, {len(self._waiting)} wait>"
@@ -33,7 +29,6 @@ class Cores:
             return None
         ticket = next(self._tickets)
         self._waiting[ticket] = taker
-        self._order.append(ticket)
         return ticket
 
     def cancel(self, ticket: int) -> None:
@@ -42,9 +37,7 @@ class Cores:
 
     def give(self, core: int) -> None:
         """Back, and on to whoever waits longest."""
-        while self._order:
-            taker = self._waiting.pop(self._order.popleft(), None)
-            if taker is not None:
-                taker(core)
-                return
-        self._free.append(core)
+        if self._waiting:
+            self._waiting.pop(next(iter(self._waiting)))(core)
+        else:
+            self._free.append(core)

@@ -1,5 +1,6 @@
 """Moves bytes between an event loop and a program's pipes: reads its output up to a limit, writes its input."""
 
+import abc
 import asyncio
 import contextlib
 import fcntl
@@ -130,51 +131,14 @@ class Bridge:
         self._loop.add_reader(self._source, self._move)
 
 
-class FileFeed:
-    """Moves a whole file into a program's input as that is read (splice(2): no copy in this process), then closes.
+class Feed(abc.ABC):
+    """Brings all of its content into a program's input as that is read, then closes; a program that does not read it is
+    not our affair. Owns the pipe; `close` may be called at any time, and again."""
 
-    The file is lent and read at offsets of our own, so that many may read it at once. Owns the pipe; `close` may be
-    called at any time, and again.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: int, file: int) -> None:
-        self._loop, self._pipe, self._file, self._offset = loop, pipe, file, 0
-        self._is_open = True
+    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: int) -> None:
+        self._loop, self._pipe, self._is_open = loop, pipe, True
         os.set_blocking(pipe, False)
-        with contextlib.suppress(OSError):  # beyond what the host allows: it takes more turns then
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        loop.add_writer(pipe, self._move)
-
-    def close(self) -> None:
-        """Close the pipe, whether all was moved or not."""
-        if self._is_open:
-            self._is_open = False
-            self._loop.remove_writer(self._pipe)
-            os.close(self._pipe)
-
-    def _move(self) -> None:
-        try:
-            moved = os.splice(self._file, self._pipe, PIPE_BYTES, offset_src=self._offset, flags=os.SPLICE_F_NONBLOCK)
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            moved = 0
-        self._offset += moved
-        if not moved:
-            self.close()
-
-
-class Feed:
-    """Writes all of `data` as the program reads it, then closes; a program that does not read it is not our affair.
-
-    Owns the descriptor; `close` may be called at any time, and again.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: int, data: bytes) -> None:
-        self._loop, self._pipe, self._rest = loop, pipe, memoryview(data)
-        self._is_open = True
-        os.set_blocking(pipe, False)
-        loop.add_writer(pipe, self._write)
+        loop.add_writer(pipe, self._go_on)
 
     def close(self) -> None:
         """Close the pipe, whether all was written or not."""
@@ -183,10 +147,14 @@ class Feed:
             self._loop.remove_writer(self._pipe)
             os.close(self._pipe)
 
-    def _write(self) -> None:
+    @abc.abstractmethod
+    def _write(self) -> bool:
+        """Write what there is room for; False when there is nothing more. Raises BlockingIOError, BrokenPipeError."""
+
+    def _go_on(self) -> None:
         try:
-            while self._rest:
-                self._rest = self._rest[os.write(self._pipe, self._rest) :]
+            if self._write():
+                return
         except BlockingIOError:
             return
         except BrokenPipeError:
@@ -194,6 +162,37 @@ class Feed:
         self.close()
 
 
-def feed_of(loop: asyncio.AbstractEventLoop, pipe: int, stdin: bytes | int) -> Feed | FileFeed:
+class FileFeed(Feed):
+    """A whole file, without a copy in this process (splice(2)).
+
+    It is lent, and read at offsets of our own, so that many may read it at once.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: int, file: int) -> None:
+        self._file, self._offset = file, 0
+        with contextlib.suppress(OSError):  # beyond what the host allows: it takes more turns then
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        super().__init__(loop, pipe)
+
+    def _write(self) -> bool:
+        moved = os.splice(self._file, self._pipe, PIPE_BYTES, offset_src=self._offset, flags=os.SPLICE_F_NONBLOCK)
+        self._offset += moved
+        return moved > 0
+
+
+class BytesFeed(Feed):
+    """Bytes in memory."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: int, data: bytes) -> None:
+        self._rest = memoryview(data)
+        super().__init__(loop, pipe)
+
+    def _write(self) -> bool:
+        while self._rest:
+            self._rest = self._rest[os.write(self._pipe, self._rest) :]
+        return False
+
+
+def feed_of(loop: asyncio.AbstractEventLoop, pipe: int, stdin: bytes | int) -> Feed:
     """What brings bytes, or a file, into a program's input."""
-    return Feed(loop, pipe, stdin) if isinstance(stdin, bytes) else FileFeed(loop, pipe, stdin)
+    return BytesFeed(loop, pipe, stdin) if isinstance(stdin, bytes) else FileFeed(loop, pipe, stdin)
