@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 
 Files = Mapping[str, str | bytes]
+ZIP_TIME = (2024, 1, 1, 0, 0, 0)
 
 LEGACY: Files = {
     "problem.yaml": "name: Sum\nlimits:\n  time_multiplier: 3\n",
@@ -42,11 +43,11 @@ def write(root: pathlib.Path, files: Files) -> pathlib.Path:
 
 
 def zip_bytes(files: Files, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """An ordinary zip of them."""
+    """An ordinary zip of them, the same bytes whenever it is made: tests change some of them."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as zipped:
         for name, content in files.items():
-            zipped.writestr(name, content)
+            zipped.writestr(zipfile.ZipInfo(name, ZIP_TIME), content, method)
     return buffer.getvalue()
 
 
