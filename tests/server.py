@@ -207,7 +207,7 @@ class Server:
         return warden
 
     def helpers(self, language: str) -> list[psutil.Process]:
-        """The warden's children that are no jails, whose uid is its own: zygote, then what makes inits."""
+        """The warden's children that are no jails, whose uid is its own: zygote where there is one, then maker."""
         warden = self.warden(language)
         return sorted(
             (child for child in warden.children() if child.uids().real == warden.uids().real),

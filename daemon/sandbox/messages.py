@@ -19,7 +19,7 @@ are the jail's end of its channel and those through which the jail joins its con
 number: `Made` with the pidfd of its init and, of a fork, of its program; or `NotMade`. `ForkEnded` tells the wait
 status of a program that is the warden's own child.
 
-Warden and zygote, warden and pause process, socket pairs. The warden sends `MakeInit` to the pause process, `Fork` and
+Warden and zygote, warden and maker, socket pairs. The warden sends `MakeInit` and `MakeCommand` to the maker, `Fork` and
 `Prefault` to the zygote, each with a number, and native code answers with that number: `Answered`, whose descriptor is
 the pidfd of a process that was made. The zygote has its jails' description from its start.
 
@@ -355,7 +355,7 @@ FROM_WARDEN = vocabulary(Ready, Broken, Made, NotMade, ForkEnded)
 _REQUEST = struct.Struct("<IIII")  # struct request: number, kind (REQUEST_*), value, 0
 _RANGE = struct.Struct("<QQ")  # struct range: address and bytes
 _ANSWER = struct.Struct("<Ii")  # struct answer: number of the request; a pid, 0 or a negated errno
-REQUEST_FORK, REQUEST_PREFAULT, REQUEST_INIT = 1, 2, 3
+REQUEST_FORK, REQUEST_PREFAULT, REQUEST_INIT, REQUEST_COMMAND = 1, 2, 3, 4
 RANGES_MAX = 512
 
 
@@ -368,6 +368,22 @@ class MakeInit:
     def encode(self) -> bytes:
         """As jail.c reads it."""
         return _REQUEST.pack(self.number, REQUEST_INIT, 0, 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MakeCommand:
+    """Make the jail of a command, whose init has this uid. Descriptors: the jail's end of its channel, its groups.
+
+    `description` is that of daemon/warden/description.py. The answer has the pid and pidfd of its init.
+    """
+
+    number: int
+    uid: int
+    description: bytes
+
+    def encode(self) -> bytes:
+        """As jail.c reads it."""
+        return _REQUEST.pack(self.number, REQUEST_COMMAND, self.uid, 0) + self.description
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -407,7 +423,7 @@ class Answered:
     result: int
 
 
-HelperRequest = MakeInit | Fork | Prefault
+HelperRequest = MakeInit | MakeCommand | Fork | Prefault
 
 
 def decode_answer(data: bytes, descriptors: int) -> Answered:

@@ -38,7 +38,7 @@ from daemon.sandbox.messages import (
 from daemon.sandbox.plan import ToolchainPlan, Warm
 
 from . import description, linux, prefault, rootfs
-from .helpers import HelperDied, PauseProcess, Zygote, fork_program
+from .helpers import HelperDied, Maker, Zygote, fork_program
 from .native import Native
 
 DESCRIPTIONS_MAX = 64  # kept: a command line that names limits has one for each
@@ -70,8 +70,6 @@ def _main(control_fd: int, prepare: Callable[[], None] | None) -> list[str]:
     stage = "setup"
     try:
         plan, filter_program = _setup(control)
-        stage = "native"
-        native = Native()
         stage = "rootfs"
         rootfs.build(plan.mounts, plan.links)
         stage = "privileges"
@@ -81,17 +79,19 @@ def _main(control_fd: int, prepare: Callable[[], None] | None) -> list[str]:
         os._exit(1)
     gc.collect()
     gc.freeze()  # the collector's marks would copy pages in every fork
-    zygote = pause = None
+    zygote = None
     if prepare is not None and plan.forked is not None:
-        zygote, described = Zygote(), description.encode(plan.forked, Warm.FORK, (), filter_program)
+        native, zygote = Native(), Zygote()
+        described = description.encode(plan.forked, Warm.FORK, (), filter_program)
         _kept.extend((zygote, plan, described, native))
         sock = zygote.start()
         if sock is not None:
             control.detach()  # the zygote closes it, and an object would close whatever has its number by then
             return zygote.serve(native, sock, described, prepare)
-        pause = PauseProcess(native)
-        _prefault(zygote, pause)
-    warden = Warden(control, plan, filter_program, native, zygote, pause)
+    maker = Maker()
+    if zygote is not None:
+        _prefault(zygote, maker)
+    warden = Warden(control, plan, filter_program, maker, zygote)
     _say(control, Ready())
     return warden.serve()
 
@@ -109,30 +109,29 @@ def _setup(control: socket.socket) -> tuple[ToolchainPlan, bytes]:
     return ToolchainPlan.from_json(json.loads(texts[0])), texts[1]
 
 
-def _prefault(zygote: Zygote, pause: PauseProcess) -> None:
+def _prefault(zygote: Zygote, maker: Maker) -> None:
     try:
-        zygote.prefault(prefault.written_pages(zygote, pause))
+        zygote.prefault(prefault.written_pages(zygote, maker))
     except OSError as error:
         print(f"warden: no prefault, programs start a little later: {error}", file=sys.stderr, flush=True)
 
 
 class Warden:
-    """Makes jails and tells of programs' ends until the keeper is gone. `zygote` and `pause` are there for forks."""
+    """Makes jails and tells of programs' ends until the keeper is gone. The `zygote` is there for forks."""
 
     def __init__(
         self,
         control: socket.socket,
         plan: ToolchainPlan,
         filter_program: bytes,
-        native: Native,
+        maker: Maker,
         zygote: Zygote | None,
-        pause: PauseProcess | None,
     ) -> None:
-        self._control, self._filter, self._native = control, filter_program, native
+        self._control, self._filter = control, filter_program
         self._steps = {step.id: step for step in plan.steps}
-        self._zygote, self._pause = zygote, pause
+        self._maker, self._zygote = maker, zygote
         self._children: dict[int, tuple[int, int | None]] = {}  # pidfd -> pid, and the jail whose program it is
-        self._helpers = {helper.pidfd: helper.name for helper in (zygote, pause) if helper is not None}
+        self._helpers = {helper.pidfd: helper.name for helper in (zygote, maker) if helper is not None}
         self._described = functools.lru_cache(DESCRIPTIONS_MAX)(self._describe)
         self._poll = select.poll()
         for descriptor in (control.fileno(), *self._helpers):
@@ -172,13 +171,13 @@ class Warden:
         """Raises OSError, ValueError, HelperDied; then nothing of the jail is left."""
         if wanted.warm is not Warm.FORK:
             described = self._described(wanted.step, wanted.warm, wanted.argv)
-            pid, pidfd = self._native.make_command(described, wanted.uid, descriptors)
+            pid, pidfd = self._maker.make_command(described, wanted.uid, descriptors)
             self._watch(pid, pidfd, None)
             _say(self._control, Made(wanted.jail), [pidfd])
             return
-        if self._zygote is None or self._pause is None:
+        if self._zygote is None:
             raise ValueError(f"{wanted.step} is not warm by fork in this warden")
-        pid, pidfd, init = fork_program(self._zygote, self._pause, wanted.uid, descriptors[0], descriptors[1:])
+        pid, pidfd, init = fork_program(self._zygote, self._maker, wanted.uid, descriptors[0], descriptors[1:])
         self._watch(pid, pidfd, wanted.jail)
         _say(self._control, Made(wanted.jail), [init, pidfd])
         os.close(init)
@@ -206,7 +205,7 @@ class Warden:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None or any(ended.si_pid == pid for pid, _ in self._children.values()):
             return False
-        if self._zygote and self._pause and ended.si_pid in (self._zygote.pid, self._pause.pid):
+        if ended.si_pid == self._maker.pid or (self._zygote is not None and ended.si_pid == self._zygote.pid):
             return False
         os.waitpid(ended.si_pid, 0)
         return True

@@ -1,6 +1,6 @@
-"""The two processes beside a warden whose step is warm by fork: the pause process and the zygote.
+"""The processes beside a warden: the maker, and the zygote where a step is warm by fork.
 
-A helper is a fork of the warden that serves one socket in native code (native/jail.c) and ends with it. The warden
+A helper is a child of the warden that serves one socket in native code (native/jail.c) and ends with it. The warden
 sends a request with a number and waits for the answer with the same number. A helper that ends, answers
 something else or does not answer in ANSWER_S raises `HelperDied`, which ends the warden: the keeper starts another.
 """
@@ -16,10 +16,10 @@ from daemon.sandbox import messages, wire
 from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.errors import OurFault
 
-from .native import Native
+from .native import LIBRARY, Native
 
 ANSWER_S = 5.0
-_SOCKET, _OWN_PIDS = 3, 4  # descriptors of the zygote
+_SOCKET, _OWN_PIDS = 3, 4  # descriptors of a helper; the zygote has both
 
 
 class HelperDied(OurFault):
@@ -74,22 +74,33 @@ class Helper:
         return answer.result, got[0] if got else -1
 
 
-class PauseProcess(Helper):
-    """Makes inits that hold the namespaces of a jail whose program is a fork."""
+class Maker(Helper):
+    """Makes jails of commands, and inits that hold the namespaces of a jail whose program is a fork.
 
-    def __init__(self, native: Native) -> None:
-        super().__init__("the pause process")
+    It is a small program of its own, because the kernel copies for each jail what its maker has in memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the maker")
         sock = self.start()
         if sock is not None:
             try:
-                close_all_but({0, 1, 2, sock})
-                native.serve_as_pause_process(sock)
+                os.dup2(sock, _SOCKET)
+                close_all_but({0, 1, 2, _SOCKET})
+                os.execve(LIBRARY, ["maker"], {})
             finally:
                 os._exit(1)
 
     def make_init(self) -> int:
         """A pidfd of pid 1 in new namespaces. Raises OSError, HelperDied."""
         return self.ask(messages.MakeInit(self.next_number()))[1]
+
+    def make_command(self, description: bytes, uid: int, descriptors: Sequence[int]) -> tuple[int, int]:
+        """A jail for a command: pid and pidfd of its init, a child of ours. `descriptors` are the channel, then groups.
+
+        Raises OSError, and then nothing of it is left; HelperDied.
+        """
+        return self.ask(messages.MakeCommand(self.next_number(), uid, description), descriptors)
 
 
 class Zygote(Helper):
@@ -124,14 +135,12 @@ class Zygote(Helper):
         self.ask(messages.Prefault(self.next_number(), tuple(ranges)))
 
 
-def fork_program(
-    zygote: Zygote, pause: PauseProcess, uid: int, channel: int, groups: Sequence[int]
-) -> tuple[int, int, int]:
+def fork_program(zygote: Zygote, maker: Maker, uid: int, channel: int, groups: Sequence[int]) -> tuple[int, int, int]:
     """A jail whose program is a fork: pid and pidfd of the program and the pidfd of its init.
 
     Raises OSError, and then nothing of the jail is left; HelperDied.
     """
-    init = pause.make_init()
+    init = maker.make_init()
     try:
         pid, pidfd = zygote.fork(uid, channel, init, groups)
     except BaseException:

@@ -17,7 +17,7 @@ from daemon.sandbox import wire
 from daemon.sandbox.descriptors import close_all, memfd
 from daemon.sandbox.messages import BadMessage, Go, Parked, decode_reply
 
-from .helpers import PauseProcess, Zygote, fork_program
+from .helpers import Maker, Zygote, fork_program
 
 PROGRAM = b"""\
 import os
@@ -30,7 +30,7 @@ PRESENT, EXCLUSIVE = 1 << 63, 1 << 56  # of an entry of /proc/pid/pagemap (Linux
 ENTRY_BYTES = 8
 
 
-def written_pages(zygote: Zygote, pause: PauseProcess, trial_s: float = TRIAL_S) -> list[tuple[int, int]]:
+def written_pages(zygote: Zygote, maker: Maker, trial_s: float = TRIAL_S) -> list[tuple[int, int]]:
     """Address and length of each range, by a program that says hello in a jail of its own, which is gone afterwards.
 
     Raises OSError (TimeoutError when the program takes longer than `trial_s`, twice), HelperDied.
@@ -38,7 +38,7 @@ def written_pages(zygote: Zygote, pause: PauseProcess, trial_s: float = TRIAL_S)
     channel, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with channel, far_end:
         channel.settimeout(trial_s)
-        pid, pidfd, init = fork_program(zygote, pause, UID, far_end.fileno(), ())
+        pid, pidfd, init = fork_program(zygote, maker, UID, far_end.fileno(), ())
         far_end.close()
         descriptors = [pidfd, init]
         try:

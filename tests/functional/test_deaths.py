@@ -34,7 +34,7 @@ def post_slowly(server: Server) -> Answer | None:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "pause process", "nsjail", "http"])
+@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "maker", "nsjail", "http"])
 def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
     """Every request is answered or its connection closed, nothing goes on running, and all pools are full again."""
     with Server(languages=LANGUAGES, runs_at_once=16) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -44,7 +44,7 @@ def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
             "keeper": lambda: server.keeper,
             "warden": lambda: server.warden("python"),
             "zygote": lambda: server.helpers("python")[0],
-            "pause process": lambda: server.helpers("python")[1],
+            "maker": lambda: server.helpers("python")[1],
             "nsjail": lambda: server.nsjail("python"),
             "http": lambda: server.http,
         }

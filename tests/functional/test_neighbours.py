@@ -57,13 +57,13 @@ def test_a_program_that_ends_at_its_wall_limit_takes_nobody_with_it() -> None:
         assert [warden.pid for warden in server.wardens()] == wardens
 
 
-@pytest.mark.parametrize("helper", ["zygote", "pause process"])
+@pytest.mark.parametrize("helper", ["zygote", "maker"])
 def test_the_death_of_a_wardens_helper_is_noticed_at_once(helper: str) -> None:
     """Each of the next requests is answered within two seconds, and then the pool is full again."""
     with Server(languages=["python"]) as server:
         until(lambda: posture.is_at_rest(server), START_S, "the pool is full")
-        zygote, pause = server.helpers("python")
-        {"zygote": zygote, "pause process": pause}[helper].send_signal(signal.SIGKILL)
+        zygote, maker = server.helpers("python")
+        {"zygote": zygote, "maker": maker}[helper].send_signal(signal.SIGKILL)
         for _ in range(12):
             _, took_s = timed_hello(server)
             assert took_s < ANSWERED_S

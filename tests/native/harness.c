@@ -8,6 +8,7 @@
  *   harness fuzz SEED SECONDS     changes the description on stdin, and go messages, at random
  */
 
+#define HARNESS
 #include "jail.c"
 
 #include <stdlib.h>

@@ -18,7 +18,7 @@ from daemon.sandbox.plan import Warm
 from . import player
 from .player import FORK, Player
 
-HELPERS = 2  # of a warden: the zygote and the pause process
+HELPERS = 2  # of a warden: the zygote and the maker
 PYTHON = "/usr/bin/python3"
 SHELL = "/usr/bin/dash"
 EXEC = player.step("exec", (PYTHON,), Warm.EXEC, source_name="main.py", leaves=("made",))
@@ -283,9 +283,9 @@ def test_refused_fork_leaves_no_init(package: pathlib.Path) -> None:
         assert running.make("fork", Warm.FORK).park()
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["zygote", "pause process"])
+@pytest.mark.parametrize("number", [0, 1], ids=["zygote", "maker"])
 def test_death_of_a_helper_ends_the_warden_at_once(package: pathlib.Path, number: int) -> None:
-    """Defect 2: the pause process's inits kept its socket open, and its death was noticed at the third request."""
+    """Defect 2: the maker's inits kept its socket open, and its death was noticed at the third request."""
     with Player(player.plan(FORK), package) as running:
         running.ready()
         running.make("fork", Warm.FORK).park()

@@ -15,7 +15,7 @@ DEADLINE_S = 0.2
 
 
 class Fakes:
-    """A zygote and a pause process whose jails are processes that do nothing but what `behave` says on the channel."""
+    """A zygote and a maker whose jails are processes that do nothing but what `behave` says on the channel."""
 
     def __init__(self, parks: bool) -> None:
         self.pid = os.getpid()

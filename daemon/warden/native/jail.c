@@ -1,5 +1,5 @@
 /*
- * Makes jails. The warden loads this library with ctypes; nothing here uses Python.
+ * Makes jails. This file is a library, which Python loads with ctypes, and a program, the maker; nothing here uses Python.
  *
  * THEORY OF OPERATION
  *
@@ -10,13 +10,13 @@
  * Everything that a jail is made from stands in a description (struct head, then the filter, then strings), which
  * daemon/warden/description.py writes and messages.h checks. The uid and the descriptors come beside it.
  *
- * There are four entry points:
+ * There are three entry points:
  *
- * command_make   Called in the warden. Clones a process into new namespaces. It never returns into Python: it confines
- *                itself, parks, and when it is told "go" it puts the source in place, starts the program, waits for
- *                its end and tells the status. It is pid 1 of the jail, called init.
- * pause_serve    The pause process. Makes inits for jails whose program is a fork of the interpreter. Such an init only
- *                holds the namespaces, so it shares the memory of the pause process and costs a thirtieth of a fork.
+ * maker_start    The maker, a program of its own beside the warden, because a fork of a small process costs a fifth of one
+ *                of an interpreter. For a command it clones a process into new namespaces that confines itself, parks, and
+ *                when it is told "go" puts the source in place, starts the program, waits for its end and tells the
+ *                status. It is pid 1 of the jail, called init. For a fork of the interpreter it makes an init that only
+ *                holds the namespaces; that one shares the maker's memory and costs a thirtieth of a fork.
  * zygote_serve   The zygote: a frozen copy of the interpreter that programs are forked from. A new process enters the
  *                namespaces of an init, confines itself and returns into the interpreter. The zygote itself goes on
  *                waiting here, and writes to as few pages as it can: every page that it writes to would be copied.
@@ -48,7 +48,13 @@
 
 #define PUBLIC __attribute__((visibility("default")))
 
-enum { CANNOT_EXECUTE = 126, COPY_BYTES = 1 << 20, SIGNALS = 64 };
+enum { CANNOT_EXECUTE = 126, COPY_BYTES = 1 << 20, SIGNALS = 64, MAKER_SOCKET = 3 };
+
+/* A shared library with this section is also a program: the kernel starts it through the loader that is named here (elf(5),
+ * PT_INTERP; libc.so.6 is one too). */
+#ifndef HARNESS /* of the tests, which is a program by itself */
+static const char loader[] __attribute__((section(".interp"), used)) = LOADER;
+#endif
 
 /* Of each jail. The cgroup namespace follows in confine(), so that the jail's own group is its root. */
 static const uint64_t NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
@@ -511,16 +517,15 @@ static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const
 
 /*
  * Make a jail for a command. `descriptors` are the channel and then 0 to 5 groups. Returns the pid of its init and sets
- * `pidfd`, which is close-on-exec; or returns a negated errno, and nothing is left.
+ * `pidfd`; or returns a negated errno, and nothing is left. The init is a child of our parent, the warden.
  */
-PUBLIC long command_make(const uint8_t *description, size_t bytes, uint32_t uid, const int *descriptors, unsigned count,
+static long make_command(const uint8_t *description, size_t bytes, uint32_t uid, const int *descriptors, unsigned count,
                          int *pidfd)
 {
     long read = read_description(description, bytes, &the_jail);
     if (read < 0 || the_jail.head.start == START_FORK || uid == 0 || count < 1 || count > 1 + GROUPS_MAX)
         return -EINVAL;
-    struct clone_args arguments = {
-        .flags = NAMESPACES | CLONE_PIDFD, .pidfd = (uintptr_t)pidfd, .exit_signal = SIGCHLD};
+    struct clone_args arguments = {.flags = NAMESPACES | CLONE_PARENT | CLONE_PIDFD, .pidfd = (uintptr_t)pidfd};
     long pid = SYS(clone3, &arguments, sizeof arguments);
     if (pid == 0)
         be_init(&the_jail, uid, descriptors[0], descriptors + 1, count - 1);
@@ -544,28 +549,41 @@ static void hold(void *unused)
 }
 
 /*
- * Serve as the pause process on this socket until the warden is gone. Its inits have no descriptor, the socket neither,
- * so its death is seen at once. All signals of an init are at their default, which for pid 1 of a namespace means
- * ignored, and SIGCHLD is ignored, so that the kernel reaps orphans by itself (wait(2), NOTES). Inits share one stack,
- * also with one that is just starting: hold() may write to it, and reads nothing from it.
+ * Where the maker begins: the kernel starts the library as a program (execve(2)), with its socket at descriptor 3 and the
+ * warden as its parent, and it serves until the warden is gone.
+ *
+ * Inits that only hold namespaces have no descriptor, so not the socket either, and the maker's death is seen at once. All
+ * signals of such an init are at their default, which for pid 1 of a namespace means ignored, and SIGCHLD is ignored, so
+ * that the kernel reaps orphans by itself (wait(2), NOTES). They share one stack, also with one that is just starting:
+ * hold() may write to it, and reads nothing from it.
  */
-PUBLIC void pause_serve(int sock)
+PUBLIC noreturn PROGRAM_ENTRY void maker_start(void)
 {
+    static struct {
+        struct request request;
+        uint8_t description[MESSAGE_BYTES];
+    } asked;
     const uint64_t ignore[4] = {(uintptr_t)SIG_IGN, 0, 0, 0};
     int descriptors[DESCRIPTORS_MAX];
     unsigned count;
-    struct request request;
     SYS(rt_sigaction, SIGCHLD, ignore, 0, SIGNAL_SET_BYTES);
-    while (receive(sock, &request, sizeof request, descriptors, &count) == sizeof request &&
-           request.kind == REQUEST_INIT) {
+    for (;;) {
+        const long got = receive(MAKER_SOCKET, &asked, sizeof asked, descriptors, &count);
+        const size_t more = (size_t)got - sizeof asked.request; /* of the description */
         int pidfd = -1;
-        long pid = clone_call(NAMESPACES | CLONE_VM | CLONE_PIDFD | SIGCHLD, child_stack + sizeof child_stack, &pidfd,
-                              hold, NULL);
-        answer(sock, request.number, pid, &pidfd);
+        long pid = -EPROTO;
+        if (got < (long)sizeof asked.request)
+            leave(0);
+        if (asked.request.kind == REQUEST_INIT && more == 0 && count == 0)
+            pid = clone_call(NAMESPACES | CLONE_VM | CLONE_PIDFD | SIGCHLD, child_stack + sizeof child_stack, &pidfd,
+                             hold, NULL);
+        else if (asked.request.kind == REQUEST_COMMAND)
+            pid = make_command(asked.description, more, asked.request.value, descriptors, count, &pidfd);
+        answer(MAKER_SOCKET, asked.request.number, pid, &pidfd);
         if (pid > 0)
             SYS(close, pidfd);
+        close_each(descriptors, count);
     }
-    leave(0);
 }
 
 /* -- the zygote */

@@ -1,4 +1,4 @@
-/* System calls without the C library: the only part of jail.c that differs between processors. */
+/* System calls without the C library, and the program's entry: the only parts of jail.c that differ between processors. */
 
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -11,6 +11,9 @@
  * travel in registers, because processes that share memory may begin on the same stack at the same time. */
 
 #if defined(__x86_64__)
+
+#define LOADER "/lib64/ld-linux-x86-64.so.2"
+#define PROGRAM_ENTRY __attribute__((force_align_arg_pointer)) /* a program begins where a function's stack is not */
 
 static inline long call(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -37,6 +40,9 @@ static long clone_call(uint64_t flags, char *stack_end, int *pidfd, void (*funct
 }
 
 #elif defined(__aarch64__)
+
+#define LOADER "/lib/ld-linux-aarch64.so.1"
+#define PROGRAM_ENTRY
 
 static inline long call(long number, long a, long b, long c, long d, long e, long f)
 {

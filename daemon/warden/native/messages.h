@@ -13,7 +13,7 @@
 enum { MESSAGE_BYTES = 64 << 10, REPLY_TEXT_BYTES = 240 };
 enum { GO_SOURCE = 1, GO_ARTIFACT = 2, GO_FILES = 4 };
 enum { REPLY_PARKED = 1, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED };
-enum { REQUEST_FORK = 1, REQUEST_PREFAULT, REQUEST_INIT };
+enum { REQUEST_FORK = 1, REQUEST_PREFAULT, REQUEST_INIT, REQUEST_COMMAND };
 enum { START_EXEC = 1, START_FORK, START_PRELOAD, START_STDIN };
 enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, RANGES_MAX = 512, LEAVES_MAX = 4 };
 enum { ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_KEEPER_GONE = 98 };
@@ -146,10 +146,10 @@ static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const str
     return found == head.count && place == end ? 0 : -EPROTO;
 }
 
-/* -- what the warden asks of the pause process and the zygote */
+/* -- what the warden asks of the maker and the zygote */
 
 struct request {
-    uint32_t number, kind, value, zero; /* REQUEST_*; a uid, or how many ranges follow */
+    uint32_t number, kind, value, zero; /* REQUEST_*; a uid, or how many ranges follow. A description follows a command */
 };
 
 struct range {
