@@ -19,9 +19,9 @@ are the jail's end of its channel and those through which the jail joins its con
 number: `Made` with the pidfd of its init and, of a fork, of its program; or `NotMade`. `ForkEnded` tells the wait
 status of a program that is the warden's own child.
 
-Warden and zygote, warden and maker, socket pairs. The warden sends `MakeInit` and `MakeCommand` to the maker, `Fork` and
-`Prefault` to the zygote, each with a number, and native code answers with that number: `Answered`, whose descriptor is
-the pidfd of a process that was made. The zygote has its jails' description from its start.
+Warden and zygote, warden and maker, socket pairs. The warden sends `MakeInit` and `MakeCommand` to the maker, `Fork`
+and `Prefault` to the zygote, each with a number, and native code answers with that number: `Answered`, whose descriptor
+is the pidfd of a process that was made. The zygote has its jails' description from its start.
 
 Keeper and jail, the channel: a socket pair that the keeper makes for each jail. When the jail is confined and its
 program as far as it can be, it says `Parked` with the far ends of three pipes. `Go` comes once, with the source, the
