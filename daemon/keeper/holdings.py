@@ -52,6 +52,13 @@ class Holdings:
         processes = limits.processes + OUR_PROCESSES
         self.group.set_limits(dataclasses.replace(limits, memory_bytes=memory_bytes, processes=processes))
 
+    def pin(self, core: int, has_started: bool) -> int | None:
+        """What the process that starts the program is to join (Group.pin); None where all is done. Raises OSError."""
+        if has_started:
+            self.group.pin_started(core)
+            return None
+        return self.group.pin(core)
+
     def has_met_memory_limit(self) -> bool:
         """The kernel killed for want of memory, and the limit was the jail's own; False where it does not tell."""
         try:

@@ -112,14 +112,13 @@ class Jail:
             return f"the jail is {self.phase}, not parked"
         limits, too_small, started_s = order.limits, False, self.warden.clock()
         try:
-            if core is not None:
-                self._holds.group.pin(core)
+            join = None if core is None else self._holds.pin(core, self._kind.starts_before_go)
             self._holds.start_clock()
             if limits != self._limits:
                 self._holds.set_limits(limits)
             self._limits = limits
             started_s = self.warden.clock()
-            self._send_go(order, given)
+            self._send_go(order, given, join)
         except TooSmall:
             too_small = True  # it uses more than that already: the limit is met at once
         except (OSError, ValueError) as error:
@@ -178,9 +177,9 @@ class Jail:
         else:
             self.fail("keeper", repr(error))
 
-    def _send_go(self, order: messages.Run, given: list[int]) -> None:
-        go = go_message(self.step, self._warm, order, given)
-        wire.send(self._holds.channel, go.encode(), given)
+    def _send_go(self, order: messages.Run, given: list[int], join: int | None) -> None:
+        go = go_message(self.step, self._warm, order, given, joins=join is not None)
+        wire.send(self._holds.channel, go.encode(), given if join is None else [*given, join])
         if self._kind.closes_channel_at_go:
             self._unwatch_channel()  # nothing to wake up for while it runs
 

@@ -50,11 +50,11 @@ def at_start(step: StepPlan, warm: Warm, limits: Limits) -> tuple[str, ...]:
     return command(step, limits) if KINDS[warm].starts_before_go else ()
 
 
-def go_message(step: StepPlan, warm: Warm, order: Run, given: list[int]) -> Go:
+def go_message(step: StepPlan, warm: Warm, order: Run, given: list[int], joins: bool) -> Go:
     """What Go says: the whole command line of a program that starts then, else its arguments alone."""
     own = order.args if step.takes_args else ()
     strings = (*command(step, order.limits), *own) if warm is Warm.EXEC else own
-    return Go(step.source_name is not None, has_artifact(step, given, order.files), order.files, strings)
+    return Go(step.source_name is not None, has_artifact(step, given, order.files), order.files, strings, joins)
 
 
 def is_parked_for(step: StepPlan, limits: Limits) -> bool:

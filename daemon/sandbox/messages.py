@@ -441,7 +441,7 @@ def decode_answer(data: bytes, descriptors: int) -> Answered:
 GO_HEAD = struct.Struct("<III")  # struct go: which descriptors (GO_*), number of strings, bytes of strings
 REPLY_HEAD = struct.Struct("<IIQQ")  # struct reply: kind (REPLY_*), value, time, what is left; then text of a failure
 REPLY_TEXT_BYTES = 240
-GO_SOURCE, GO_ARTIFACT, GO_FILES = 1, 2, 4
+GO_SOURCE, GO_ARTIFACT, GO_FILES, GO_JOINS = 1, 2, 4, 8
 REPLY_PARKED, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED = 1, 2, 3, 4
 
 
@@ -451,12 +451,14 @@ class Go:
 
     `strings`: of a command that starts now its whole argv, else the program's arguments. Descriptors: source,
     artefact, files, in this order, those that the flags name. An artefact may be missing where it is one of the files.
+    Where it `joins` the last descriptor is of a control group that whoever starts the program joins first.
     """
 
     source: bool
     artifact: bool
     files: bool
     strings: tuple[str, ...]
+    joins: bool = False
 
     def encode(self) -> bytes:
         """Raises ValueError when it is too long or when a string holds NUL."""
@@ -464,6 +466,7 @@ class Go:
             raise ValueError("a string with NUL")
         blob = b"".join(text.encode() + b"\0" for text in self.strings)
         flags = GO_SOURCE * self.source | GO_ARTIFACT * self.artifact | GO_FILES * self.files
+        flags |= GO_JOINS * self.joins
         data = GO_HEAD.pack(flags, len(self.strings), len(blob)) + blob
         if len(data) > MAX_BYTES:
             raise ValueError(f"message of {len(data)} bytes, at most {MAX_BYTES} fit")

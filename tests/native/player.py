@@ -93,11 +93,12 @@ class Jail:
         return self
 
     def go(
-        self, *strings: str, source: bytes | None = None, artifact: bytes | None = None, files: bytes | None = None
-    ) -> None:
+        self, *strings: str, source: bytes | None = None, artifact: bytes | None = None, files: bytes | None = None,
+        join: int | None = None,
+    ) -> None:  # fmt: skip
         contents = [memfd("given", content) for content in (source, artifact, files) if content is not None]
-        order = Go(source is not None, artifact is not None, files is not None, strings)
-        wire.send(self.channel, order.encode(), contents)
+        order = Go(source is not None, artifact is not None, files is not None, strings, join is not None)
+        wire.send(self.channel, order.encode(), contents if join is None else [*contents, join])
         close_all(contents)
 
     def output(self) -> tuple[bytes, bytes]:

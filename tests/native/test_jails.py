@@ -6,13 +6,14 @@ import re
 import select
 import signal
 import struct
+import tempfile
 import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from daemon.sandbox.messages import NotMade, Status
+from daemon.sandbox.messages import Failed, NotMade, Status
 from daemon.sandbox.plan import Warm
 
 from . import player
@@ -45,6 +46,28 @@ def test_command_that_starts_at_go_runs_its_source_and_leaves_its_artefact(comma
     assert jail.output() == ("['one', 'ü']\n".encode(), b"")
     assert jail.status() == Status(0, left=(0,))
     assert jail.artifact == [b"left"]
+
+
+@pytest.mark.parametrize("warm", [Warm.EXEC, Warm.FORK])
+def test_whoever_starts_the_program_joins_a_group_first(commands: Player, forks: Player, warm: Warm) -> None:
+    """It writes "0", its own number (cgroups(7)), where the keeper says, and the program has no such descriptor."""
+    source = b"import os; print(sorted(os.listdir('/proc/self/fd')))"
+    with tempfile.TemporaryFile() as group:
+        jail = (commands.make("exec", warm) if warm is Warm.EXEC else forks.make("fork", warm)).park()
+        jail.go(*([PYTHON, "main.py"] if warm is Warm.EXEC else []), source=source, join=group.fileno())
+        assert jail.output() == (b"['0', '1', '2', '3']\n", b"")  # 3 is of listdir
+        group.seek(0)
+        assert group.read() == b"0"
+    if warm is Warm.FORK:
+        forks.fork_ended()
+
+
+def test_go_whose_group_cannot_be_joined_starts_nothing(commands: Player) -> None:
+    jail = commands.make("exec", Warm.EXEC).park()
+    with open("/dev/full", "wb") as full:
+        jail.go(PYTHON, "main.py", source=b"print('started')", join=full.fileno())
+    assert jail.failure() == Failed("go", "join: No space left on device")
+    assert jail.output() == (b"", b"")
 
 
 def test_artefact_that_is_a_link_is_not_opened(commands: Player) -> None:

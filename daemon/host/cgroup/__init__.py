@@ -29,11 +29,15 @@ class Group(typing.Protocol):
     def set_background(self, background: bool) -> None:
         """In the background it has a tenth of the processors that the others leave it. Raises OSError."""
 
-    def pin(self, core: int) -> None:
-        """What is in it now, and what that starts, runs on this core alone, and goes before what is not pinned.
+    def pin(self, core: int) -> int | None:
+        """What is in it runs on this core alone, and goes before what is not pinned. None where that is so at once.
 
-        Before the program starts: no thread may be made meanwhile. Raises OSError; Tree.cores are those to pin to.
+        Else a descriptor, the tree's, through which a process joins by writing "0": it is pinned, and what it starts.
+        Raises OSError; Tree.cores are those to pin to.
         """
+
+    def pin_started(self, core: int) -> None:
+        """As `pin`, for all that runs in it already; no thread may be made meanwhile. Slow on v1. Raises OSError."""
 
     def lift_cpu_quota(self) -> None:
         """Removes the CPU quota before a kill, because a throttled process dies slowly."""

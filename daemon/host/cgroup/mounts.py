@@ -94,6 +94,27 @@ def write_text(path: str, value: str | int) -> None:
         raise OSError(error.errno, f"cannot write {value} to {path}: {error.strerror}") from error
 
 
+class Settings:
+    """Files of a group that only we write: what is there already is not written again."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, str | int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Settings: {self._written}>"
+
+    def get(self, path: str) -> str | int | None:
+        """What was written last; None: nothing."""
+        return self._written.get(path)
+
+    def write(self, path: str, value: str | int) -> None:
+        """Raises OSError that names the file and the value; then what is there counts as unknown."""
+        if self._written.get(path) != value:
+            self._written.pop(path, None)
+            write_text(path, value)
+            self._written[path] = value
+
+
 def cores(text: str) -> tuple[int, ...]:
     """What a list such as "0-3,6" of cpuset.cpus names (cpuset(7), List format)."""
     found: list[int] = []

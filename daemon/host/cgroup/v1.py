@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+from collections.abc import Mapping
 
 from daemon.sandbox.model import Limits
 
@@ -20,12 +21,12 @@ class Group:
     What its methods promise stands in the Group of __init__.py.
     """
 
-    def __init__(self, name: str, directories: dict[str, str], cpuset: str | None = None) -> None:
+    def __init__(self, name: str, directories: dict[str, str], cores: Mapping[int, int]) -> None:
         self.name = name
-        self._cpuset = cpuset
+        self._cores = cores  # the descriptors through which tasks join the group of each
         self._directories = directories
         self._made: list[str] = []
-        self._memory_bytes: int | None = None  # the limit that we wrote last
+        self._settings = mounts.Settings()
         try:
             for directory in dict.fromkeys(directories.values()):
                 os.mkdir(directory, 0o755)
@@ -33,7 +34,6 @@ class Group:
         except OSError:
             self.remove()
             raise
-        self._has_period = False
         self._has_swap_accounting = os.path.exists(self._path("memory", "memory.memsw.limit_in_bytes"))
 
     def __repr__(self) -> str:
@@ -48,15 +48,13 @@ class Group:
 
     def set_limits(self, limits: Limits) -> None:
         self._set_memory(limits.memory_bytes)
-        mounts.write_text(self._path("pids", "pids.max"), limits.processes)
+        self._settings.write(self._path("pids", "pids.max"), limits.processes)
         if limits.cpu_share_ms is None:
-            if self._has_period:
-                self.lift_cpu_quota()
+            self.lift_cpu_quota()
         else:
-            if not self._has_period:
-                mounts.write_text(self._path("cpu", "cpu.cfs_period_us"), PERIOD_US)
-                self._has_period = True
-            mounts.write_text(self._path("cpu", "cpu.cfs_quota_us"), limits.cpu_share_ms * PERIOD_US // 1000)
+            self._settings.write(self._path("cpu", "cpu.cfs_period_us"), PERIOD_US)
+            quota_us = limits.cpu_share_ms * PERIOD_US // 1000
+            self._settings.write(self._path("cpu", "cpu.cfs_quota_us"), quota_us)
 
     def _set_memory(self, memory_bytes: int) -> None:
         """memory+swap may never be below memory, so a rise begins with it and a cut with memory.
@@ -68,11 +66,11 @@ class Group:
         limits = {"memory.limit_in_bytes": memory_bytes}
         if self._has_swap_accounting:
             limits["memory.memsw.limit_in_bytes"] = memory_bytes + SWAP_MARGIN_BYTES
-        rises = self._memory_bytes is not None and memory_bytes > self._memory_bytes  # a new group has no limit
-        self._memory_bytes = memory_bytes
+        before = self._settings.get(self._path("memory", "memory.limit_in_bytes"))
+        rises = isinstance(before, int) and memory_bytes > before  # a new group has no limit
         for name in reversed(limits) if rises else limits:
             try:
-                mounts.write_text(self._path("memory", name), limits[name])
+                self._settings.write(self._path("memory", name), limits[name])
             except OSError as error:
                 if error.errno == errno.EBUSY:
                     raise mounts.TooSmall(str(error)) from error
@@ -98,16 +96,24 @@ class Group:
     def set_background(self, background: bool) -> None:
         mounts.write_text(self._path("cpu", "cpu.shares"), BACKGROUND_SHARES if background else SHARES)
 
-    def pin(self, core: int) -> None:
-        if self._cpuset is None:
-            raise OSError(errno.ENOSYS, "no cpuset hierarchy")
-        for task in mounts.read_text(self._path("pids", "tasks")).split():
-            mounts.write_text(f"{self._cpuset}/core-{core}/tasks", task)
+    def pin(self, core: int) -> int | None:
+        if core not in self._cores:
+            raise OSError(errno.ENOSYS, "no such core to pin to")
         mounts.write_text(self._path("cpu", "cpu.shares"), PINNED_SHARES)
+        return self._cores[core]
+
+    def pin_started(self, core: int) -> None:
+        # To move another's thread waits for a grace period of RCU, milliseconds in which the keeper does nothing else.
+        join = self.pin(core)
+        assert join is not None
+        for task in mounts.read_text(self._path("pids", "tasks")).split():
+            os.write(join, task.encode())
 
     def lift_cpu_quota(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            mounts.write_text(self._path("cpu", "cpu.cfs_quota_us"), -1)
+        quota = self._path("cpu", "cpu.cfs_quota_us")
+        if self._settings.get(quota) is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self._settings.write(quota, -1)
 
     def kill(self) -> bool:
         return False
@@ -155,14 +161,18 @@ class Tree:
         self._cpuset: str | None = None
         for path in self.paths():
             mounts.destroy(path, mounts.PATIENCE_S)
-        Group("", self._directories).lessen_swapping()
+        Group("", self._directories, {}).lessen_swapping()
         self._cpuset = f"{table.v1['cpuset']}/cellblock-{instance}" if "cpuset" in table.v1 else None
-        self.cores = () if self._cpuset is None else _make_cores(self._cpuset)
-        if not self.cores:
+        self._cores = {} if self._cpuset is None else _make_cores(self._cpuset)
+        if not self._cores:
             self._cpuset = None
 
     def __repr__(self) -> str:
         return f"<cgroup v1 tree {self._directories['memory']}>"
+
+    @property
+    def cores(self) -> tuple[int, ...]:
+        return tuple(self._cores)
 
     def paths(self) -> list[str]:
         found = list(dict.fromkeys(self._directories.values()))
@@ -177,11 +187,12 @@ class Tree:
 
     def make(self, name: str) -> Group:
         directories = {key: f"{directory}/{name}" for key, directory in self._directories.items()}
-        return Group(name, directories, self._cpuset)
+        return Group(name, directories, self._cores)
 
 
-def _make_cores(directory: str) -> tuple[int, ...]:
-    """A group for each processor that we may use, which tasks are moved to; none of them where that does not work."""
+def _make_cores(directory: str) -> dict[int, int]:
+    """A group for each processor that we may use, and the descriptor through which tasks join it; none of them where
+    that does not work."""
     try:
         mounts.destroy(directory, mounts.PATIENCE_S)
         above = os.path.dirname(directory)
@@ -192,8 +203,8 @@ def _make_cores(directory: str) -> tuple[int, ...]:
             _make_cpuset(f"{directory}/core-{core}", {**whole, "cpuset.cpus": str(core)})
     except (OSError, ValueError):
         mounts.destroy(directory, mounts.PATIENCE_S)
-        return ()
-    return found
+        return {}
+    return {core: os.open(f"{directory}/core-{core}/tasks", os.O_WRONLY | os.O_CLOEXEC) for core in found}
 
 
 def _make_cpuset(directory: str, files: dict[str, str]) -> None:

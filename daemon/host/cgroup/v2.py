@@ -21,6 +21,8 @@ class Group:
         self.name = name
         self._directory = directory
         os.mkdir(directory, 0o755)
+        self._settings = mounts.Settings()
+        self._has_swap_accounting = os.path.exists(self._path("memory.swap.max"))
 
     def __repr__(self) -> str:
         return f"<cgroup v2 {self.name}>"
@@ -32,13 +34,13 @@ class Group:
         return [os.open(self._path("cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)]
 
     def set_limits(self, limits: Limits) -> None:
-        mounts.write_text(self._path("memory.max"), limits.memory_bytes)
-        if os.path.exists(self._path("memory.swap.max")):
-            mounts.write_text(self._path("memory.swap.max"), 0)
-        mounts.write_text(self._path("memory.oom.group"), 1)
-        mounts.write_text(self._path("pids.max"), limits.processes)
+        self._settings.write(self._path("memory.max"), limits.memory_bytes)
+        if self._has_swap_accounting:
+            self._settings.write(self._path("memory.swap.max"), 0)
+        self._settings.write(self._path("memory.oom.group"), 1)
+        self._settings.write(self._path("pids.max"), limits.processes)
         quota = "max" if limits.cpu_share_ms is None else str(limits.cpu_share_ms * PERIOD_US // 1000)
-        mounts.write_text(self._path("cpu.max"), f"{quota} {PERIOD_US}")
+        self._settings.write(self._path("cpu.max"), f"{quota} {PERIOD_US}")
 
     def watch_memory(self) -> int | None:
         return None  # memory.oom.group: the kernel kills the whole group itself
@@ -46,13 +48,17 @@ class Group:
     def set_background(self, background: bool) -> None:
         mounts.write_text(self._path("cpu.weight"), BACKGROUND_WEIGHT if background else WEIGHT)
 
-    def pin(self, core: int) -> None:
+    def pin(self, core: int) -> int | None:
         mounts.write_text(self._path("cpuset.cpus"), core)
         mounts.write_text(self._path("cpu.weight"), PINNED_WEIGHT)
+        return None
+
+    def pin_started(self, core: int) -> None:
+        self.pin(core)
 
     def lift_cpu_quota(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            mounts.write_text(self._path("cpu.max"), f"max {PERIOD_US}")
+            self._settings.write(self._path("cpu.max"), f"max {PERIOD_US}")
 
     def kill(self) -> bool:
         try:

@@ -214,7 +214,7 @@ static void make_pipes(int channel, uint64_t bytes, int program_ends[3], int kee
 
 static _Alignas(8) uint8_t message[MESSAGE_BYTES];
 
-/* Wait for go. Where there is none the jail was never wanted, and ends. */
+/* Wait for go, and join the group that came with it. Where there is none the jail was never wanted, and ends. */
 static void receive_go(int channel, const struct jail *jail, struct go *go)
 {
     unsigned count;
@@ -223,6 +223,11 @@ static void receive_go(int channel, const struct jail *jail, struct go *go)
         leave(0);
     must(channel, "go", "recvmsg", bytes);
     must(channel, "go", "message", read_go(message, (size_t)bytes, count, jail, go));
+    if (go->flags & GO_JOINS) { /* the group of a core. This process starts the program, or becomes it */
+        must(channel, "go", "join", SYS(write, go->descriptors[count - 1], "0", 1));
+        SYS(close, go->descriptors[count - 1]);
+        go->flags &= ~(uint32_t)GO_JOINS;
+    }
 }
 
 /* Copy `bytes` of a descriptor, from `offset` on, to a new file below /work; all that there is where bytes is -1. */
