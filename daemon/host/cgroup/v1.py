@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from daemon.sandbox.model import Limits
 
@@ -15,15 +16,22 @@ SHARES, BACKGROUND_SHARES, PINNED_SHARES = 1024, 102, 10240  # 1024 is the kerne
 PERIOD_US = 1_000_000  # 500 ms per 1 s: a run under half a second of CPU is never throttled
 
 
+class Core(NamedTuple):
+    """The group of a processor: descriptors through which a thread joins, and a whole process is moved."""
+
+    tasks: int
+    procs: int
+
+
 class Group:
     """A group of the same name in each hierarchy; controllers that are mounted together share one directory.
 
     What its methods promise stands in the Group of __init__.py.
     """
 
-    def __init__(self, name: str, directories: dict[str, str], cores: Mapping[int, int]) -> None:
+    def __init__(self, name: str, directories: dict[str, str], cores: Mapping[int, Core]) -> None:
         self.name = name
-        self._cores = cores  # the descriptors through which tasks join the group of each
+        self._cores = cores
         self._directories = directories
         self._made: list[str] = []
         self._settings = mounts.Settings()
@@ -44,7 +52,7 @@ class Group:
 
     def join_descriptors(self) -> list[int]:
         # `tasks` moves one thread at once; cgroup.procs waits for a grace period. Who joins has one thread.
-        return [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in self._made]
+        return [_opened(f"{directory}/tasks") for directory in self._made]
 
     def set_limits(self, limits: Limits) -> None:
         self._set_memory(limits.memory_bytes)
@@ -100,14 +108,13 @@ class Group:
         if core not in self._cores:
             raise OSError(errno.ENOSYS, "no such core to pin to")
         mounts.write_text(self._path("cpu", "cpu.shares"), PINNED_SHARES)
-        return self._cores[core]
+        return self._cores[core].tasks
 
     def pin_started(self, core: int) -> None:
-        # To move another's thread waits for a grace period of RCU, milliseconds in which the keeper does nothing else.
-        join = self.pin(core)
-        assert join is not None
-        for task in mounts.read_text(self._path("pids", "tasks")).split():
-            os.write(join, task.encode())
+        # To move another process waits for a grace period of RCU: milliseconds in which the keeper does nothing else.
+        self.pin(core)
+        for process in mounts.read_text(self._path("pids", "cgroup.procs")).split():
+            os.write(self._cores[core].procs, process.encode())
 
     def lift_cpu_quota(self) -> None:
         quota = self._path("cpu", "cpu.cfs_quota_us")
@@ -190,9 +197,8 @@ class Tree:
         return Group(name, directories, self._cores)
 
 
-def _make_cores(directory: str) -> dict[int, int]:
-    """A group for each processor that we may use, and the descriptor through which tasks join it; none of them where
-    that does not work."""
+def _make_cores(directory: str) -> dict[int, Core]:
+    """A group for each processor that we may use; none of them where that does not work."""
     try:
         mounts.destroy(directory, mounts.PATIENCE_S)
         above = os.path.dirname(directory)
@@ -204,7 +210,14 @@ def _make_cores(directory: str) -> dict[int, int]:
     except (OSError, ValueError):
         mounts.destroy(directory, mounts.PATIENCE_S)
         return {}
-    return {core: os.open(f"{directory}/core-{core}/tasks", os.O_WRONLY | os.O_CLOEXEC) for core in found}
+    return {
+        core: Core(_opened(f"{directory}/core-{core}/tasks"), _opened(f"{directory}/core-{core}/cgroup.procs"))
+        for core in found
+    }
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _make_cpuset(directory: str, files: dict[str, str]) -> None:
