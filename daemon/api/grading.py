@@ -39,7 +39,7 @@ MB, KB = 1 << 20, 1 << 10
 
 
 class Grade:
-    """What it raises, problems.middleware turns into answers."""
+    """What it raises, errors.middleware turns into answers."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -107,7 +107,9 @@ def _test(entry: TestEntry, number: int, stack: contextlib.ExitStack) -> tasks.T
     stack.callback(os.close, given)
     answer = memfd("answer", entry.expected.encode(), sealed=True)
     stack.callback(os.close, answer)
-    return tasks.Test(str(number + 1) if entry.id is None else entry.id, given, answer, tuple(entry.args))
+    name = str(number + 1) if entry.id is None else entry.id
+    data = tasks.Data(given, answer)
+    return tasks.Test(name, lambda: contextlib.nullcontext(data), tuple(entry.args))
 
 
 def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> tasks.Checker:

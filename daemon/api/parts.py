@@ -14,7 +14,7 @@ from daemon.toolchain.schema import Toolchain
 from daemon.validation.constructs import Constructs, Finding
 
 from .admission import Admission
-from .problems import ApiProblem, FieldError
+from .errors import ApiProblem, FieldError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

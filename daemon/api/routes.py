@@ -12,7 +12,7 @@ from daemon.judge.submission import Submission
 from daemon.toolchain.plan import run_limits
 from daemon.validation.constructs import Finding
 
-from . import body, cors, grading, problems, responses, stream, submissions
+from . import body, cors, errors, grading, responses, stream, submissions
 from .models import ExecuteRequest, Language
 from .parts import Parts, validate
 
@@ -24,7 +24,7 @@ def application(parts: Parts) -> web.Application:
     """The aiohttp application; nothing runs until it is served."""
     routes = Routes(parts)
     app = web.Application()  # body.py bounds what it reads itself
-    app.middlewares.extend([cors.middleware(app, parts.settings.cors_origins), problems.middleware])
+    app.middlewares.extend([cors.middleware(app, parts.settings.cors_origins), errors.middleware])
     app.router.add_post("/execute", routes.execute)
     app.router.add_post("/grade", grading.Grade(parts).grade)
     app.router.add_get("/health", routes.health)
@@ -34,7 +34,7 @@ def application(parts: Parts) -> web.Application:
 
 
 class Routes:
-    """One method for each endpoint. What they raise, problems.middleware turns into answers."""
+    """One method for each endpoint. What they raise, errors.middleware turns into answers."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

@@ -12,8 +12,8 @@ from daemon.settings import Settings
 from daemon.toolchain.plan import RunLimits, run_limits
 from daemon.toolchain.schema import Toolchain
 
+from .errors import ApiProblem, FieldError
 from .models import ExecuteRequest, FileEntry
-from .problems import ApiProblem, FieldError
 
 MB = 1 << 20
 MAX_ESCAPED_BYTES = 60_000  # it travels as a string in a message of at most 64 KB
