@@ -12,7 +12,7 @@ from daemon.judge.submission import Submission
 from daemon.toolchain.plan import run_limits
 from daemon.validation.constructs import Finding
 
-from . import body, cors, errors, grading, responses, stream, submissions
+from . import body, cors, errors, grading, problem_routes, responses, stream, submissions
 from .models import ExecuteRequest, Language
 from .parts import Parts, validate
 
@@ -27,6 +27,7 @@ def application(parts: Parts) -> web.Application:
     app.middlewares.extend([cors.middleware(app, parts.settings.cors_origins), errors.middleware])
     app.router.add_post("/execute", routes.execute)
     app.router.add_post("/grade", grading.Grade(parts).grade)
+    problem_routes.Problems(parts).add_to(app.router)
     app.router.add_get("/health", routes.health)
     app.router.add_get("/languages", routes.languages)
     app.router.add_get("/", routes.index)
@@ -140,6 +141,11 @@ class Routes:
             "endpoints": {
                 "POST /execute": "run a program",
                 "POST /grade": "run a program on tests and judge it",
+                "PUT /problems/{id}": "store a problem package (application/zip)",
+                "GET /problems/{id}": "what a stored problem is",
+                "DELETE /problems/{id}": "forget a stored problem",
+                "GET /problems": "the stored problems",
+                "POST /problems/{id}/grade": "judge a program by a stored problem",
                 "GET /languages": "languages with versions and default limits",
                 "GET /health": "200 when a program of every language ran within the last minute",
                 "GET /": "this text",

@@ -19,6 +19,7 @@ from .packages.folder import zip_folder
 from .packages.problem import Program
 from .packages.reading import Package, ReadingLimits, read_package
 from .packages.refusal import PackageRefused
+from .packages.threads import to_the_end
 from .packages.time_limit import DEFAULT_S, LimitSource, TimeLimit, from_slowest
 from .problems import Bounds, limits_of, program_of, task_of
 from .task import GradeResult, TestResult
@@ -126,7 +127,7 @@ class Examples:
     async def grade(self, name: str, program: Program, expected: tuple[str, ...], cpu_s: float) -> Graded:
         """Raises CannotGrade, SandboxUnavailable, CheckerFailed, OSError."""
         try:
-            written = await asyncio.to_thread(program_of, program, self._package.open, self._toolchains)
+            written = await to_the_end(program_of, program, self._package.open, self._toolchains)
         except UnknownLanguage as error:
             return Graded(name, expected, None, str(error))
         return Graded(name, expected, await self.grade_source(name, written, cpu_s))
@@ -136,7 +137,7 @@ class Examples:
         problem = self._package.problem
         limits, output_bytes = limits_of(problem, cpu_s, self._bounds)
         submission = dataclasses.replace(written, limits=limits, output_bytes=output_bytes)
-        task = await asyncio.to_thread(task_of, problem, self._package.open, submission, self._toolchains)
+        task = await to_the_end(task_of, problem, self._package.open, submission, self._toolchains)
         if self._on_test is not None:
             on_test = self._on_test
             task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))

@@ -45,12 +45,18 @@ class Grader:
             if isinstance(task.checker, Custom):
                 found = await stack.enter_async_context(self._executor.built(task.checker.submission))
                 if isinstance(found, Report):
-                    raise CheckerFailed(f"the checker does not compile: {found.error}")
+                    raise _does_not_compile(found)
                 checker = found
             built = await stack.enter_async_context(self._executor.built(task.submission))
             if isinstance(built, Report):
                 return _not_built(task, built)
             return await _Grading(self._executor, self._client, task, built, checker, self._at_once()).run()
+
+    async def check(self, checker: Custom) -> None:
+        """Raises CheckerFailed for one that does not compile, SandboxUnavailable."""
+        async with self._executor.built(checker.submission) as found:
+            if isinstance(found, Report):
+                raise _does_not_compile(found)
 
     def _at_once(self) -> int:
         facts = self._client.facts
@@ -188,6 +194,10 @@ class _Grading:
             files=built.files if files is None else files, stdin=given, args=test.args, graded=True, keeps=False,
             on_output=None if check is None else check.hear,
         )  # fmt: skip
+
+
+def _does_not_compile(report: Report) -> CheckerFailed:
+    return CheckerFailed(f"the checker does not compile: {report.error}")
 
 
 def _checker_of(task: Task, test: Test) -> Checker:

@@ -67,22 +67,36 @@ def task_of(
 
     It blocks for as long as the disk does. Raises CannotGrade, CannotRead, OSError.
     """
-    if problem.grader is not None:
-        raise CannotGrade("a grader of its own")
-    checker = checker_of(problem, opened, toolchains)
-    tests = tuple(_test(case, opened, isinstance(checker, tasks.Custom)) for case in problem.cases)
-    try:
-        schedule = schedule_of(problem, stop_on_failure)
-    except ValueError as error:
-        raise CannotGrade(str(error)) from error
+    checker, tests, schedule = _judging(problem, opened, toolchains, stop_on_failure)
     return tasks.Task(
         submission, tests, checker, schedule, is_interactive=problem.is_interactive,
         passes_max=problem.limits.passes_max if problem.is_multi_pass else 1,
     )  # fmt: skip
 
 
-def checker_of(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Checker:
-    """The package's output validator, or the default one. Raises and blocks as task_of."""
+def check(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Checker:
+    """The checker of a package by which submissions can be graded. Raises and blocks as task_of, and meets now what a
+    grading would meet on its way."""
+    checker, _, _ = _judging(problem, opened, toolchains, False)
+    for folder in {case.files for case in problem.cases if case.files is not None}:
+        _folder(opened, folder)
+    return checker
+
+
+def _judging(
+    problem: Problem, opened: Open, toolchains: Registry, stop_on_failure: bool
+) -> tuple[tasks.Checker, tuple[tasks.Test, ...], Schedule]:
+    if problem.grader is not None:
+        raise CannotGrade("a grader of its own")
+    checker = _checker(problem, opened, toolchains)
+    tests = tuple(_test(case, opened, isinstance(checker, tasks.Custom)) for case in problem.cases)
+    try:
+        return checker, tests, schedule_of(problem, stop_on_failure)
+    except ValueError as error:
+        raise CannotGrade(str(error)) from error
+
+
+def _checker(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Checker:
     if len(problem.validator.programs) > 1:
         raise CannotGrade("more than one output validator")
     for program in problem.validator.programs:
@@ -91,12 +105,6 @@ def checker_of(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Ch
         except UnknownLanguage as error:
             raise CannotGrade(str(error)) from error
     return TokenOptions()
-
-
-def check_files(problem: Problem, opened: Open) -> None:
-    """Raises CannotGrade where a test has too much beside the program, so that no grading meets it; blocks."""
-    for folder in {case.files for case in problem.cases if case.files is not None}:
-        _folder(opened, folder)
 
 
 def not_run_here(problem: Problem, toolchains: Registry) -> tuple[str, ...]:

@@ -115,7 +115,7 @@ class Store:
 
     def scratch(self) -> IO[bytes]:
         """A new file without a name on the store's disk, for an archive that comes. Raises StoreFull, CannotRead."""
-        with _disk_errors():
+        with disk_errors():
             return tempfile.TemporaryFile(dir=self._shelf.root, buffering=0)
 
     async def put(self, problem: str, archive: int, timed: Timed) -> Put:
@@ -127,8 +127,8 @@ class Store:
         """
         check_id(problem)
         kept = self._shelf
-        with _disk_errors():
-            version = await asyncio.to_thread(_hash, archive)
+        with disk_errors():
+            version = await to_the_end(_hash, archive)
             held = await to_the_end(kept.hold, version, undo=_close)
             if held is None:
                 return await self._unpack(problem, version, archive, timed)
@@ -182,7 +182,7 @@ class Store:
     async def get(self, problem: str) -> Stored:
         """Raises BadProblemId, NoSuchProblem, CannotRead."""
         check_id(problem)
-        with _disk_errors():
+        with disk_errors():
             return await asyncio.to_thread(self._get, problem)
 
     def _get(self, problem: str) -> Stored:
@@ -216,7 +216,7 @@ class Store:
 
     async def list(self) -> tuple[Listed, ...]:
         """All problems, sorted by id. Raises CannotRead."""
-        with _disk_errors():
+        with disk_errors():
             return await asyncio.to_thread(self._list)
 
     def _list(self) -> tuple[Listed, ...]:
@@ -227,7 +227,7 @@ class Store:
     async def delete(self, problem: str) -> None:
         """The id is gone at once, the files when no grading holds them. Raises BadProblemId, NoSuchProblem."""
         check_id(problem)
-        with _disk_errors():
+        with disk_errors():
             if not await to_the_end(self._delete, problem):
                 raise NoSuchProblem(f"there is no problem {problem}")
 
@@ -244,7 +244,7 @@ class Store:
         Raises BadProblemId, NoSuchProblem, CannotRead.
         """
         check_id(problem)
-        with _disk_errors():
+        with disk_errors():
             held = await to_the_end(self._hold, problem, undo=self._release)
         try:
             yield held
@@ -273,7 +273,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
     """What the disk says, as an error of ours. Raises StoreFull, CannotRead."""
     try:
         yield
