@@ -59,7 +59,7 @@ class Settings(pydantic_settings.BaseSettings):
     body_bytes_max: int = pydantic.Field(24 * MB, gt=0, description="size of a request body")
 
     problems_max: int = pydantic.Field(1000, ge=0, description="stored problems; 0 stores none")
-    problems_disk_mb: int = pydantic.Field(8192, ge=0, description="of all stored problems, unpacked")
+    problems_disk_mb: int = pydantic.Field(8192, ge=0, description="of all stored problems, unpacked, without uploads")
     package_mb_max: int = pydantic.Field(256, gt=0, description="size of an uploaded problem package")
     package_unpacked_mb_max: int = pydantic.Field(2048, gt=0, description="and of its files")
     package_files_max: int = pydantic.Field(20_000, gt=0, description="and how many files")

@@ -95,8 +95,7 @@ def of(error: Exception, request: web.Request) -> ApiProblem:
             return ApiProblem(507, "store_full", str(error))
         case CannotRead():
             log.error("store of problems", reason=str(error))
-            detail = "The store of problems cannot do this right now"
-            return ApiProblem(503, "problems_unavailable", detail, retry_after_s=RETRY_AFTER_S)
+            return ApiProblem(503, "problems_unavailable", str(error), retry_after_s=RETRY_AFTER_S)
         case SandboxUnavailable():
             log.error("sandbox unavailable", stage=error.stage, reason=error.reason)
             detail = f"The sandbox cannot run programs right now ({error.stage})"

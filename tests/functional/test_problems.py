@@ -389,6 +389,23 @@ def test_of_two_uploads_at_once_one_is_the_problem_and_each_is_told_its_own(prob
         assert kept(problems) == (1, 0)
 
 
+def test_a_verdict_is_always_that_of_the_version_that_is_told_with_it(problems: Server) -> None:
+    """While two clients replace the package all the time, and nothing is left of what they replaced."""
+    verdicts = {put(problems, "sum", TEN_TIMES).json["version"]: "WA", put(problems, "sum", SUM).json["version"]: "AC"}
+    clients = [(SUM, ""), (TEN_TIMES, ELSEWHERE)]
+
+    def replace(files: Files, source: str) -> set[int]:
+        return {put(problems, "sum", files, source).status for _ in range(15)}
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        uploads = [pool.submit(replace, *client) for client in clients]
+        gradings = [pool.submit(lambda: [grade(problems, "sum", ADD) for _ in range(15)]) for _ in range(2)]
+        assert [upload.result() for upload in uploads] == [{200}, {200}]
+        results = [result for one in gradings for result in one.result()]
+    assert all(result["verdict"] == verdicts[result["problem"]["version"]] for result in results)
+    assert kept(problems) == (1, 0)
+
+
 def test_a_package_has_a_largest_size_and_the_store_an_end() -> None:
     with Server(package_mb_max=1, problems_max=1, problems_disk_mb=4) as server:
         large = zip_bytes({**SUM, "data/secret/1.in": os.urandom(1 << 20)}, zipfile.ZIP_STORED)

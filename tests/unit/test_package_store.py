@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -274,6 +275,27 @@ async def test_many_puts_holds_and_deletes_at_once(kept: Store, tmp_path: pathli
             group.create_task(replace(where, content))
             group.create_task(read(where))
     assert len(versions(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_what_is_replaced_before_its_own_put_has_ended_goes(
+    kept: Store, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    """Whoever replaced it found it held, so the one who held it removes it."""
+    other = await started(tmp_path)
+    if is_known:
+        await put(kept, "sum", ONE)
+    commit = kept._commit
+
+    def commit_and_be_replaced(*arguments: Any) -> Any:
+        done = commit(*arguments)
+        asyncio.run(put(other, "sum", TWO))  # this is a thread without a loop
+        return done
+
+    monkeypatch.setattr(kept, "_commit", commit_and_be_replaced)
+    old = await put(kept, "sum", ONE)
+    new = await kept.get("sum")
+    assert old.version != new.version and versions(tmp_path) == {new.version}
 
 
 async def test_a_put_that_is_cancelled_leaves_nothing(kept: Store, tmp_path: pathlib.Path) -> None:

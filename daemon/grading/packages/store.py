@@ -137,7 +137,7 @@ class Store:
                 assert description is not None, "a version that is held stays"
                 return await to_the_end(self._commit, problem, version, description, None)
             finally:
-                os.close(held)
+                await to_the_end(self._let_go, held, problem, version)
 
     async def _unpack(self, problem: str, version: str, archive: int, timed: Timed) -> Put:
         incoming = await to_the_end(self._shelf.begin, undo=_remove)
@@ -157,7 +157,7 @@ class Store:
                 os.close(directory)
             return await to_the_end(self._commit, problem, version, description, incoming)
         finally:
-            await to_the_end(_remove, incoming)
+            await to_the_end(self._drop, incoming, problem, version)
 
     def _commit(self, problem: str, version: str, description: Description, new: Incoming | None) -> Put:
         """Makes `new` the version, where there is none yet, and the version the problem's."""
@@ -260,9 +260,18 @@ class Store:
         raise CannotRead(f"problem {problem} has no version on the disk")
 
     def _release(self, held: Held) -> None:
-        os.close(held.directory)
-        named = self._shelf.named(held.stored.id)
-        if named is None or named[0] != held.stored.version:
+        self._let_go(held.directory, held.stored.id, held.stored.version)
+
+    def _drop(self, incoming: Incoming, problem: str, version: str) -> None:
+        """What did not become a version is removed; the lock ends after that, so that no sweep comes between."""
+        shutil.rmtree(incoming.path, ignore_errors=True)
+        self._let_go(incoming.lock, problem, version)
+
+    def _let_go(self, lock: int, problem: str, version: str) -> None:
+        """Close a version's lock. Where the problem has another version by now, who gave it that found this one held."""
+        os.close(lock)
+        named = self._shelf.named(problem)
+        if named is None or named[0] != version:
             self._shelf.collect()
 
     @property
@@ -299,7 +308,7 @@ def _hash(archive: int) -> str:
 
 
 def _remove(incoming: Incoming) -> None:
-    """What was not made a version; the lock ends after that, so that no sweep comes between."""
+    """What nobody has seen; the lock ends after that, so that no sweep comes between."""
     shutil.rmtree(incoming.path, ignore_errors=True)
     os.close(incoming.lock)
 
