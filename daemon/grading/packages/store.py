@@ -268,7 +268,7 @@ class Store:
         self._let_go(incoming.lock, problem, version)
 
     def _let_go(self, lock: int, problem: str, version: str) -> None:
-        """Close a version's lock. Where the problem has another version by now, who gave it that found this one held."""
+        """Close a version's lock. Where its problem is another version by now, nobody else could remove this one."""
         os.close(lock)
         named = self._shelf.named(problem)
         if named is None or named[0] != version:
