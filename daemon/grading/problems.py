@@ -68,6 +68,7 @@ def task_of(
     It blocks for as long as the disk does. Raises CannotGrade, CannotRead, OSError.
     """
     checker, tests, schedule = _judging(problem, opened, toolchains, stop_on_failure)
+    submission = _with_included(problem, opened, submission)
     return tasks.Task(
         submission, tests, checker, schedule, is_interactive=problem.is_interactive,
         passes_max=problem.limits.passes_max if problem.is_multi_pass else 1,
@@ -78,7 +79,8 @@ def check(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Checker
     """The checker of a package by which submissions can be graded. Raises and blocks as task_of, and meets now what a
     grading would meet on its way."""
     checker, _, _ = _judging(problem, opened, toolchains, False)
-    for folder in {case.files for case in problem.cases if case.files is not None}:
+    folders = {case.files for case in problem.cases if case.files is not None}
+    for folder in (*folders, *(include.folder for include in problem.includes)):
         _folder(opened, folder)
     return checker
 
@@ -105,6 +107,21 @@ def _checker(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Chec
         except UnknownLanguage as error:
             raise CannotGrade(str(error)) from error
     return TokenOptions()
+
+
+def _with_included(problem: Problem, opened: Open, submission: Submission) -> Submission:
+    """With the files that the package puts beside submissions in this language, over their own (both formats,
+    "Included Files"). Raises CannotGrade where one would take the place of the source."""
+    toolchain = submission.toolchain
+    folders = {include.language: include.folder for include in problem.includes}
+    codes = [code for extension in toolchain.extensions if (code := of_file(f"main.{extension}")) in folders]
+    folder = folders.get(codes[0] if codes else "default")
+    if folder is None:
+        return submission
+    files = {file.name: file for file in (*submission.files, *_folder(opened, folder))}
+    if toolchain.source in files:
+        raise CannotGrade(f"{folder}/{toolchain.source}: would take the place of the submission")
+    return dataclasses.replace(submission, files=tuple(files.values()))
 
 
 def not_run_here(problem: Problem, toolchains: Registry) -> tuple[str, ...]:

@@ -191,6 +191,23 @@ def test_files_lie_beside_a_submission_and_the_rest_is_skipped_where_that_is_ask
     assert verdicts == [["WA", "AC", "WA"], ["WA", "SK", "SK"]]
 
 
+def test_what_the_package_includes_lies_beside_submissions_in_that_language(problems: Server) -> None:
+    """include/default is for languages that have no folder of their own."""
+    include = {"include/python3/more.py": "def add(text): return sum(map(int, text.split()))"}
+    importing, reading = "import more\nprint(more.add(input()))", "print(open('more.txt').read())"
+    for files, code in (
+        (include, importing),
+        ({**include, "include/default/more.py": ""}, importing),
+        ({"include/default/more.txt": "3", "data/secret/1.ans": "3", "data/secret/2.ans": "3"}, reading),
+    ):
+        put(problems, "sum", with_files(SUM, files))
+        own = [{"name": "more.py", "content": "is replaced"}]
+        assert grade(problems, "sum", code, files=own)["verdict"] == "AC"
+    put(problems, "sum", with_files(SUM, {"include/python3/main.py": ""}))
+    answer = problems.request("POST", "/problems/sum/grade", grading(ADD), JSON)
+    assert told(answer) == (400, "cannot_grade")
+
+
 def test_without_a_time_limit_it_is_computed_from_the_accepted_submissions(problems: Server) -> None:
     """0.3 s of CPU and a little, times two, in tenths of a second."""
     limits = put(problems, "sum", UNTIMED).json["limits"]
