@@ -22,6 +22,9 @@ from daemon.api import routes as api
 from daemon.api.admission import Admission
 from daemon.api.parts import Parts
 from daemon.grading.grader import Grader
+from daemon.grading.packages.archive import ArchiveLimits
+from daemon.grading.packages.reading import ReadingLimits
+from daemon.grading.packages.store import Store
 from daemon.host import instance, privileges
 from daemon.judge.artifacts import Artifacts
 from daemon.judge.executor import Executor
@@ -29,7 +32,7 @@ from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import keep_services
 from daemon.judge.versions import Versions
 from daemon.sandbox.client import Client
-from daemon.settings import Settings
+from daemon.settings import MB, Settings
 from daemon.toolchain import identity
 from daemon.toolchain.registry import Registry
 from daemon.validation.constructs import Constructs
@@ -83,9 +86,11 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
         executor = Executor(client, services, kept, versions)
+        store = _store_of_problems(settings)
+        await store.start()
         self_tests = SelfTests(executor, toolchains, settings.run_limits(), settings.self_test_s)
         parts = Parts(
-            settings, toolchains, client, executor, Grader(executor, client), constructs, self_tests, services,
+            settings, toolchains, client, executor, Grader(executor, client), store, constructs, self_tests, services,
             versions, Admission(settings.runs_at_once_of_one, settings.queue), facts(),
         )  # fmt: skip
         runner = web.AppRunner(
@@ -100,6 +105,14 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         await runner.cleanup()
         if not stopping.done():
             testing.result()  # a defect in the self-tests ends the process rather than its honesty
+
+
+def _store_of_problems(settings: Settings) -> Store:
+    archive = ArchiveLimits(
+        entries_max=settings.package_files_max, total_bytes_max=settings.package_unpacked_mb_max * MB
+    )
+    limits = ReadingLimits(archive, deadline_s=settings.package_read_s)
+    return Store(settings.state / "problems", settings.problems_max, settings.problems_disk_mb * MB, limits)
 
 
 def facts() -> dict[str, str]:

@@ -15,7 +15,6 @@ from daemon import app
 from daemon.grading.examples import Examples, Graded, unpacked
 from daemon.grading.grader import Grader
 from daemon.grading.problems import Bounds
-from daemon.grading.verdicts import Verdict
 from daemon.judge.submission import Submission
 from daemon.settings import MB, Settings
 from daemon.toolchain.registry import Registry
@@ -36,7 +35,7 @@ async def grade(settings: Settings, path: pathlib.Path, only: pathlib.Path | Non
         with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
             bar = progress.add_task("tests", total=None)
             examples = Examples(package, Grader(executor, client), toolchains, bounds, lambda *_: progress.advance(bar))
-            cpu_s = await examples.time_limit_s()
+            cpu_s = (await examples.timing()).limit.seconds
             rows = await _rows(settings, examples, toolchains, only, cpu_s)
     if as_json:
         print(json.dumps(_as_json(cpu_s, rows), indent=2))
@@ -70,12 +69,10 @@ def _print(cpu_s: float, rows: list[Graded]) -> None:
 def _got(row: Graded) -> tuple[str, str, str]:
     result = row.result
     if result is None:
-        return (f"not run: {row.skipped}", "", "")
-    failed = next((test for test in result.tests if test.verdict is result.verdict), None)
-    where = "" if failed is None or result.verdict is Verdict.AC else f" on {failed.id}"
+        return (row.got, "", "")
     score = "" if result.score is None else f"{result.score:g}"
     slowest = "" if result.cpu_ns_max is None else f"{result.cpu_ns_max / SECONDS:.3f} s"
-    return (result.verdict + where, score, slowest)
+    return (row.got, score, slowest)
 
 
 def _as_json(cpu_s: float, rows: list[Graded]) -> dict[str, Any]:

@@ -58,6 +58,18 @@ class Settings(pydantic_settings.BaseSettings):
     files_bytes_max: int = pydantic.Field(16 * MB, gt=0, description="size of all files of a request")
     body_bytes_max: int = pydantic.Field(24 * MB, gt=0, description="size of a request body")
 
+    problems_max: int = pydantic.Field(1000, ge=0, description="stored problems; 0 stores none")
+    problems_disk_mb: int = pydantic.Field(8192, ge=0, description="of all stored problems, unpacked, without uploads")
+    package_mb_max: int = pydantic.Field(256, gt=0, description="size of an uploaded problem package")
+    package_unpacked_mb_max: int = pydantic.Field(2048, gt=0, description="and of its files")
+    package_files_max: int = pydantic.Field(20_000, gt=0, description="and how many files")
+    package_read_s: float = pydantic.Field(120.0, gt=0, description="for a package to be unpacked and read")
+    package_timing_s: float = pydantic.Field(
+        300.0, gt=0, description="for its accepted submissions, where it has no time limit"
+    )
+    uploads_at_once: int = pydantic.Field(4, gt=0, description="packages that are uploaded at the same time")
+    upload_s: float = pydantic.Field(300.0, gt=0, description="for an uploaded package to arrive")
+
     runs_at_once: int = pydantic.Field(
         2 * (os.cpu_count() or 1), gt=0, description="requests that run at the same time"
     )
@@ -124,6 +136,11 @@ class Settings(pydantic_settings.BaseSettings):
     def runs_at_once_of_one(self) -> int:
         """How many requests each HTTP process runs at the same time, at least one."""
         return max(1, self.runs_at_once // self.http_processes)
+
+    @property
+    def uploads_at_once_of_one(self) -> int:
+        """How many uploads each HTTP process takes at the same time, at least one."""
+        return max(1, self.uploads_at_once // self.http_processes)
 
     def place(self) -> Place:
         """What plans are built for."""

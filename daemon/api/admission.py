@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from .problems import RETRY_AFTER_S, ApiProblem
+from .errors import RETRY_AFTER_S, ApiProblem
 
 ROOM_BYTES = 256 << 20  # a body in JSON, as text and as bytes is in memory several times
 SMALL_BYTES = 64 << 10  # less than a connection's own buffers (aiohttp stops reading at 128 KB)

@@ -8,7 +8,7 @@ import pydantic
 from aiohttp import web
 
 from .admission import Room
-from .problems import ApiProblem, FieldError
+from .errors import ApiProblem, FieldError
 
 READ_S = 30.0
 FIELDS_MAX, ITEMS_MAX, ERRORS_MAX = 64, 1024, 20  # each wrong one costs an error object

@@ -98,8 +98,16 @@ class TestAnswer(pydantic.BaseModel):
     score: float | None
 
 
+class ProblemVersion(pydantic.BaseModel):
+    """Which stored package the tests are of."""
+
+    id: str
+    version: str
+
+
 class GradeResponse(pydantic.BaseModel):
-    """Of the submission: the first verdict that is not AC, IE wherever it stands."""
+    """Of the submission: the first verdict that is not AC, IE wherever it stands. `version` is the toolchain's;
+    `problem` is null where the tests came with the request."""
 
     verdict: Verdict
     score: float | None
@@ -109,4 +117,5 @@ class GradeResponse(pydantic.BaseModel):
     memory_bytes_max: int | None
     language: str
     version: str | None
+    problem: ProblemVersion | None
     request_id: str

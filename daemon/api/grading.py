@@ -1,4 +1,4 @@
-"""POST /grade: a submission on tests that come with the request."""
+"""POST /grade: a submission on tests that come with the request; and the answer of every grading."""
 
 import contextlib
 import dataclasses
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from daemon.grading import task as tasks
 from daemon.grading.checking import CheckerFailed
+from daemon.grading.problems import CannotGrade
 from daemon.grading.schedules import Listed
 from daemon.grading.tokens import TokenOptions
 from daemon.grading.verdicts import Verdict
@@ -29,6 +30,7 @@ from .grade_models import (
     GradeRequest,
     GradeResponse,
     PlainChecker,
+    ProblemVersion,
     TestAnswer,
     TestEntry,
     TokenChecker,
@@ -39,7 +41,7 @@ MB, KB = 1 << 20, 1 << 10
 
 
 class Grade:
-    """What it raises, problems.middleware turns into answers."""
+    """What it raises, errors.middleware turns into answers."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -57,30 +59,43 @@ class Grade:
             task = of_request(wanted, toolchain, parts.toolchains, parts.settings, stack)
             code = wanted.code
             del wanted
-            async with parts.admission.slot() as slot:
-                await validate(parts, toolchain, code)
-                if not stream.is_wanted(request):
-                    answer = await self._grade(task)
-                    return web.Response(text=answer.model_dump_json(), content_type="application/json")
+            return await self.answer(request, task, code)
 
-                async def grade_aloud(tell: stream.Tell) -> stream.Event:
-                    def on_result(result: tasks.TestResult) -> None:
-                        tell("test", of_test(result).model_dump_json())
+    async def answer(
+        self, request: web.Request, task: tasks.Task, code: str, problem: ProblemVersion | None = None
+    ) -> web.StreamResponse:
+        """Grade in a slot. `code` is the submission's, for input validation; `problem` is what the tests are of.
 
-                    try:
-                        answer = await self._grade(dataclasses.replace(task, on_result=on_result))
-                        return "result", answer.model_dump_json()
-                    finally:
-                        slot.release()
+        Raises as `grade` does, and CannotGrade where the checker of a problem does not compile.
+        """
+        parts = self._parts
+        async with parts.admission.slot() as slot:
+            await validate(parts, task.submission.toolchain, code)
+            if not stream.is_wanted(request):
+                answer = await self._grade(task, problem)
+                return web.Response(text=answer.model_dump_json(), content_type="application/json")
 
-                return await stream.stream(request, grade_aloud)
+            async def grade_aloud(tell: stream.Tell) -> stream.Event:
+                def on_result(result: tasks.TestResult) -> None:
+                    tell("test", of_test(result).model_dump_json())
 
-    async def _grade(self, task: tasks.Task) -> GradeResponse:
+                try:
+                    answer = await self._grade(dataclasses.replace(task, on_result=on_result), problem)
+                    return "result", answer.model_dump_json()
+                finally:
+                    slot.release()
+
+            return await stream.stream(request, grade_aloud)
+
+    async def _grade(self, task: tasks.Task, problem: ProblemVersion | None) -> GradeResponse:
         try:
             result = await self._parts.grader.grade(task)
         except CheckerFailed as error:
+            if problem is not None:
+                raise CannotGrade(str(error)) from None
             raise submissions.out_of_range("checker", str(error)) from None
-        return of_result(result, task.submission.toolchain, self._parts.versions.text(task.submission.toolchain.id))
+        version = self._parts.versions.text(task.submission.toolchain.id)
+        return of_result(result, task.submission.toolchain, version, problem)
 
 
 def of_request(
@@ -92,7 +107,7 @@ def of_request(
     """
     limits, output_bytes = _limits(wanted.limits, settings)
     files = submissions.files_of(wanted.files, toolchain, settings.files_bytes_max)
-    code = submissions.code_of(wanted.code, settings)
+    code = submissions.code_of(wanted.code, settings.code_bytes_max)
     submission = Submission(toolchain, code, limits, output_bytes, files=files)
     tests = tuple(_test(entry, number, stack) for number, entry in enumerate(wanted.tests))
     if len({test.id for test in tests}) != len(tests):
@@ -107,7 +122,9 @@ def _test(entry: TestEntry, number: int, stack: contextlib.ExitStack) -> tasks.T
     stack.callback(os.close, given)
     answer = memfd("answer", entry.expected.encode(), sealed=True)
     stack.callback(os.close, answer)
-    return tasks.Test(str(number + 1) if entry.id is None else entry.id, given, answer, tuple(entry.args))
+    name = str(number + 1) if entry.id is None else entry.id
+    data = tasks.Data(given, answer)
+    return tasks.Test(name, lambda: contextlib.nullcontext(data), tuple(entry.args))
 
 
 def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> tasks.Checker:
@@ -123,7 +140,7 @@ def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> 
             toolchain = toolchains.find(wanted.checker.language)
             submissions.check_args("checker.flags", wanted.checker.flags)
             files = submissions.files_of(wanted.checker.files, toolchain, settings.files_bytes_max)
-            code = submissions.code_of(wanted.checker.code, settings)
+            code = submissions.code_of(wanted.checker.code, settings.code_bytes_max)
             submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), settings.output_bytes, files=files)
             return tasks.Custom(submission, tasks.Protocol(wanted.checker.protocol), tuple(wanted.checker.flags))
 
@@ -147,8 +164,10 @@ def _limits(wanted: GradeLimits, settings: Settings) -> tuple[Limits, int]:
     return limits, wanted.output_kb * KB
 
 
-def of_result(result: tasks.GradeResult, toolchain: Toolchain, version: str | None) -> GradeResponse:
-    """The answer of POST /grade; ns become seconds."""
+def of_result(
+    result: tasks.GradeResult, toolchain: Toolchain, version: str | None, problem: ProblemVersion | None
+) -> GradeResponse:
+    """The answer of a grading; ns become seconds."""
     failed = result.compilation
     return GradeResponse(
         verdict=result.verdict,
@@ -164,6 +183,7 @@ def of_result(result: tasks.GradeResult, toolchain: Toolchain, version: str | No
         memory_bytes_max=result.memory_bytes_max,
         language=toolchain.id,
         version=version,
+        problem=problem,
         request_id=uuid.uuid4().hex,
     )
 

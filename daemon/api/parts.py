@@ -3,6 +3,7 @@
 import dataclasses
 
 from daemon.grading.grader import Grader
+from daemon.grading.packages.store import Store
 from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import Service
@@ -14,7 +15,7 @@ from daemon.toolchain.schema import Toolchain
 from daemon.validation.constructs import Constructs, Finding
 
 from .admission import Admission
-from .problems import ApiProblem, FieldError
+from .errors import ApiProblem, FieldError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Parts:
     client: Client
     executor: Executor
     grader: Grader
+    store: Store
     constructs: Constructs
     self_tests: SelfTests
     services: dict[str, Service]

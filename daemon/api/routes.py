@@ -12,7 +12,7 @@ from daemon.judge.submission import Submission
 from daemon.toolchain.plan import run_limits
 from daemon.validation.constructs import Finding
 
-from . import body, cors, grading, problems, responses, stream, submissions
+from . import body, cors, errors, grading, problem_routes, responses, stream, submissions
 from .models import ExecuteRequest, Language
 from .parts import Parts, validate
 
@@ -24,9 +24,10 @@ def application(parts: Parts) -> web.Application:
     """The aiohttp application; nothing runs until it is served."""
     routes = Routes(parts)
     app = web.Application()  # body.py bounds what it reads itself
-    app.middlewares.extend([cors.middleware(app, parts.settings.cors_origins), problems.middleware])
+    app.middlewares.extend([cors.middleware(app, parts.settings.cors_origins), errors.middleware])
     app.router.add_post("/execute", routes.execute)
     app.router.add_post("/grade", grading.Grade(parts).grade)
+    problem_routes.Problems(parts).add_to(app.router)
     app.router.add_get("/health", routes.health)
     app.router.add_get("/languages", routes.languages)
     app.router.add_get("/", routes.index)
@@ -34,7 +35,7 @@ def application(parts: Parts) -> web.Application:
 
 
 class Routes:
-    """One method for each endpoint. What they raise, problems.middleware turns into answers."""
+    """One method for each endpoint. What they raise, errors.middleware turns into answers."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -140,6 +141,11 @@ class Routes:
             "endpoints": {
                 "POST /execute": "run a program",
                 "POST /grade": "run a program on tests and judge it",
+                "PUT /problems/{id}": "store a problem package (application/zip)",
+                "GET /problems/{id}": "what a stored problem is",
+                "DELETE /problems/{id}": "forget a stored problem",
+                "GET /problems": "the stored problems",
+                "POST /problems/{id}/grade": "judge a program by a stored problem",
                 "GET /languages": "languages with versions and default limits",
                 "GET /health": "200 when a program of every language ran within the last minute",
                 "GET /": "this text",

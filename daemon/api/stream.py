@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
-from . import problems
+from . import errors
 
 SEND_S = 10.0  # for one event to be taken
 CONTENT_TYPE = "text/event-stream"
@@ -41,7 +41,7 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
         except (TimeoutError, ConnectionError):
             pass  # the reader is too slow, or gone
         except Exception as error:  # the headers are sent: a second response would stand in the middle of the stream
-            problems.of(error, request)
+            errors.of(error, request)
         finally:
             running.cancel()
             await asyncio.wait([running])
@@ -53,7 +53,7 @@ async def _run(work: Work, events: "asyncio.Queue[Event | None]", request: web.R
     try:
         last = await work(lambda name, data: events.put_nowait((name, data)))
     except Exception as error:  # a defect, too, has no other place to go than the stream
-        last = "error", problems.body(problems.of(error, request))
+        last = "error", errors.body(errors.of(error, request))
     events.put_nowait(last)
     events.put_nowait(None)
 

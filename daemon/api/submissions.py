@@ -12,8 +12,8 @@ from daemon.settings import Settings
 from daemon.toolchain.plan import RunLimits, run_limits
 from daemon.toolchain.schema import Toolchain
 
+from .errors import ApiProblem, FieldError
 from .models import ExecuteRequest, FileEntry
-from .problems import ApiProblem, FieldError
 
 MB = 1 << 20
 MAX_ESCAPED_BYTES = 60_000  # it travels as a string in a message of at most 64 KB
@@ -24,7 +24,7 @@ def of_request(wanted: ExecuteRequest, toolchain: Toolchain, settings: Settings,
 
     Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
     """
-    code, stdin = code_of(wanted.code, settings), wanted.stdin.encode()
+    code, stdin = code_of(wanted.code, settings.code_bytes_max), wanted.stdin.encode()
     if len(stdin) > settings.stdin_bytes_max:
         raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
     check_args("args", wanted.args)
@@ -53,11 +53,11 @@ def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits) -> Lim
     return limits
 
 
-def code_of(text: str, settings: Settings) -> bytes:
+def code_of(text: str, bytes_max: int) -> bytes:
     """A source. Raises ApiProblem 413."""
     code = text.encode()
-    if len(code) > settings.code_bytes_max:
-        raise ApiProblem(413, "code_too_long", f"Code too long (max {settings.code_bytes_max} bytes)")
+    if len(code) > bytes_max:
+        raise ApiProblem(413, "code_too_long", f"Code too long (max {bytes_max} bytes)")
     return code
 
 

@@ -97,8 +97,8 @@ class Comparison:
 class Judged:
     """By a program in a jail of its own, which gets input, answer and output. `built` is that program."""
 
-    def __init__(self, executor: Executor, checker: task.Custom, built: Built, test: task.Test, output: int) -> None:
-        self._executor, self._checker, self._built, self._test, self._output = executor, checker, built, test, output
+    def __init__(self, executor: Executor, checker: task.Custom, built: Built, data: task.Data, output: int) -> None:
+        self._executor, self._checker, self._built, self._data, self._output = executor, checker, built, data, output
 
     def hear(self, stream: str, data: bytes) -> None:
         """Keep it. Raises OSError."""
@@ -112,7 +112,7 @@ class Judged:
     async def _run(self) -> Finished:
         is_icpc = self._checker.protocol is task.Protocol.ICPC
         names = ICPC_ARGUMENTS if is_icpc else TESTLIB_ARGUMENTS
-        files = judge_files(self._built, self._test, () if is_icpc else (File("output", self._output),))
+        files = judge_files(self._built, self._data, () if is_icpc else (File("output", self._output),))
         try:
             return await self._executor.run(
                 judge_order(self._checker, self._built, files, names, self._output if is_icpc else b"")
@@ -121,9 +121,9 @@ class Judged:
             os.close(files)
 
 
-def judge_files(built: Built, test: task.Test, more: tuple[File, ...] = ()) -> int:
+def judge_files(built: Built, data: task.Data, more: tuple[File, ...] = ()) -> int:
     """All that lies beside a checker or an interactor, packed; the caller closes it. Raises OSError."""
-    given = (File("input", test.input), File("answer", test.answer), File(JUDGE_LEAVES[0], b""))
+    given = (File("input", data.input), File("answer", data.answer), File(JUDGE_LEAVES[0], b""))
     return pack((*given, *more), built.files)
 
 
@@ -148,17 +148,15 @@ def judge_order(
 
 
 @contextlib.contextmanager
-def opened(executor: Executor, checker: task.Checker, built: Built | None, test: task.Test) -> Iterator[Check]:
+def opened(executor: Executor, checker: task.Checker, built: Built | None, data: task.Data) -> Iterator[Check]:
     """A check for one run of a test. `built` is the checker's own program, where it has one. Raises OSError."""
     if not isinstance(checker, task.Custom):
-        yield Comparison(test.checker or checker, test.answer)
+        yield Comparison(checker, data.answer)
         return
-    if test.flags is not None:
-        checker = dataclasses.replace(checker, flags=test.flags)
     assert built is not None
     output = memfd("output", b"")
     try:
-        yield Judged(executor, checker, built, test, output)
+        yield Judged(executor, checker, built, data, output)
     finally:
         os.close(output)
 

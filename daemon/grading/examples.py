@@ -7,6 +7,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 from daemon.judge.submission import Submission
 from daemon.toolchain.registry import Registry, UnknownLanguage
@@ -15,26 +16,25 @@ from .grader import Grader
 from .packages.archive import ArchiveLimits
 from .packages.expectations import ACCEPTED
 from .packages.folder import zip_folder
-from .packages.problem import Problem, Program
-from .packages.reading import ReadingLimits, open_beneath, read_package
-from .packages.time_limit import from_slowest
+from .packages.problem import Program
+from .packages.reading import Package, ReadingLimits, read_package
+from .packages.refusal import PackageRefused
+from .packages.threads import to_the_end
+from .packages.time_limit import DEFAULT_S, LimitSource, TimeLimit, from_slowest
 from .problems import Bounds, limits_of, program_of, task_of
 from .task import GradeResult, TestResult
 from .verdicts import Verdict
 
+Admitted = Callable[[], AbstractAsyncContextManager[object]]
 OnTest = Callable[[str, TestResult], None]  # name of a submission and the result of one of its tests
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Package:
-    """An unpacked package, as long as its folder is there."""
+class Timing:
+    """`limit` follows from the accepted submissions that are accepted here; `failed` says what the others got."""
 
-    problem: Problem
-    directory: int
-
-    def open(self, path: str) -> int:
-        """A descriptor of a file or folder of it, the caller's to close. Raises OSError."""
-        return open_beneath(self.directory, "/".join(part for part in (self.problem.folder, path) if part))
+    limit: TimeLimit
+    failed: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,6 +52,15 @@ class Graded:
         """True also where nothing was promised, or it could not be run."""
         return self.result is None or not self.expected or self.result.verdict.value in self.expected
 
+    @property
+    def got(self) -> str:
+        """The verdict, and the test that it comes from; or why there is none."""
+        if self.result is None:
+            return f"not run: {self.skipped}"
+        verdict = self.result.verdict
+        failed = next((test for test in self.result.tests if test.verdict is verdict), None)
+        return verdict.value if failed is None or verdict is Verdict.AC else f"{verdict} on {failed.id}"
+
 
 @contextlib.asynccontextmanager
 async def unpacked(path: pathlib.Path) -> AsyncIterator[Package]:
@@ -67,27 +76,48 @@ async def unpacked(path: pathlib.Path) -> AsyncIterator[Package]:
 
 
 class Examples:
-    """Grades the submissions of one package, one after the other."""
+    """Grades the submissions of one package, one after the other, each inside of what `admitted` gives."""
 
     def __init__(
-        self, package: Package, grader: Grader, toolchains: Registry, bounds: Bounds, on_test: OnTest | None = None
-    ) -> None:
+        self, package: Package, grader: Grader, toolchains: Registry, bounds: Bounds, on_test: OnTest | None = None,
+        admitted: Admitted = contextlib.nullcontext,
+    ) -> None:  # fmt: skip
         self._package, self._grader, self._toolchains, self._bounds = package, grader, toolchains, bounds
-        self._on_test = on_test
+        self._on_test, self._admitted = on_test, admitted
 
-    async def time_limit_s(self) -> float:
-        """What the package says, or what follows from its accepted submissions here. Raises as `grade` does."""
+    async def timing(self, most_s: float | None = None) -> Timing:
+        """The time limit that the package says, or what follows from its accepted submissions here.
+
+        Raises PackageRefused where they take more than `most_s` seconds of wall time together, without the time in
+        which they wait to be admitted; and what `grade` raises.
+        """
         timing = self._package.problem.timing
         if timing.limit_s is not None:
-            return timing.limit_s
-        most_s = self._bounds.maximum.wall_ns / 1e9
-        slowest_ns = 0
+            return Timing(TimeLimit(timing.limit_s, LimitSource.PACKAGE))
+        longest_s = self._bounds.maximum.wall_ns / 1e9
+        slowest_ns, left_s, failed = 0, most_s, []
+        clock = asyncio.get_running_loop().time
         for submission in self._package.problem.submissions:
-            if submission.folder == ACCEPTED:
-                graded = await self.grade(submission.name, submission.program, (Verdict.AC.value,), most_s)
-                if graded.result is not None:
-                    slowest_ns = max(slowest_ns, graded.result.cpu_ns_max or 0)
-        return min(from_slowest(timing, slowest_ns / 1e9), most_s) if slowest_ns else 1.0
+            if submission.folder != ACCEPTED:
+                continue
+            async with self._admitted():
+                began_s = clock()
+                try:
+                    async with asyncio.timeout(left_s):
+                        graded = await self.grade(submission.name, submission.program, (Verdict.AC.value,), longest_s)
+                except TimeoutError:
+                    raise PackageRefused(f"the accepted submissions take more than {most_s:g} seconds here") from None
+                left_s = None if left_s is None else left_s - (clock() - began_s)
+            if graded.result is None:
+                continue
+            if graded.is_as_promised:
+                slowest_ns = max(slowest_ns, graded.result.cpu_ns_max or 0)
+            else:
+                failed.append(f"submissions/{graded.name} gets {graded.got} here")
+        if slowest_ns == 0:
+            return Timing(TimeLimit(DEFAULT_S, LimitSource.DEFAULT), tuple(failed))
+        seconds = min(from_slowest(timing, slowest_ns / 1e9), longest_s)
+        return Timing(TimeLimit(seconds, LimitSource.COMPUTED), tuple(failed))
 
     async def run(self, cpu_s: float) -> AsyncIterator[Graded]:
         """Each example submission, in the order of their names."""
@@ -97,7 +127,7 @@ class Examples:
     async def grade(self, name: str, program: Program, expected: tuple[str, ...], cpu_s: float) -> Graded:
         """Raises CannotGrade, SandboxUnavailable, CheckerFailed, OSError."""
         try:
-            written = program_of(program, self._package.open, self._toolchains)
+            written = await to_the_end(program_of, program, self._package.open, self._toolchains)
         except UnknownLanguage as error:
             return Graded(name, expected, None, str(error))
         return Graded(name, expected, await self.grade_source(name, written, cpu_s))
@@ -107,12 +137,11 @@ class Examples:
         problem = self._package.problem
         limits, output_bytes = limits_of(problem, cpu_s, self._bounds)
         submission = dataclasses.replace(written, limits=limits, output_bytes=output_bytes)
-        with contextlib.ExitStack() as stack:
-            task = task_of(problem, self._package.open, submission, self._toolchains, stack)
-            if self._on_test is not None:
-                on_test = self._on_test
-                task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))
-            return await self._grader.grade(task)
+        task = await to_the_end(task_of, problem, self._package.open, submission, self._toolchains)
+        if self._on_test is not None:
+            on_test = self._on_test
+            task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))
+        return await self._grader.grade(task)
 
 
 def _archive(path: pathlib.Path, limits: ArchiveLimits) -> int:

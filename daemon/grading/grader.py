@@ -12,14 +12,15 @@ from daemon.judge.files import pack
 from daemon.judge.submission import Report
 from daemon.sandbox.client import Client
 from daemon.sandbox.descriptors import close_all
+from daemon.sandbox.errors import CellblockError
 from daemon.sandbox.model import KilledBy
-from daemon.sandbox.order import Finished, Order, SandboxUnavailable
+from daemon.sandbox.order import Finished, Order
 
 from . import checking, verdicts
 from .checking import CheckerFailed
 from .interaction import talk
 from .scoring import Progress, Result
-from .task import Custom, GradeResult, Task, Test, TestResult
+from .task import Checker, Custom, Data, GradeResult, Task, Test, TestResult
 from .verdicts import RunFacts, Verdict
 
 log = structlog.get_logger("cellblock.grading")
@@ -44,12 +45,18 @@ class Grader:
             if isinstance(task.checker, Custom):
                 found = await stack.enter_async_context(self._executor.built(task.checker.submission))
                 if isinstance(found, Report):
-                    raise CheckerFailed(f"the checker does not compile: {found.error}")
+                    raise _does_not_compile(found)
                 checker = found
             built = await stack.enter_async_context(self._executor.built(task.submission))
             if isinstance(built, Report):
                 return _not_built(task, built)
             return await _Grading(self._executor, self._client, task, built, checker, self._at_once()).run()
+
+    async def check(self, checker: Custom) -> None:
+        """Raises CheckerFailed for one that does not compile, SandboxUnavailable."""
+        async with self._executor.built(checker.submission) as found:
+            if isinstance(found, Report):
+                raise _does_not_compile(found)
 
     def _at_once(self) -> int:
         facts = self._client.facts
@@ -111,21 +118,22 @@ class _Grading:
         """A failure of ours is tried once more, and then it is the test's result: IE."""
         for attempt in range(ATTEMPTS):
             try:
-                return await self._attempt(test)
+                async with test.opened() as data:
+                    return await self._attempt(test, data)
             except CheckerFailed as error:
                 failure = str(error)
-            except (SandboxUnavailable, OSError) as error:
+            except (CellblockError, OSError) as error:
                 log.warning("a test failed for a reason of ours", test=test.id, attempt=attempt, reason=str(error))
                 failure = "the sandbox could not run it"
         return TestResult(test.id, Verdict.IE, failure)
 
-    async def _attempt(self, test: Test) -> TestResult:
+    async def _attempt(self, test: Test, data: Data) -> TestResult:
         """One run, or as many as the checker asks for (multi-pass), whose times add up."""
         total = TestResult(test.id, Verdict.AC)
         with contextlib.ExitStack() as stack:
             for number in range(self._task.passes_max):
                 run = self._interact if self._task.is_interactive else self._check
-                finished, judged, answer = await run(test)
+                finished, judged, answer = await run(test, data)
                 total = _added(total, judged, finished, answer)
                 if answer is None or answer.next_input is None:
                     return total
@@ -134,15 +142,16 @@ class _Grading:
                     return total
                 if number + 1 == self._task.passes_max:
                     raise CheckerFailed(f"the checker asks for more than {number + 1} passes")
-                test = dataclasses.replace(test, input=answer.next_input)
+                data = dataclasses.replace(data, input=answer.next_input)
         raise AssertionError("no pass at all")
 
-    async def _check(self, test: Test) -> _Outcome:
+    async def _check(self, test: Test, data: Data) -> _Outcome:
         """Run, then check."""
-        with checking.opened(self._executor, self._task.checker, self._checker, test) as check:
-            files = pack(test.files, self._built.files) if test.files else None
+        checker = _checker_of(self._task, test)
+        with checking.opened(self._executor, checker, self._checker, data) as check:
+            files = pack(data.files, self._built.files) if data.files else None
             try:
-                finished = await self._executor.run(self._order(test, check, files))
+                finished = await self._executor.run(self._order(test, data.input, check, files))
             finally:
                 if files is not None:
                     os.close(files)
@@ -150,21 +159,19 @@ class _Grading:
             answer = await check.answer() if facts.clean else None
         return finished, verdicts.of_run(facts, None if answer is None else answer.accepted), answer
 
-    async def _interact(self, test: Test) -> _Outcome:
+    async def _interact(self, test: Test, data: Data) -> _Outcome:
         """Run with the interactor.
 
         If that ended first and rejects, nothing that the submission did later counts; if the submission failed, what
         the interactor made of that does not (legacy format, "Interactive problems").
         """
-        checker, built = self._task.checker, self._checker
+        checker, built = _checker_of(self._task, test), self._checker
         assert isinstance(checker, Custom)
         assert built is not None
-        if test.flags is not None:
-            checker = dataclasses.replace(checker, flags=test.flags)
-        files = checking.judge_files(built, test)
+        files = checking.judge_files(built, data)
         try:
             order = checking.judge_order(checker, built, files, checking.ICPC_ARGUMENTS, b"", graded=False)
-            talked = await talk(self._client, self._order(test, None, None), order)
+            talked = await talk(self._client, self._order(test, data.input, None, None), order)
         finally:
             os.close(files)
         facts = _facts(talked.program)
@@ -179,14 +186,25 @@ class _Grading:
             close_all(talked.judge.left.values())
         return talked.program, verdicts.of_run(facts), None
 
-    def _order(self, test: Test, check: checking.Check | None, files: int | None) -> Order:
+    def _order(self, test: Test, given: int, check: checking.Check | None, files: int | None) -> Order:
         submission, built = self._task.submission, self._built
         return Order(
             toolchain=submission.toolchain.id, step=submission.toolchain.steps[-1].id, limits=submission.limits,
             output_bytes=submission.output_bytes, source=built.source, artifact=built.artifact,
-            files=built.files if files is None else files, stdin=test.input, args=test.args, graded=True, keeps=False,
+            files=built.files if files is None else files, stdin=given, args=test.args, graded=True, keeps=False,
             on_output=None if check is None else check.hear,
         )  # fmt: skip
+
+
+def _does_not_compile(report: Report) -> CheckerFailed:
+    return CheckerFailed(f"the checker does not compile: {report.error}")
+
+
+def _checker_of(task: Task, test: Test) -> Checker:
+    """The task's, with what is the test's own."""
+    if isinstance(task.checker, Custom):
+        return task.checker if test.flags is None else dataclasses.replace(task.checker, flags=test.flags)
+    return test.checker or task.checker
 
 
 def _added(

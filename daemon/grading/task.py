@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from daemon.judge.files import File
 from daemon.judge.submission import Report, Submission
@@ -15,19 +16,25 @@ WALL_FACTOR, WALL_MORE_S = 3, 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Test:
-    """`input` and `answer` are descriptors of files that stay open and unchanged while the grading goes on.
+class Data:
+    """Of one test: descriptors of files that nobody writes to, and the files that lie beside the program."""
 
-    `checker` is asked instead of the task's, where the test has one. `files` lie beside the program.
+    input: int
+    answer: int
+    files: tuple[File, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Test:
+    """`opened` gives its data while the test runs: of all tests of a task only those that run hold descriptors. It
+    raises OSError and CellblockError. `checker` is asked instead of the task's, where the test has one.
     """
 
     id: str
-    input: int
-    answer: int
+    opened: Callable[[], AbstractAsyncContextManager[Data]]
     args: tuple[str, ...] = ()
     checker: "TokenOptions | None" = None
     flags: tuple[str, ...] | None = None  # of a checker of one's own, in place of its own
-    files: tuple[File, ...] = ()
 
 
 class Protocol(enum.StrEnum):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from daemon.api.admission import ROOM_BYTES, SMALL_BYTES, Admission
-from daemon.api.problems import ApiProblem
+from daemon.api.errors import ApiProblem
 
 LARGE = ROOM_BYTES + SMALL_BYTES
 

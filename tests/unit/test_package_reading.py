@@ -13,10 +13,12 @@ import pytest
 
 from daemon.grading.packages import reading
 from daemon.grading.packages.archive import ArchiveLimits
+from daemon.grading.packages.description import Description, from_json, to_json
 from daemon.grading.packages.folder import zip_folder
 from daemon.grading.packages.problem import Problem
-from daemon.grading.packages.reading import ReadingLimits, from_json, open_beneath, read_package, to_json
+from daemon.grading.packages.reading import ReadingLimits, open_beneath, read_package
 from daemon.grading.packages.refusal import CannotRead, PackageRefused, PackageTooLarge
+from daemon.grading.packages.time_limit import LimitSource, TimeLimit
 from tests.small_packages import LEGACY, NEW, Files, directory, opened, with_files, write, zip_bytes
 
 LIMITS = ReadingLimits()
@@ -51,7 +53,8 @@ async def test_a_zip_becomes_a_problem(target: pathlib.Path) -> None:
 async def test_a_problem_survives_json(target: pathlib.Path) -> None:
     """Infinite ranges too."""
     found = await read(NEW | {"data/secret/testdata.yaml": "range: -inf 5\n"}, target)
-    assert from_json(to_json(found)) == found
+    described = Description(found, TimeLimit(0.3, LimitSource.COMPUTED))
+    assert from_json(to_json(described)) == described
 
 
 async def test_refusals_come_as_they_are(target: pathlib.Path) -> None:

@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from daemon.grading.packages import reading, shelf, store
 from daemon.grading.packages.archive import ArchiveLimits
-from daemon.grading.packages.reading import ReadingLimits
+from daemon.grading.packages.reading import Package, ReadingLimits
 from daemon.grading.packages.refusal import BadProblemId, CannotRead, NoSuchProblem, PackageRefused, StoreFull
-from daemon.grading.packages.store import Held, Store, Stored
+from daemon.grading.packages.store import Held, Listed, Store, Stored
+from daemon.grading.packages.time_limit import LimitSource, TimeLimit
 from tests.small_packages import LEGACY, opened, with_files, zip_bytes
 
 MIB = 1 << 20
@@ -39,7 +41,11 @@ async def kept(tmp_path: pathlib.Path) -> AsyncIterator[Store]:
 
 async def put(kept: Store, problem: str, content: bytes) -> Stored:
     with opened(content) as archive:
-        return await kept.put(problem, archive)
+        return (await kept.put(problem, archive, timed)).stored
+
+
+async def timed(package: Package) -> TimeLimit:
+    return TimeLimit(len(package.problem.cases), LimitSource.COMPUTED)
 
 
 def first_input(held: Held) -> str:
@@ -53,7 +59,8 @@ def versions(root: pathlib.Path) -> set[str]:
 
 async def test_what_is_put_is_got(kept: Store, tmp_path: pathlib.Path) -> None:
     stored = await put(kept, "sum", ONE)
-    assert stored == await kept.get("sum") == (await kept.list())[0]
+    assert stored == await kept.get("sum")
+    assert await kept.list() == (Listed("sum", stored.version, stored.stored_at, stored.disk_bytes),)
     assert (stored.id, len(stored.version), stored.problem.names) == ("sum", 64, (("en", "Sum"),))
     assert stored.disk_bytes > 0
     async with kept.hold("sum") as held:
@@ -215,6 +222,7 @@ import asyncio, os, pathlib, signal
 from daemon.grading.packages import shelf
 from daemon.grading.packages.store import Store
 from daemon.grading.packages.reading import ReadingLimits
+from daemon.grading.packages.time_limit import LimitSource, TimeLimit
 step = shelf.Shelf.{step}
 def killed(*arguments):
     if {when == "after"}:
@@ -224,7 +232,9 @@ async def main():
     kept = Store(pathlib.Path({str(root)!r}), 10, 1 << 30, ReadingLimits())
     await kept.start()
     shelf.Shelf.{step} = killed
-    await kept.put("sum", {archive})
+    async def timed(package):
+        return TimeLimit(1, LimitSource.DEFAULT)
+    await kept.put("sum", {archive}, timed)
 asyncio.run(main())
 """
             done = await asyncio.to_thread(
@@ -267,6 +277,27 @@ async def test_many_puts_holds_and_deletes_at_once(kept: Store, tmp_path: pathli
     assert len(versions(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_what_is_replaced_before_its_own_put_has_ended_goes(
+    kept: Store, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    """Whoever replaced it found it held, so the one who held it removes it."""
+    other = await started(tmp_path)
+    if is_known:
+        await put(kept, "sum", ONE)
+    commit = kept._commit
+
+    def commit_and_be_replaced(*arguments: Any) -> Any:
+        done = commit(*arguments)
+        asyncio.run(put(other, "sum", TWO))  # this is a thread without a loop
+        return done
+
+    monkeypatch.setattr(kept, "_commit", commit_and_be_replaced)
+    old = await put(kept, "sum", ONE)
+    new = await kept.get("sum")
+    assert old.version != new.version and versions(tmp_path) == {new.version}
+
+
 async def test_a_put_that_is_cancelled_leaves_nothing(kept: Store, tmp_path: pathlib.Path) -> None:
     for delay in (0.0, 0.001, 0.01, 0.03, 0.1, 0.2):
         task = asyncio.create_task(put(kept, "sum", ONE))
@@ -288,5 +319,5 @@ async def test_a_store_that_cannot_be_is_told(tmp_path: pathlib.Path) -> None:
 async def test_a_description_of_another_release_is_told(kept: Store, tmp_path: pathlib.Path) -> None:
     stored = await put(kept, "sum", ONE)
     (tmp_path / "versions" / stored.version / "problem.json").write_text('{"folder": ""}')
-    with pytest.raises(CannotRead, match="store it again"):
+    with pytest.raises(CannotRead, match="delete it and store it again"):
         await (await started(tmp_path)).get("sum")

@@ -7,7 +7,7 @@ import re
 import pytest
 from aiohttp import test_utils, web
 
-from daemon.api import problems, stream
+from daemon.api import errors, stream
 
 
 async def body_of(work: stream.Work) -> str:
@@ -16,7 +16,7 @@ async def body_of(work: stream.Work) -> str:
     async def handler(request: web.Request) -> web.StreamResponse:
         return await stream.stream(request, work)
 
-    app = web.Application(middlewares=[problems.middleware])
+    app = web.Application(middlewares=[errors.middleware])
     app.router.add_get("/", handler)
     async with test_utils.TestServer(app) as server, test_utils.TestClient(server) as client:
         response = await client.get("/")
@@ -46,7 +46,7 @@ async def test_a_defect_ends_the_stream_with_a_problem_that_the_log_knows(capfd:
 
 async def test_a_failure_of_ours_is_the_last_event() -> None:
     async def work(*_: object) -> stream.Event:
-        raise problems.ApiProblem(503, "queue_full", "all busy")
+        raise errors.ApiProblem(503, "queue_full", "all busy")
 
     ((name, problem),) = events(await body_of(work))
     assert (name, problem["code"]) == ("error", "queue_full")

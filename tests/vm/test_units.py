@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from tests import small_packages
 from tests.server import START_S, until
 
 UNITS = ("cellblock-keeper.service", "cellblock.service")
@@ -57,6 +58,16 @@ def units() -> collections.abc.Iterator[None]:
 def test_programs_run_under_the_units(units: None) -> None:
     """Node too, whose V8 writes code that it then runs: healthy means that its self-test passed."""
     assert execute("print(6 * 7)")["output"] == "42\n"
+
+
+def test_a_problem_package_is_stored_under_the_units(units: None) -> None:
+    """The process that reads it confines itself with system calls that the unit must allow."""
+    url = "http://127.0.0.1:8000/problems/sum"
+    files = {**small_packages.LEGACY, ".timelimit": "1\n"}
+    headers = {"Content-Type": "application/zip"}
+    request = urllib.request.Request(url, small_packages.zip_bytes(files), headers, method="PUT")
+    assert urllib.request.urlopen(request).status == 201
+    assert urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).status == 204
 
 
 def test_several_http_processes_run_below_one_unit(units: None) -> None:

@@ -20,7 +20,7 @@ from .refusal import CannotRead, PackageRefused, PackageTooLarge
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "daemon.grading.packages.worker")
 ENVIRONMENT = {"PYTHONPATH": str(pathlib.Path(daemon.__file__).parents[1]), "LANG": "C.UTF-8"}
-ANSWER_BYTES_MAX = 64 << 20
+ANSWER_BYTES_MAX = 16 << 20
 READ_BYTES = 1 << 20
 
 
@@ -43,8 +43,22 @@ class _Answer:
     failed: str | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Package:
+    """An unpacked package: `directory` is a descriptor of where it lies, and it is usable while that is open."""
+
+    problem: Problem
+    directory: int
+
+    def open(self, path: str) -> int:
+        """A descriptor for reading a file or folder of it, by a path of `problem`. The caller closes it.
+
+        Raises CannotRead. It blocks for as long as the disk does.
+        """
+        return open_beneath(self.directory, "/".join(part for part in (self.problem.folder, path) if part))
+
+
 ANSWER = pydantic.TypeAdapter(_Answer)
-_PROBLEM = pydantic.TypeAdapter(Problem)
 
 
 async def read_package(archive: int, directory: int, limits: ReadingLimits) -> Problem:
@@ -105,16 +119,6 @@ def _checked(text: bytes, status: int) -> Problem:
         if not is_beneath(path):
             raise CannotRead("the process that reads packages answered a path that leads out of the package")
     return answer.problem
-
-
-def to_json(problem: Problem) -> bytes:
-    """For from_json; infinities are written as Python's json does."""
-    return json.dumps(dataclasses.asdict(problem)).encode()
-
-
-def from_json(text: bytes) -> Problem:
-    """Raises pydantic.ValidationError (a ValueError) where it is none."""
-    return _PROBLEM.validate_json(text, strict=True)
 
 
 def _paths(problem: Problem) -> Iterator[str]:

@@ -7,29 +7,36 @@ of what the reading process wrote, so that no package can pass itself off as ano
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import pathlib
 import re
 import shutil
+import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import IO
 
 import cachetools
 
 from . import shelf
+from .description import Description, from_json, to_json
 from .problem import Problem
-from .reading import ReadingLimits, from_json, open_beneath, read_package, to_json
+from .reading import Package, ReadingLimits, open_beneath, read_package
 from .refusal import BadProblemId, CannotRead, NoSuchProblem, PackageTooLarge, StoreFull
 from .shelf import Incoming, Shelf
+from .threads import to_the_end
+from .time_limit import TimeLimit
 
-_T = TypeVar("_T")
 ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 HASH_CHUNK = 1 << 20
-REMEMBERED = 64  # descriptions in memory
+REMEMBERED_BYTES = 32 << 20  # of descriptions in memory, as their files have them
 TRIES = 16  # a version may be replaced while it is looked up
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Timed = Callable[[Package], Awaitable[TimeLimit]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,6 +49,31 @@ class Stored:
     stored_at: float
     disk_bytes: int
     problem: Problem
+    time_limit: TimeLimit
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Listed:
+    """What a list tells of a problem, in the words of Stored."""
+
+    id: str
+    version: str
+    stored_at: float
+    disk_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Put:
+    """What became of `put`. `is_new`: there was no problem of this id."""
+
+    stored: Stored
+    is_new: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Known:
+    description: Description
+    size: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,10 +84,7 @@ class Held:
     directory: int
 
     def open(self, path: str) -> int:
-        """A descriptor for reading a file or folder of the package, by a path of `stored.problem`.
-
-        The caller closes it. Raises CannotRead. It blocks for as long as the disk does.
-        """
+        """As Package.open."""
         parts = [shelf.PACKAGE, self.stored.problem.folder, path]
         return open_beneath(self.directory, "/".join(part for part in parts if part))
 
@@ -69,7 +98,7 @@ class Store:
     def __init__(self, root: pathlib.Path, problems_max: int, disk_bytes_max: int, limits: ReadingLimits) -> None:
         self._root, self._problems_max, self._disk_bytes_max = root, problems_max, disk_bytes_max
         self._limits = limits
-        self._known: cachetools.LRUCache[str, Problem] = cachetools.LRUCache(REMEMBERED)
+        self._known: cachetools.LRUCache[str, _Known] = cachetools.LRUCache(REMEMBERED_BYTES, lambda known: known.size)
         self._remembering = threading.Lock()  # descriptions are read in several threads
         self._opened: Shelf | None = None
 
@@ -84,30 +113,34 @@ class Store:
         except OSError as error:
             raise CannotRead(f"problems: {self._root}: {error.strerror}") from error
 
-    async def put(self, problem: str, archive: int) -> Stored:
+    def scratch(self) -> IO[bytes]:
+        """A new file without a name on the store's disk, for an archive that comes. Raises StoreFull, CannotRead."""
+        with disk_errors():
+            return tempfile.TemporaryFile(dir=self._shelf.root, buffering=0)
+
+    async def put(self, problem: str, archive: int, timed: Timed) -> Put:
         """Stores the zip `archive`, a descriptor that stays open and that nobody writes to any more, as `problem`.
 
-        Replaces what was there, only when all of the new is on the disk. Raises BadProblemId, PackageRefused,
-        StoreFull, CannotRead; then nothing has changed.
+        `timed` is asked for the time limit of a package that is not here yet. What was there is replaced only when all
+        of the new is on the disk. Raises BadProblemId, PackageRefused, StoreFull, CannotRead, and what `timed` raises;
+        then nothing has changed.
         """
-        self._check(problem)
+        check_id(problem)
         kept = self._shelf
-        try:
-            version = await asyncio.to_thread(_hash, archive)
-            known = await _to_the_end(kept.hold, version, undo=_close)
-            if known is not None:  # the same zip is here already
-                try:
-                    await _to_the_end(self._commit, problem, version, None)
-                finally:
-                    os.close(known)
-            else:
-                await self._unpack(problem, version, archive)
-        except OSError as error:
-            raise CannotRead(f"problems: {error.strerror}") from error
-        return await self.get(problem)
+        with disk_errors():
+            version = await to_the_end(_hash, archive)
+            held = await to_the_end(kept.hold, version, undo=_close)
+            if held is None:
+                return await self._unpack(problem, version, archive, timed)
+            try:  # the same zip is here already
+                description = await asyncio.to_thread(self._describe, version)
+                assert description is not None, "a version that is held stays"
+                return await to_the_end(self._commit, problem, version, description, None)
+            finally:
+                await to_the_end(self._let_go, held, problem, version)
 
-    async def _unpack(self, problem: str, version: str, archive: int) -> None:
-        incoming = await _to_the_end(self._shelf.begin, undo=_remove)
+    async def _unpack(self, problem: str, version: str, archive: int, timed: Timed) -> Put:
+        incoming = await to_the_end(self._shelf.begin, undo=_remove)
         try:
             free = self._disk_bytes_max - await asyncio.to_thread(self._shelf.total)
             bounds = self._limits.archive
@@ -115,35 +148,42 @@ class Store:
             directory = os.open(incoming.path / shelf.PACKAGE, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 found = await read_package(archive, directory, dataclasses.replace(self._limits, archive=bounds))
+                description = Description(found, await timed(Package(found, directory)))
             except PackageTooLarge as error:
                 if free < self._limits.archive.total_bytes_max:
                     raise StoreFull(f"the store of problems has {max(0, free)} bytes left") from error
                 raise
             finally:
                 os.close(directory)
-            await _to_the_end(self._commit, problem, version, (incoming, found))
+            return await to_the_end(self._commit, problem, version, description, incoming)
         finally:
-            await _to_the_end(_remove, incoming)
+            await to_the_end(self._drop, incoming, problem, version)
 
-    def _commit(self, problem: str, version: str, new: tuple[Incoming, Problem] | None) -> None:
+    def _commit(self, problem: str, version: str, description: Description, new: Incoming | None) -> Put:
         """Makes `new` the version, where there is none yet, and the version the problem's."""
         kept = self._shelf
-        size = 0 if new is None else kept.settle(new[0].path, to_json(new[1]))
+        size = 0 if new is None else kept.settle(new.path, to_json(description))
         with kept.locked():
             ids = kept.problems()
-            if problem not in ids and len(ids) >= self._problems_max:
+            is_new = problem not in ids
+            if is_new and len(ids) >= self._problems_max:
                 raise StoreFull(f"the store holds {self._problems_max} problems, which is all that it may")
             if new is not None:
                 if kept.total() + size > self._disk_bytes_max:
                     raise StoreFull(f"the store of problems may take {self._disk_bytes_max} bytes of the disk")
-                kept.finish(new[0], version)
-            kept.name(problem, version, time.time())
+                kept.finish(new, version)
+            stored_at = time.time()
+            kept.name(problem, version, stored_at)
+            size = kept.size(version)
         kept.collect()
+        description = self._describe(version) or description  # another process may have been first with this zip
+        return Put(Stored(problem, version, stored_at, size, description.problem, description.time_limit), is_new)
 
     async def get(self, problem: str) -> Stored:
         """Raises BadProblemId, NoSuchProblem, CannotRead."""
-        self._check(problem)
-        return await asyncio.to_thread(self._get, problem)
+        check_id(problem)
+        with disk_errors():
+            return await asyncio.to_thread(self._get, problem)
 
     def _get(self, problem: str) -> Stored:
         for _ in range(TRIES):
@@ -153,10 +193,11 @@ class Store:
             version, stored_at = named
             description = self._describe(version)
             if description is not None:
-                return Stored(problem, version, stored_at, self._shelf.size(version), description)
+                size = self._shelf.size(version)
+                return Stored(problem, version, stored_at, size, description.problem, description.time_limit)
         raise CannotRead(f"problem {problem} has no version on the disk")
 
-    def _describe(self, version: str) -> Problem | None:
+    def _describe(self, version: str) -> Description | None:
         with self._remembering:
             known = self._known.get(version)
         if known is None:
@@ -164,31 +205,31 @@ class Store:
             if text is None:
                 return None
             try:
-                known = from_json(text)
+                known = _Known(from_json(text), len(text))
             except ValueError as error:  # another release wrote it
                 raise CannotRead(
-                    "a description of a problem is not as this release writes it; store it again"
+                    "a description of a problem is not as this release writes it; delete it and store it again"
                 ) from error
             with self._remembering:
                 self._known[version] = known
-        return known
+        return known.description
 
-    async def list(self) -> tuple[Stored, ...]:
+    async def list(self) -> tuple[Listed, ...]:
         """All problems, sorted by id. Raises CannotRead."""
-        return await asyncio.to_thread(self._list)
+        with disk_errors():
+            return await asyncio.to_thread(self._list)
 
-    def _list(self) -> tuple[Stored, ...]:
-        found: list[Stored] = []
-        for problem in self._shelf.problems():
-            with contextlib.suppress(NoSuchProblem):  # deleted meanwhile
-                found.append(self._get(problem))
-        return tuple(found)
+    def _list(self) -> tuple[Listed, ...]:
+        kept = self._shelf
+        named = ((problem, kept.named(problem)) for problem in kept.problems())
+        return tuple(Listed(problem, *one, kept.size(one[0])) for problem, one in named if one is not None)
 
     async def delete(self, problem: str) -> None:
         """The id is gone at once, the files when no grading holds them. Raises BadProblemId, NoSuchProblem."""
-        self._check(problem)
-        if not await _to_the_end(self._delete, problem):
-            raise NoSuchProblem(f"there is no problem {problem}")
+        check_id(problem)
+        with disk_errors():
+            if not await to_the_end(self._delete, problem):
+                raise NoSuchProblem(f"there is no problem {problem}")
 
     def _delete(self, problem: str) -> bool:
         with self._shelf.locked():
@@ -202,12 +243,13 @@ class Store:
 
         Raises BadProblemId, NoSuchProblem, CannotRead.
         """
-        self._check(problem)
-        held = await _to_the_end(self._hold, problem, undo=self._release)
+        check_id(problem)
+        with disk_errors():
+            held = await to_the_end(self._hold, problem, undo=self._release)
         try:
             yield held
         finally:
-            await _to_the_end(self._release, held)
+            await to_the_end(self._release, held)
 
     def _hold(self, problem: str) -> Held:
         for _ in range(TRIES):
@@ -218,9 +260,18 @@ class Store:
         raise CannotRead(f"problem {problem} has no version on the disk")
 
     def _release(self, held: Held) -> None:
-        os.close(held.directory)
-        named = self._shelf.named(held.stored.id)
-        if named is None or named[0] != held.stored.version:
+        self._let_go(held.directory, held.stored.id, held.stored.version)
+
+    def _drop(self, incoming: Incoming, problem: str, version: str) -> None:
+        """What did not become a version is removed; the lock ends after that, so that no sweep comes between."""
+        shutil.rmtree(incoming.path, ignore_errors=True)
+        self._let_go(incoming.lock, problem, version)
+
+    def _let_go(self, lock: int, problem: str, version: str) -> None:
+        """Close a version's lock. Where its problem is another version by now, nobody else could remove this one."""
+        os.close(lock)
+        named = self._shelf.named(problem)
+        if named is None or named[0] != version:
             self._shelf.collect()
 
     @property
@@ -229,10 +280,22 @@ class Store:
             raise CannotRead("the store of problems has not been started")
         return self._opened
 
-    @staticmethod
-    def _check(problem: str) -> None:
-        if not ID.fullmatch(problem):
-            raise BadProblemId("a problem's id is 1 to 64 of a-z, 0-9, _ and -, a letter or a digit first")
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """What the disk says, as an error of ours. Raises StoreFull, CannotRead."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_IS_FULL:
+            raise StoreFull("the disk of the store of problems is full") from error
+        raise CannotRead(f"problems: {error.strerror}") from error
+
+
+def check_id(problem: str) -> None:
+    """Raises BadProblemId."""
+    if not ID.fullmatch(problem):
+        raise BadProblemId("a problem's id is 1 to 64 of a-z, 0-9, _ and -, a letter or a digit first")
 
 
 def _hash(archive: int) -> str:
@@ -245,7 +308,7 @@ def _hash(archive: int) -> str:
 
 
 def _remove(incoming: Incoming) -> None:
-    """What was not made a version; the lock ends after that, so that no sweep comes between."""
+    """What nobody has seen; the lock ends after that, so that no sweep comes between."""
     shutil.rmtree(incoming.path, ignore_errors=True)
     os.close(incoming.lock)
 
@@ -253,19 +316,3 @@ def _remove(incoming: Incoming) -> None:
 def _close(descriptor: int | None) -> None:
     if descriptor is not None:
         os.close(descriptor)
-
-
-async def _to_the_end(function: Callable[..., _T], *arguments: Any, undo: Callable[[_T], object] | None = None) -> _T:
-    """Runs it in a thread. Cancelled, it waits until the thread has come to its end and undoes what it did."""
-    task = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return task.result()
-    if undo is not None and task.exception() is None:
-        undo(task.result())
-    raise cancelled

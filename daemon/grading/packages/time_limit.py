@@ -1,8 +1,28 @@
-"""The time limit that follows from example submissions, where the package does not say it."""
+"""The time limit of a problem, and how it follows from example submissions where the package does not say it."""
 
+import dataclasses
+import enum
 from fractions import Fraction
 
 from .problem import Timing
+
+DEFAULT_S = 1.0
+
+
+class LimitSource(enum.StrEnum):
+    """`computed`: from the accepted submissions, on this host. `default`: none of them could be run here."""
+
+    PACKAGE = "package"
+    COMPUTED = "computed"
+    DEFAULT = "default"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """Of each test, in seconds of CPU time, and where it comes from."""
+
+    seconds: float
+    source: LimitSource
 
 
 def from_slowest(timing: Timing, slowest_accepted_s: float) -> float:

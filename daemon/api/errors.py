@@ -8,6 +8,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from daemon.grading.packages.refusal import BadProblemId, CannotRead, NoSuchProblem, PackageRefused, StoreFull
+from daemon.grading.problems import CannotGrade
 from daemon.sandbox.errors import CellblockError
 from daemon.sandbox.order import SandboxUnavailable
 from daemon.toolchain.registry import UnknownLanguage
@@ -53,8 +55,10 @@ TITLES = {
     408: "Request timeout",
     413: "Content too large",
     415: "Unsupported media type",
+    429: "Too many requests",
     500: "Internal error",
     503: "Service unavailable",
+    507: "Insufficient storage",
 }
 
 
@@ -79,6 +83,19 @@ def of(error: Exception, request: web.Request) -> ApiProblem:
             return error
         case UnknownLanguage():
             return ApiProblem(400, "unsupported_language", str(error), (FieldError("language", str(error)),))
+        case BadProblemId():
+            return ApiProblem(400, "invalid_problem_id", str(error))
+        case PackageRefused():
+            return ApiProblem(400, "invalid_package", str(error))
+        case CannotGrade():
+            return ApiProblem(400, "cannot_grade", f"This package cannot be graded by here: {error}")
+        case NoSuchProblem():
+            return ApiProblem(404, "no_such_problem", str(error))
+        case StoreFull():
+            return ApiProblem(507, "store_full", str(error))
+        case CannotRead():
+            log.error("store of problems", reason=str(error))
+            return ApiProblem(503, "problems_unavailable", str(error), retry_after_s=RETRY_AFTER_S)
         case SandboxUnavailable():
             log.error("sandbox unavailable", stage=error.stage, reason=error.reason)
             detail = f"The sandbox cannot run programs right now ({error.stage})"

@@ -1,0 +1,30 @@
+"""What the store writes beside an unpacked package: all that was read in it, and its time limit."""
+
+import dataclasses
+import json
+
+import pydantic
+
+from .problem import Problem
+from .time_limit import TimeLimit
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Description:
+    """Of one version."""
+
+    problem: Problem
+    time_limit: TimeLimit
+
+
+_DESCRIPTION = pydantic.TypeAdapter(Description)
+
+
+def to_json(description: Description) -> bytes:
+    """For from_json; infinities are written as Python's json does."""
+    return json.dumps(dataclasses.asdict(description)).encode()
+
+
+def from_json(text: bytes) -> Description:
+    """Raises pydantic.ValidationError (a ValueError) where it is none."""
+    return _DESCRIPTION.validate_json(text, strict=True)

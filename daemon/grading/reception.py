@@ -1,0 +1,59 @@
+"""What a new package must pass before the store takes it: it can be graded by, here, and has a time limit."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from daemon.toolchain.registry import Registry
+
+from .checking import CheckerFailed
+from .examples import Admitted, Examples
+from .grader import Grader
+from .packages.reading import Package
+from .packages.refusal import PackageRefused
+from .packages.threads import to_the_end
+from .packages.time_limit import TimeLimit
+from .problems import Bounds, CannotGrade, check
+from .task import Custom
+
+
+class Reception:
+    """Runs what it must run inside of what `admitted` gives, one submission at a time, of all packages together.
+
+    `timing_s`: for the accepted submissions of one package.
+    """
+
+    def __init__(
+        self, grader: Grader, toolchains: Registry, bounds: Bounds, admitted: Admitted, timing_s: float
+    ) -> None:
+        self._grader, self._toolchains, self._bounds = grader, toolchains, bounds
+        self._admitted, self._timing_s = admitted, timing_s
+        self._turn = asyncio.Lock()
+
+    async def time_limit(self, package: Package) -> TimeLimit:
+        """What the package says, or what follows from its accepted submissions on this host.
+
+        Raises CannotGrade where no submission could be graded by it here; PackageRefused where an accepted submission
+        is not accepted and no file says the limit, because a limit without it may be too short; and what `admitted`
+        and the sandbox raise.
+        """
+        checker = await to_the_end(check, package.problem, package.open, self._toolchains)
+        if isinstance(checker, Custom):
+            await self._build(checker)
+        examples = Examples(package, self._grader, self._toolchains, self._bounds, admitted=self._one_of_all)
+        timing = await examples.timing(self._timing_s)
+        if timing.failed:
+            raise PackageRefused(f"no time limit can be computed: {timing.failed[0]}; say it in problem.yaml")
+        return timing.limit
+
+    async def _build(self, checker: Custom) -> None:
+        try:
+            async with self._one_of_all():
+                await self._grader.check(checker)
+        except CheckerFailed as error:
+            raise CannotGrade(str(error)) from error
+
+    @contextlib.asynccontextmanager
+    async def _one_of_all(self) -> AsyncIterator[None]:
+        async with self._turn, self._admitted():
+            yield
