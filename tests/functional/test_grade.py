@@ -74,6 +74,8 @@ def test_what_does_not_compile_is_run_on_no_test(cellblock: Server) -> None:
     result = grade(cellblock, "fn main() { wrong }", "rust")
     assert (result["verdict"], verdicts(result), result["compile"]["success"]) == ("CE", ["SK"] * 5, False)
     assert "cannot find value `wrong`" in result["compile"]["error"]
+    assert result["score"] is None
+    assert result["compile"]["time"] > 0
 
 
 def test_after_a_failure_the_rest_is_skipped_where_that_is_asked(cellblock: Server) -> None:
