@@ -1,6 +1,7 @@
 """Takes a Submission through the steps of its toolchain: compile, keep the artefact, run, tell what became of it."""
 
 import asyncio
+import base64
 import contextlib
 import dataclasses
 import os
@@ -120,7 +121,9 @@ class Executor:
         if answer is not None:
             if answer["code"] is None:
                 return report.of_diagnostics(answer["diagnostics"], compile_ns)
-            emitted = memfd("artifact", answer["code"].encode(), sealed=True)
+            code = answer["code"]
+            content = base64.b64decode(code) if answer.get("encoding") == "base64" else code.encode()
+            emitted = memfd("artifact", content, sealed=True)
             stack.callback(os.close, emitted)
             return Built(None, emitted, compile_ns, files=built.files)
         finished = await self.run(self._compile_order(submission, entry, built))
