@@ -46,7 +46,7 @@ WRONG = {  # a source that is not right, and what is told of it
         "Main.java:3: error: cannot find symbol\n    wrong();\n    ^\n  symbol:   method wrong()\n",
     ),
     "javascript": ("let one = 1;\nlet one = 2;\n", "main.js:2\nlet one = 2;\n    ^\n\nSyntaxError: "),
-    "pypy": ("one = 1\nif one\n", 'main.py", line 2\n    if one\n'),
+    "pypy": ("one = 1\nif one\n", 'File "/work/main.py", line 2\n'),
 }
 
 FAILS = {  # at its second or third line, and what is told of it
@@ -60,7 +60,7 @@ FAILS = {  # at its second or third line, and what is told of it
         "\tat Main.main(Main.java:3)\n",
     ),
     "javascript": ("null.x", "exit code 1", "main.js:1\n"),
-    "pypy": ("\n[][1]", "exit code 1", 'File "main.py", line 2, in <module>'),
+    "pypy": ("\n[][1]", "exit code 1", 'Traceback (most recent call last):\n  File "/work/main.py", line 2, in <module>\n'),
 }
 
 LOOP = {
@@ -81,11 +81,11 @@ HOG = {
     "pypy": "kept = []\nwhile True: kept.append(bytearray(b'x') * (1 << 20))",
 }
 
-GARBAGE = {  # makes twenty times its memory and keeps nothing of it
-    "go": "package main\n\nimport \"fmt\"\n\nfunc main() {\n\ts := 0\n\tfor n := 0; n < 2560; n++ {\n\t\tone := make([]int, 1<<18)\n\t\tone[n] = 1\n\t\ts += one[n]\n\t}\n\tfmt.Println(s)\n}\n",
-    "java": "public class Main { public static void main(String[] a) { int s = 0; for (int n = 0; n < 2560; n++) { long[] one = new long[1 << 18]; one[n] = 1; s += one[n]; } System.out.println(s); } }",
-    "javascript": "let s = 0; for (let n = 0; n < 2560; n++) { const one = new Array(1 << 18).fill(0.5); one[n] = 1; s += one[n]; } console.log(s);",
-    "pypy": "s = 0\nfor n in range(2560):\n    one = [0] * (1 << 18)\n    one[n] = 1\n    s += one[n]\nprint(s)",
+GARBAGE = {  # makes several times its memory and keeps nothing of it
+    "go": "package main\n\nimport \"fmt\"\n\nfunc main() {\n\ts := 0\n\tfor n := 0; n < 1280; n++ {\n\t\tone := make([]int, 1<<18)\n\t\tone[n] = 1\n\t\ts += one[n]\n\t}\n\tfmt.Println(s)\n}\n",
+    "java": "public class Main { public static void main(String[] a) { int s = 0; for (int n = 0; n < 1280; n++) { long[] one = new long[1 << 18]; one[n] = 1; s += one[n]; } System.out.println(s); } }",
+    "javascript": "let s = 0; for (let n = 0; n < 1280; n++) { const one = new Array(1 << 16).fill(0.5); one[n] = 1; s += one[n]; } console.log(s);",
+    "pypy": "s = 0\nfor n in range(1280):\n    one = [0] * (1 << 18)\n    one[n] = 1\n    s += one[n]\nprint(s)",
 }
 
 DEEP = {  # a million calls deep, and back; JavaScript is not among them: V8's stack is its own

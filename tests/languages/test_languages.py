@@ -72,7 +72,7 @@ def test_a_hog_is_a_memory_limit(cellblock: Server, language: str) -> None:
 
 @pytest.mark.parametrize("language", GARBAGE)
 def test_garbage_is_collected_before_it_meets_the_limit(cellblock: Server, language: str) -> None:
-    test = graded(cellblock, language, GARBAGE[language], "2560\n", memory_mb=128, cpu_time=30)
+    test = graded(cellblock, language, GARBAGE[language], "1280\n", memory_mb=128, cpu_time=30)
     assert test["verdict"] == "AC", test
 
 
@@ -90,6 +90,12 @@ def test_a_recursion_without_end_is_a_memory_limit(cellblock: Server, language: 
     assert code != DEEP[language]
     test = graded(cellblock, language, code, memory_mb=128)
     assert (test["verdict"], test["reason"]) == ("MLE", "memory"), test
+
+
+@EVERY
+def test_a_contests_bound_of_processes_does_not_stop_a_runtime(cellblock: Server, language: str) -> None:
+    test = graded(cellblock, language, SUM[language], "0\n", processes=1)
+    assert test["verdict"] == "AC", test
 
 
 @EVERY

@@ -1,6 +1,8 @@
 package cellblock;
 
 import com.sun.source.util.JavacTask;
+import com.sun.source.util.TaskEvent;
+import com.sun.source.util.TaskListener;
 import java.io.BufferedInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.DataInputStream;
@@ -21,14 +23,11 @@ import java.util.jar.JarOutputStream;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
-import javax.lang.model.element.Element;
 import javax.lang.model.element.ExecutableElement;
 import javax.lang.model.element.Modifier;
 import javax.lang.model.element.TypeElement;
 import javax.lang.model.type.TypeKind;
 import javax.lang.model.util.ElementFilter;
-import javax.tools.Diagnostic;
-import javax.tools.DiagnosticListener;
 import javax.tools.FileObject;
 import javax.tools.ForwardingJavaFileManager;
 import javax.tools.JavaCompiler;
@@ -83,21 +82,21 @@ public final class Build {
         files.getJavaFileObjectsFromPaths(beside).forEach(sources::add);
         Classes classes = new Classes(files);
         StringWriter said = new StringWriter();
-        boolean[] fails = {false};
-        DiagnosticListener<JavaFileObject> listener = diagnostic -> {
-            said.append(diagnostic.toString()).append('\n');
-            fails[0] |= diagnostic.getKind() == Diagnostic.Kind.ERROR;
-        };
-        JavacTask task = (JavacTask) compiler.getTask(said, classes, listener, OPTIONS, null, sources);
+        JavacTask task = (JavacTask) compiler.getTask(said, classes, null, OPTIONS, null, sources);
         List<TypeElement> types = new ArrayList<>();
-        for (Element element : task.analyze()) if (element instanceof TypeElement type) types.add(type);
+        task.addTaskListener(new TaskListener() {
+            @Override
+            public void finished(TaskEvent event) {
+                if (event.getKind() == TaskEvent.Kind.ANALYZE) types.add(event.getTypeElement());
+            }
+        });
+        boolean isBuilt = task.call();
         String mainClass = mainOf(types);
-        if (!fails[0]) task.generate();
-        if (!fails[0] && mainClass == null) {
+        if (isBuilt && mainClass == null) {
             said.append(name + ": error: no class has a method `public static void main(String[] args)`\n");
-            fails[0] = true;
+            isBuilt = false;
         }
-        return new Result(fails[0] ? null : classes.jar(mainClass), said.toString());
+        return new Result(isBuilt ? classes.jar(mainClass) : null, said.toString());
     }
 
     private static String mainOf(List<TypeElement> types) {
@@ -118,11 +117,17 @@ public final class Build {
 
     /** The main source, whose public class may have any name. */
     private static final class Source extends SimpleJavaFileObject {
-        private final String code;
+        private final String name, code;
 
         Source(String name, String code) {
             super(URI.create("memory:///" + name), Kind.SOURCE);
+            this.name = name;
             this.code = code;
+        }
+
+        @Override
+        public String getName() {
+            return name;
         }
 
         @Override
