@@ -24,7 +24,10 @@ def deep(n):
     return 0 if n == LAST else deep(n + 1) + 1
 print(deep(0))
 """
-PROGRAMS = {"rust": (RUST, DEPTH), "python": (PYTHON, 200_000)}  # each call by way of C takes half a KB of CPython's stack
+PROGRAMS = {
+    "rust": (RUST, DEPTH),
+    "python": (PYTHON, 200_000),
+}  # each call by way of C takes half a KB of CPython's stack
 
 
 def graded(server: Server, language: str, code: str, memory_mb: int, expected: str = "") -> dict[str, Any]:

@@ -40,7 +40,10 @@ public class Main {
 WRONG = {  # a source that is not right, and what is told of it
     "c": ("int main(void) {\n  return wrong;\n}", "main.c:2:10: error: 'wrong' undeclared"),
     "cpp": ("int main() {\n  return wrong;\n}", "main.cpp:2:10: error: 'wrong' was not declared in this scope"),
-    "go": ('package main\n\nimport "fmt"\n\nfunc main() {\n\tfmt.Println(wrong)\n}\n', "main.go:6:14: undefined: wrong"),
+    "go": (
+        'package main\n\nimport "fmt"\n\nfunc main() {\n\tfmt.Println(wrong)\n}\n',
+        "main.go:6:14: undefined: wrong",
+    ),
     "java": (
         "public class Main {\n  public static void main(String[] a) {\n    wrong();\n  }\n}\n",
         "Main.java:3: error: cannot find symbol\n    wrong();\n    ^\n  symbol:   method wrong()\n",
@@ -51,7 +54,11 @@ WRONG = {  # a source that is not right, and what is told of it
 
 FAILS = {  # at its second or third line, and what is told of it
     "c": ("#include <stdlib.h>\nint main(void) {\n  abort(); }", "signal 6 (SIGABRT)", ""),
-    "cpp": ("#include <vector>\nint main() {\n  return std::vector<int>().at(1); }", "signal 6 (SIGABRT)", "out_of_range"),
+    "cpp": (
+        "#include <vector>\nint main() {\n  return std::vector<int>().at(1); }",
+        "signal 6 (SIGABRT)",
+        "out_of_range",
+    ),
     "go": ("package main\n\nfunc main() { var none []int; none[1] = 2 }\n", "exit code 2", "main.go:3 +0x"),
     "java": (
         "public class Main {\n  public static void main(String[] a) {\n    int[] none = {}; none[1] = 2; } }",
@@ -60,7 +67,11 @@ FAILS = {  # at its second or third line, and what is told of it
         "\tat Main.main(Main.java:3)\n",
     ),
     "javascript": ("null.x", "exit code 1", "main.js:1\n"),
-    "pypy": ("\n[][1]", "exit code 1", 'Traceback (most recent call last):\n  File "/work/main.py", line 2, in <module>\n'),
+    "pypy": (
+        "\n[][1]",
+        "exit code 1",
+        'Traceback (most recent call last):\n  File "/work/main.py", line 2, in <module>\n',
+    ),
 }
 
 LOOP = {
@@ -82,7 +93,7 @@ HOG = {
 }
 
 GARBAGE = {  # makes several times its memory and keeps nothing of it
-    "go": "package main\n\nimport \"fmt\"\n\nfunc main() {\n\ts := 0\n\tfor n := 0; n < 1280; n++ {\n\t\tone := make([]int, 1<<18)\n\t\tone[n] = 1\n\t\ts += one[n]\n\t}\n\tfmt.Println(s)\n}\n",
+    "go": 'package main\n\nimport "fmt"\n\nfunc main() {\n\ts := 0\n\tfor n := 0; n < 1280; n++ {\n\t\tone := make([]int, 1<<18)\n\t\tone[n] = 1\n\t\ts += one[n]\n\t}\n\tfmt.Println(s)\n}\n',
     "java": "public class Main { public static void main(String[] a) { int s = 0; for (int n = 0; n < 1280; n++) { long[] one = new long[1 << 18]; one[n] = 1; s += one[n]; } System.out.println(s); } }",
     "javascript": "let s = 0; for (let n = 0; n < 1280; n++) { const one = new Array(1 << 16).fill(0.5); one[n] = 1; s += one[n]; } console.log(s);",
     "pypy": "s = 0\nfor n in range(1280):\n    one = [0] * (1 << 18)\n    one[n] = 1\n    s += one[n]\nprint(s)",
@@ -112,7 +123,7 @@ LEAVE = {  # writes where it can, and tells what lies there
     "c": '#include <stdio.h>\n#include <stdlib.h>\nint main(void) { fflush(stdout); return system("ls /tmp /dev/shm; ls /work | grep -c left; touch /tmp/left /dev/shm/left /work/left"); }',
     "cpp": '#include <cstdlib>\nint main() { return std::system("ls /tmp /dev/shm; touch /tmp/left /dev/shm/left /work/left"); }',
     "go": 'package main\n\nimport (\n\t"fmt"\n\t"os"\n)\n\nfunc main() {\n\tfor _, d := range []string{"/tmp", "/dev/shm"} {\n\t\tfound, _ := os.ReadDir(d)\n\t\tfmt.Println(len(found))\n\t\tos.WriteFile(d+"/left", nil, 0644)\n\t}\n}\n',
-    "java": "import java.io.*;\npublic class Main { public static void main(String[] a) throws IOException { for (String d : new String[] {\"/tmp\", \"/dev/shm\"}) { System.out.println(String.join(\" \", new File(d).list())); new File(d, \"left\").createNewFile(); } } }",
+    "java": 'import java.io.*;\npublic class Main { public static void main(String[] a) throws IOException { for (String d : new String[] {"/tmp", "/dev/shm"}) { System.out.println(String.join(" ", new File(d).list())); new File(d, "left").createNewFile(); } } }',
     "javascript": "const fs = require('fs'); for (const d of ['/tmp', '/dev/shm']) { console.log(fs.readdirSync(d).length); fs.writeFileSync(d + '/left', ''); }",
     "pypy": "import os\nfor d in ('/tmp', '/dev/shm'):\n    print(os.listdir(d))\n    open(d + '/left', 'w').close()",
 }

@@ -53,7 +53,7 @@ def test_a_program_without_a_main_does_not_compile(cellblock: Server, code: str)
 
 def test_a_trace_ends_with_the_programs_own_main(cellblock: Server) -> None:
     code = (
-        "public class Main {\n  static void fail() { throw new IllegalStateException(\"outer\", new RuntimeException(\"inner\")); }\n"
+        'public class Main {\n  static void fail() { throw new IllegalStateException("outer", new RuntimeException("inner")); }\n'
         "  public static void main(String[] a) { fail(); }\n}\n"
     )
     answer = cellblock.execute("java", code)

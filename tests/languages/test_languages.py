@@ -10,6 +10,7 @@ from tests.server import Server
 from .programs import DEEP, FAILS, FILES, GARBAGE, HOG, LANGUAGES, LEAVE, LOOP, SUM, WALLS, WRONG
 
 EVERY = pytest.mark.parametrize("language", LANGUAGES)
+QUOTES = {0x27: None, 0x2018: None, 0x2019: None}  # gcc has those of the locale
 COMPILED = ("c", "cpp", "go", "java")
 
 
@@ -44,7 +45,7 @@ def test_input_is_read_and_output_is_told(cellblock: Server, language: str) -> N
 def test_what_is_wrong_is_told_with_file_and_line(cellblock: Server, language: str) -> None:
     code, said = WRONG[language]
     answer = cellblock.execute(language, code)
-    assert said.replace("'", "") in answer["error"].replace("'", "").replace("‘", "").replace("’", ""), answer["error"]
+    assert said.translate(QUOTES) in answer["error"].translate(QUOTES), answer["error"]
     assert answer["reason"] == ("compile_error" if language in COMPILED else "exited")
 
 
@@ -86,7 +87,12 @@ def test_a_million_calls_deep_is_legal(cellblock: Server, language: str) -> None
 @pytest.mark.parametrize("language", ["c", "cpp", "java"])
 def test_a_recursion_without_end_is_a_memory_limit(cellblock: Server, language: str) -> None:
     """The stack's limit is the memory limit, and the kernel meets the latter first."""
-    code = DEEP[language].replace("n ? f", "n + 1 ? f").replace("n == 0 ? 0 :", "n == -1 ? 0 :").replace("f(n - 1)", "f(n + 1)")
+    code = (
+        DEEP[language]
+        .replace("n ? f", "n + 1 ? f")
+        .replace("n == 0 ? 0 :", "n == -1 ? 0 :")
+        .replace("f(n - 1)", "f(n + 1)")
+    )
     assert code != DEEP[language]
     test = graded(cellblock, language, code, memory_mb=128)
     assert (test["verdict"], test["reason"]) == ("MLE", "memory"), test
