@@ -78,7 +78,7 @@ public class Main {
 """
     answer = cellblock.execute("java", code, args=["one", "", "zwei ü"])
     assert answer["output"] == (
-        "[one, , zwei ü]{HOME=/work, LANG=C.UTF-8, PATH=/usr/local/bin:/usr/bin:/bin, PWD=/work, TZ=UTC}main\n"
+        "[one, , zwei ü]{HOME=/work, LANG=C.UTF-8, PATH=/usr/local/bin:/usr/bin:/bin, TZ=UTC}main\n"
         "/work UTF-8 é\nlater\n"
     )
     assert answer["exit_code"] == 7
