@@ -20,7 +20,7 @@ fork's init only holds the namespaces; the program is the warden's child, and th
 hold jails parked: all is ready but the source.
 
 One run, seen from the HTTP process: Run [source] -> Started [stdin, stdout, stderr] -> Ended. A compiled language takes
-two such runs; the artefact travels between them as a sealed memfd and is kept. A service (the TypeScript checker) is a
+two such runs; the artefact travels between them as a sealed memfd and is kept. A service (tsc, javac) is a
 jail that goes on: it reads submissions, runs none, and only makes things faster.
 
 The rooms, and which way imports run (tests/unit/test_imports.py enforces it):

@@ -23,6 +23,7 @@ COMMAND = str(pathlib.Path(sys.executable).parent / "cellblock")
 START_S = float(os.environ.get("CELLBLOCK_TEST_START_S", "30"))
 SLACK_S = float(os.environ.get("CELLBLOCK_TEST_SLACK_S", "0.1"))  # from a limit, or a program's end, to its answer
 IS_EMULATED = "CELLBLOCK_TEST_SLACK_S" in os.environ  # tests/vm: no promise in milliseconds can be tested there
+LANGUAGES = ("python", "rust", "typescript")  # of a server that is not told: what `./bootstrap languages` adds is apart
 _numbers = itertools.count(1)
 
 
@@ -63,6 +64,8 @@ class Server:
 
     def __init__(self, healthy: bool = True, **settings: Any) -> None:
         self.healthy = healthy
+        if "toolchain_folders" not in settings:
+            settings.setdefault("languages", LANGUAGES)
         self.instance = f"test-{os.getpid()}-{next(_numbers)}"
         self.state = f"/tmp/cellblock-{self.instance}"
         self.environment = {

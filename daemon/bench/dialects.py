@@ -92,7 +92,7 @@ class GoJudge(Dialect):
     def run(self, toolchain: Toolchain, code: str) -> str:
         """Raises as Dialect.run."""
         files: dict[str, Any] = {toolchain.source: {"content": code}}
-        values = {"source": toolchain.source, "memory_mb": "128", "processes": "64", "stack_mb": "64"}
+        values = {"source": toolchain.source, "memory_mb": "128", "processes": "64"}
         for step in toolchain.steps:
             values["artifact"] = step.artifact or values.get("artifact", "")
             argv = [

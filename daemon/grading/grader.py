@@ -15,6 +15,7 @@ from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.errors import CellblockError
 from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order
+from daemon.toolchain.plan import graded_limits
 
 from . import checking, verdicts
 from .checking import CheckerFailed
@@ -189,7 +190,8 @@ class _Grading:
     def _order(self, test: Test, given: int, check: checking.Check | None, files: int | None) -> Order:
         submission, built = self._task.submission, self._built
         return Order(
-            toolchain=submission.toolchain.id, step=submission.toolchain.steps[-1].id, limits=submission.limits,
+            toolchain=submission.toolchain.id, step=submission.toolchain.steps[-1].id,
+            limits=graded_limits(submission.toolchain, submission.limits),
             output_bytes=submission.output_bytes, source=built.source, artifact=built.artifact,
             files=built.files if files is None else files, stdin=given, args=test.args, graded=True, keeps=False,
             on_output=None if check is None else check.hear,

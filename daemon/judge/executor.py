@@ -1,6 +1,7 @@
 """Takes a Submission through the steps of its toolchain: compile, keep the artefact, run, tell what became of it."""
 
 import asyncio
+import base64
 import contextlib
 import dataclasses
 import os
@@ -120,7 +121,7 @@ class Executor:
         if answer is not None:
             if answer["code"] is None:
                 return report.of_diagnostics(answer["diagnostics"], compile_ns)
-            emitted = memfd("artifact", answer["code"].encode(), sealed=True)
+            emitted = memfd("artifact", answer["code"], sealed=True)
             stack.callback(os.close, emitted)
             return Built(None, emitted, compile_ns, files=built.files)
         finished = await self.run(self._compile_order(submission, entry, built))
@@ -142,15 +143,18 @@ class Executor:
         self.versions.note(toolchain.id, text.splitlines()[0])
 
     async def _ask_service(self, submission: Submission, entry: StepEntry) -> dict[str, Any] | None:
-        """What the toolchain's service says of a step; None where the step itself is to be run."""
+        """What the toolchain's service says of a step, its `code` in bytes; None where the step itself is to be run."""
         service = self._services.get(submission.toolchain.id)
         declared = submission.toolchain.service
         if service is None or declared is None or declared.step != entry.id or submission.files:
             return None
         answer = await service.ask({"code": submission.code.decode(), "check": submission.check})
         match answer:
-            case {"code": str(), "diagnostics": str()}:
-                return answer
+            case {"code": str(code), "diagnostics": str(text), **others}:
+                try:
+                    return {"code": _decoded(code, others.get("encoding")), "diagnostics": text}
+                except ValueError:
+                    return None
             case {"code": None, "diagnostics": str(text)} if text:
                 return answer
             case _:
@@ -223,6 +227,11 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
         raise
     stack.callback(os.close, copy)
     return copy
+
+
+def _decoded(code: str, encoding: object) -> bytes:
+    """What a service has compiled: text, or with the encoding "base64" anything. Raises ValueError."""
+    return base64.b64decode(code, validate=True) if encoding == "base64" else code.encode()
 
 
 def _take_copy(artifact: int) -> int:

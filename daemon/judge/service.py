@@ -2,7 +2,8 @@
 
 It only makes things faster: a submission that gets no answer from it (it starts, it is busy with others for longer
 than TURN_S, it missed its deadline, it has died) is compiled in a jail of its own. Frames are a length (4 bytes, big
-endian) and JSON with an `id`, which the answer repeats; it says {"ready": true} when it has started.
+endian) and JSON with an `id`, which the answer repeats; it says {"ready": true} when it has started. An answer has
+`diagnostics` and `code`, which is null where those stand in its way, and binary with an `encoding` "base64".
 """
 
 import asyncio

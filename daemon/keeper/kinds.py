@@ -1,6 +1,7 @@
 """The kinds of jail as data: how a program starts, and who tells of its end; and the command lines that follow."""
 
 import dataclasses
+import re
 
 from daemon.sandbox.descriptors import is_sealed
 from daemon.sandbox.messages import Go, Run
@@ -31,18 +32,16 @@ KINDS = {Warm.EXEC: COMMAND, Warm.PRELOAD: STARTED_COMMAND, Warm.STDIN: STARTED_
 
 def command(step: StepPlan, limits: Limits) -> tuple[str, ...]:
     """The step's command with what it names of the limits (toolchain/schema.py, RUN_PLACEHOLDERS)."""
-    values = _Values(
-        memory_mb=limits.memory_bytes // MB, processes=limits.processes, stack_mb=step.jail.stack_bytes // MB
-    )
+    values = _Values(memory_mb=limits.memory_bytes // MB, processes=limits.processes)
     return tuple(argument.format_map(values) for argument in step.argv)
 
 
 class _Values(dict[str, int]):
-    """Knows `name/16` too: a sixteenth of `name`, and at least 1."""
+    """Knows `name/16` and `name-16` too: a sixteenth of `name`, and sixteen less; both at least 1."""
 
     def __missing__(self, key: str) -> int:
-        name, _, divisor = key.partition("/")
-        return max(1, self[name] // int(divisor))
+        name, sign, number = re.split("([/-])", key)
+        return max(1, self[name] // int(number) if sign == "/" else self[name] - int(number))
 
 
 def at_start(step: StepPlan, warm: Warm, limits: Limits) -> tuple[str, ...]:
@@ -54,7 +53,9 @@ def go_message(step: StepPlan, warm: Warm, order: Run, given: list[int], joins: 
     """What Go says: the whole command line of a program that starts then, else its arguments alone."""
     own = order.args if step.takes_args else ()
     strings = (*command(step, order.limits), *own) if warm is Warm.EXEC else own
-    return Go(step.source_name is not None, has_artifact(step, given, order.files), order.files, strings, joins)
+    stack_bytes = 0 if KINDS[warm].starts_before_go else step.stack_bytes(order.limits, graded=order.graded)
+    has_source, artifact = step.source_name is not None, has_artifact(step, given, order.files)
+    return Go(has_source, artifact, order.files, strings, stack_bytes, joins)
 
 
 def is_parked_for(step: StepPlan, limits: Limits) -> bool:

@@ -438,7 +438,7 @@ def decode_answer(data: bytes, descriptors: int) -> Answered:
 
 # -- the channel of a jail: C structs, little-endian, written and read by daemon/warden/native/jail.c
 
-GO_HEAD = struct.Struct("<III")  # struct go: which descriptors (GO_*), number of strings, bytes of strings
+GO_HEAD = struct.Struct("<3I4xQ")  # struct go_head: which descriptors (GO_*), number and bytes of strings, stack
 REPLY_HEAD = struct.Struct("<IIQQ")  # struct reply: kind (REPLY_*), value, time, what is left; then text of a failure
 REPLY_TEXT_BYTES = 240
 GO_SOURCE, GO_ARTIFACT, GO_FILES, GO_JOINS = 1, 2, 4, 8
@@ -452,12 +452,14 @@ class Go:
     `strings`: of a command that starts now its whole argv, else the program's arguments. Descriptors: source,
     artefact, files, in this order, those that the flags name. An artefact may be missing where it is one of the files.
     Where it `joins` the last descriptor is of a control group that whoever starts the program joins first.
+    `stack_bytes` is the stack's limit of a program that starts now, at most what its jail was made with; 0 leaves that.
     """
 
     source: bool
     artifact: bool
     files: bool
     strings: tuple[str, ...]
+    stack_bytes: int = 0
     joins: bool = False
 
     def encode(self) -> bytes:
@@ -467,7 +469,7 @@ class Go:
         blob = b"".join(text.encode() + b"\0" for text in self.strings)
         flags = GO_SOURCE * self.source | GO_ARTIFACT * self.artifact | GO_FILES * self.files
         flags |= GO_JOINS * self.joins
-        data = GO_HEAD.pack(flags, len(self.strings), len(blob)) + blob
+        data = GO_HEAD.pack(flags, len(self.strings), len(blob), self.stack_bytes) + blob
         if len(data) > MAX_BYTES:
             raise ValueError(f"message of {len(data)} bytes, at most {MAX_BYTES} fit")
         return data

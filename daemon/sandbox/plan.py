@@ -65,6 +65,16 @@ class StepPlan:
     maximum: Limits
     graded: Limits | None = None  # the maximum of a graded run, where the step has those
 
+    def stack_bytes(self, limits: Limits, *, graded: bool) -> int:
+        """The stack of a graded run may take all of its memory: deep recursion is legal in contests."""
+        return limits.memory_bytes if graded else self.jail.stack_bytes
+
+    @property
+    def stack_bytes_max(self) -> int:
+        """The most that a run of this step has."""
+        graded = 0 if self.graded is None else self.stack_bytes(self.graded, graded=True)
+        return max(self.jail.stack_bytes, graded)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """From what json.loads made of `to_json`. Raises ValueError, TypeError or KeyError."""

@@ -117,7 +117,7 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
         ),
         default=default,
         maximum=maximum,
-        graded=place.run.graded if is_run else None,
+        graded=graded_limits(toolchain, place.run.graded) if is_run else None,
     )  # fmt: skip
 
 
@@ -170,6 +170,11 @@ def run_limits(toolchain: Toolchain, run: RunLimits) -> tuple[Limits, Limits]:
         cpu_share_ms=share_ms,
     )
     return default, maximum
+
+
+def graded_limits(toolchain: Toolchain, limits: Limits) -> Limits:
+    """A contest's bound of processes is the program's: a runtime that needs more has what its toolchain's file says."""
+    return dataclasses.replace(limits, processes=max(limits.processes, toolchain.steps[-1].limits.processes or 0))
 
 
 def compile_output_bytes(entry: StepEntry) -> int:

@@ -11,14 +11,15 @@ import pydantic
 
 from daemon.sandbox.plan import Warm
 
-RUN_PLACEHOLDERS = ("memory_mb", "stack_mb", "processes")  # known at go; {memory_mb/16} is a sixteenth, at least 1
+RUN_PLACEHOLDERS = ("memory_mb", "processes")  # known at go; {memory_mb/16} is a sixteenth and
+# {memory_mb-16} sixteen less, both at least 1
 STATIC_PLACEHOLDERS = ("source", "artifact")  # known when the file is loaded
 ROOT_PLACEHOLDER = "{root}"  # in mounts: the toolchain root that ./bootstrap builds
 UNCHECKED, WITH_FILES, JUDGE = "-unchecked", "-with-files", "-judge"  # what variants of a step are called after its id
 HERE_PLACEHOLDER = "{here}"  # in mounts: the folder of the toolchain file itself
 
 FileName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
-_DIVISOR = re.compile(r"/[1-9][0-9]*$")
+_PART = re.compile(r"[/-][1-9][0-9]*$")
 Absolute = Annotated[str, pydantic.StringConstraints(pattern=r"^/[^\x00:]*$")]
 
 
@@ -214,7 +215,7 @@ def check_placeholders(text: str, known: Iterable[str]) -> None:
     """Raises ValueError with a hint when `text` holds a placeholder that is not `known`."""
     known = tuple(known)
     for _, name, _, _ in string.Formatter().parse(text):
-        if name is not None and _DIVISOR.sub("", name) not in known:
+        if name is not None and _PART.sub("", name) not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {{{close[0]}}}?" if close else "known are " + ", ".join(f"{{{k}}}" for k in known)
             raise ValueError(f"unknown placeholder {{{name}}} in {text!r}: {hint}")

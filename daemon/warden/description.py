@@ -37,10 +37,11 @@ def encode(step: StepPlan, warm: Warm, argv: Sequence[str], filter_program: byte
     total = HEAD.size + len(filter_program) + len(blob)
     if total > MAX_BYTES:
         raise ValueError(f"a description of {total} bytes, at most {MAX_BYTES} fit")
-    jail = step.jail
+    jail, starts_before_go = step.jail, warm in (Warm.PRELOAD, Warm.STDIN)
+    stack_bytes = jail.stack_bytes if starts_before_go else step.stack_bytes_max  # of others go lowers it
     head = HEAD.pack(
         total, START[warm], instructions, len(argv), len(variables), len(step.leaves),
-        jail.stack_bytes, jail.file_bytes, jail.files_open, jail.scratch_bytes, jail.scratch_inodes,
+        stack_bytes, jail.file_bytes, jail.files_open, jail.scratch_bytes, jail.scratch_inodes,
         jail.pipe_bytes,
     )  # fmt: skip
     return head + filter_program + blob

@@ -11,7 +11,7 @@ from daemon import cli
 from daemon.bench import dialects
 from daemon.toolchain import registry
 from tests import posture
-from tests.server import COMMAND, Server
+from tests.server import COMMAND, LANGUAGES, Server
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
 
@@ -23,7 +23,7 @@ def test_the_command_line_knows_every_dialect() -> None:
 def test_it_measures_a_server_that_is_named(cellblock: Server, tmp_path: pathlib.Path) -> None:
     done = subprocess.run(
         [COMMAND, "bench", "--url", f"http://127.0.0.1:{cellblock.port}", "--runs", "2", "--seconds", "0.2",
-         "--concurrency", "1,2", "--json", tmp_path / "b.json", "--plot", tmp_path / "b.svg"],
+         "--concurrency", "1,2", *(f"--language={name}" for name in LANGUAGES), "--json", tmp_path / "b.json", "--plot", tmp_path / "b.svg"],
         capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

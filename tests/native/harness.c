@@ -103,7 +103,7 @@ static uint8_t *changed(const uint8_t *data, size_t *bytes)
 
 static int fuzz(size_t bytes, long seconds)
 {
-    static const char go_message[] = "\5\0\0\0\3\0\0\0\14\0\0\0one\0two\0\0xy";
+    static const char go_message[] = "\5\0\0\0\4\0\0\0\14\0\0\0\0\0\0\0" "\0\0\100\0\0\0\0\0" "one\0two\0\0xy";
     unsigned long tried = 0, taken = 0, went = 0;
     time_t end = time(NULL) + seconds;
     do {

@@ -97,7 +97,7 @@ class Jail:
         join: int | None = None,
     ) -> None:  # fmt: skip
         contents = [memfd("given", content) for content in (source, artifact, files) if content is not None]
-        order = Go(source is not None, artifact is not None, files is not None, strings, join is not None)
+        order = Go(source is not None, artifact is not None, files is not None, strings, joins=join is not None)
         wire.send(self.channel, order.encode(), contents if join is None else [*contents, join])
         close_all(contents)
 

@@ -110,17 +110,17 @@ def test_go_may_be_as_long_as_a_message(harness: Harness) -> None:
 @pytest.mark.parametrize(
     ("data", "takes", "descriptors"),
     [
-        (GO_HEAD.pack(GO_SOURCE, 1, 4) + b"one\0", "", 0),  # fewer descriptors than flags
-        (GO_HEAD.pack(GO_SOURCE, 1, 4) + b"one\0", "made", 1),  # the artefact is missing
-        (GO_HEAD.pack(GO_SOURCE | GO_ARTIFACT, 1, 4) + b"one\0", "", 2),  # an artefact that it does not take
-        (GO_HEAD.pack(GO_SOURCE | 16, 1, 4) + b"one\0", "", 2),  # an unknown flag
-        (GO_HEAD.pack(GO_SOURCE | GO_JOINS, 1, 4) + b"one\0", "", 1),  # a group to join, and no descriptor of it
-        (GO_HEAD.pack(GO_JOINS, 1, 4) + b"one\0", "", 1),  # the source is missing
-        (GO_HEAD.pack(GO_SOURCE, 2, 4) + b"one\0", "", 1),  # fewer strings
-        (GO_HEAD.pack(GO_SOURCE, 1, 8) + b"one\0two\0", "", 1),  # more strings
-        (GO_HEAD.pack(GO_SOURCE, 1, 3) + b"one", "", 1),  # no NUL
-        (GO_HEAD.pack(GO_SOURCE, 1, 5) + b"one\0", "", 1),  # longer than it is
-        (GO_HEAD.pack(GO_SOURCE, 0, 0), "", 1),  # no command
+        (GO_HEAD.pack(GO_SOURCE, 1, 4, 0) + b"one\0", "", 0),  # fewer descriptors than flags
+        (GO_HEAD.pack(GO_SOURCE, 1, 4, 0) + b"one\0", "made", 1),  # the artefact is missing
+        (GO_HEAD.pack(GO_SOURCE | GO_ARTIFACT, 1, 4, 0) + b"one\0", "", 2),  # an artefact that it does not take
+        (GO_HEAD.pack(GO_SOURCE | 16, 1, 4, 0) + b"one\0", "", 2),  # an unknown flag
+        (GO_HEAD.pack(GO_SOURCE | GO_JOINS, 1, 4, 0) + b"one\0", "", 1),  # a group to join, and no descriptor of it
+        (GO_HEAD.pack(GO_JOINS, 1, 4, 0) + b"one\0", "", 1),  # the source is missing
+        (GO_HEAD.pack(GO_SOURCE, 2, 4, 0) + b"one\0", "", 1),  # fewer strings
+        (GO_HEAD.pack(GO_SOURCE, 1, 8, 0) + b"one\0two\0", "", 1),  # more strings
+        (GO_HEAD.pack(GO_SOURCE, 1, 3, 0) + b"one", "", 1),  # no NUL
+        (GO_HEAD.pack(GO_SOURCE, 1, 5, 0) + b"one\0", "", 1),  # longer than it is
+        (GO_HEAD.pack(GO_SOURCE, 0, 0, 0), "", 1),  # no command
         (b"short", "", 0),
         (b"", "", 0),
     ],

@@ -186,7 +186,7 @@ def test_random_bytes_from_a_jail_are_a_reply_or_a_bad_message() -> None:
 
 
 def test_a_go_with_nul_or_too_much_is_not_encoded() -> None:
-    assert messages.Go(True, False, True, ("a", "")).encode() == messages.GO_HEAD.pack(5, 2, 3) + b"a\0\0"
+    assert messages.Go(True, False, True, ("a", ""), 9).encode() == messages.GO_HEAD.pack(5, 2, 3, 9) + b"a\0\0"
     for strings in (("a\0b",), ("x" * 70000,)):
         with pytest.raises(ValueError, match=r"NUL|at most"):
             messages.Go(True, False, False, strings).encode()

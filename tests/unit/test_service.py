@@ -115,6 +115,30 @@ async def test_the_time_of_an_attempt_that_failed_is_compile_time() -> None:
     assert 57_000_000 <= report.compile_ns < 1_000_000_000
 
 
+@pytest.mark.parametrize(
+    ("said", "artefact"),
+    [
+        ({"code": "let x"}, b"let x"),
+        ({"code": "AAEC/w==", "encoding": "base64"}, b"\0\1\2\xff"),
+        ({"code": "no base64", "encoding": "base64"}, None),
+        ({"code": "\ud800"}, None),
+    ],
+)
+async def test_what_a_service_has_compiled_is_text_or_base64_and_anything_else_is_no_answer(
+    said: dict[str, str], artefact: bytes | None
+) -> None:
+    class Living:
+        async def ask(self, _: object) -> dict[str, str]:
+            return {"diagnostics": "", **said}
+
+    executor = Executor(
+        cast(Client, None), {TOOLCHAIN.id: cast(Service, Living())}, Artifacts(0, 0, None), Versions({})
+    )
+    submission = Submission(TOOLCHAIN, b"x", Limits(1 << 27, 10**9, 64), 1 << 20)
+    answer = await executor._ask_service(submission, TOOLCHAIN.steps[0])
+    assert (None if answer is None else answer["code"]) == artefact
+
+
 def test_the_end_of_a_service_closes_its_pipes_once_and_nobody_elses() -> None:
     """A transport of uvloop closes its number some turns later, when it may be somebody else's already."""
 

@@ -5,8 +5,12 @@ import tomllib
 
 import pytest
 
-from daemon.toolchain import registry, schema
+from daemon.keeper import kinds
+from daemon.sandbox.model import Limits
+from daemon.sandbox.plan import Warm
+from daemon.toolchain import plan, registry, schema
 from daemon.toolchain.registry import BadToolchain, Registry, UnknownLanguage
+from tests.native import player
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
 GOOD = """
@@ -93,6 +97,27 @@ def test_unknown_languages_and_extensions_are_told_with_what_there_is() -> None:
 def test_placeholders_are_filled_in_two_rounds() -> None:
     once = schema.fill_static("--{source}={{x}} -m{memory_mb}", {"source": "a{b}.py"})
     assert once.format_map({"memory_mb": 128}) == "--a{b}.py={x} -m128"
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [("{memory_mb/16}", "8"), ("{memory_mb-56}", "72"), ("{memory_mb-500}", "1"), ("{processes/99}", "1")],
+)
+def test_a_placeholder_may_be_a_part_of_a_limit_and_is_at_least_one(text: str, filled: str) -> None:
+    step = player.step("run", (schema.fill_static(text, {}),), Warm.EXEC)
+    schema.check_placeholders(text, schema.RUN_PLACEHOLDERS)
+    assert kinds.command(step, Limits(memory_bytes=128 << 20, wall_ns=1, processes=64)) == (filled,)
+    with pytest.raises(ValueError, match="unknown placeholder"):
+        schema.check_placeholders(text.replace("}", "+1}"), schema.RUN_PLACEHOLDERS)
+
+
+def test_a_runtime_that_needs_more_processes_than_a_contest_allows_has_them() -> None:
+    java = registry.load([SHIPPED / "languages"]).find("java")
+    own = java.steps[-1].limits.processes
+    assert own is not None
+    for asked, found in ((1, own), (own + 1, own + 1)):
+        limits = Limits(memory_bytes=1, wall_ns=1, processes=asked)
+        assert plan.graded_limits(java, limits).processes == found
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.rglob("*.toml")), ids=lambda path: path.stem)

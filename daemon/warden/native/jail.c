@@ -230,6 +230,14 @@ static void receive_go(int channel, const struct jail *jail, struct go *go)
     }
 }
 
+/* Lower the stack's limit to what came with go. The kernel refuses more than the jail was made with (getrlimit(2)). */
+static void limit_stack(int channel, const struct go *go)
+{
+    const uint64_t both[2] = {go->stack_bytes, go->stack_bytes};
+    if (go->stack_bytes > 0)
+        must(channel, "go", "prlimit64", SYS(prlimit64, 0, RLIMIT_STACK, both, 0));
+}
+
 /* Copy `bytes` of a descriptor, from `offset` on, to a new file below /work; all that there is where bytes is -1. */
 static long put(int source, int64_t offset, int64_t bytes, const char *name, unsigned mode)
 {
@@ -430,6 +438,7 @@ static int run_now(int channel, struct jail *jail, const struct go *go, const in
     char *place = go->strings;
     must(channel, "go", "arguments",
          read_strings(&place, go->strings + go->bytes, go->count, jail->argv, LENGTH(jail->argv)) ? 0 : -E2BIG);
+    limit_stack(channel, go);
     struct start start = {program_ends, 3, jail->argv, jail->environment, 0, 0};
     long pid = spawn(&start);
     if (pid < 0 && start.execve_was_called && strncmp(jail->argv[0], "/work/", 6) == 0) {
@@ -645,6 +654,7 @@ PUBLIC long program_park(const char **strings)
     close_each(program_pipes, 3);
     receive_go(program_channel, &the_jail, &go);
     put_in_place(program_channel, &the_jail, &go);
+    limit_stack(program_channel, &go);
     SYS(close, program_channel);
     *strings = go.strings;
     return go.bytes;

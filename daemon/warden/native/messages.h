@@ -25,7 +25,7 @@ struct head { /* little-endian, as both processors are; written by description.p
     uint32_t start; /* START_* */
     uint32_t instructions; /* of the filter, each a struct sock_filter */
     uint32_t arguments, variables, leaves; /* numbers of strings */
-    uint64_t stack_bytes, file_bytes, files_open; /* resource limits */
+    uint64_t stack_bytes, file_bytes, files_open; /* resource limits; the stack's is the most that a go may say */
     uint64_t scratch_bytes, scratch_inodes; /* of the tmpfs that holds /work, /tmp and /dev/shm */
     uint64_t pipe_bytes; /* what the pipes of stdout and stderr hold before a writer waits */
 };
@@ -111,11 +111,13 @@ static long read_description(const uint8_t *data, size_t bytes, struct jail *jai
 /* -- go */
 
 struct go_head {
-    uint32_t flags, count, bytes; /* GO_*, strings, and their bytes with a NUL after each */
+    uint32_t flags, count, bytes, zero; /* GO_*, strings, and their bytes with a NUL after each */
+    uint64_t stack_bytes; /* resource limit of a program that starts now; 0 leaves it as the jail was made */
 };
 
 struct go {
     uint32_t flags, count, bytes;
+    uint64_t stack_bytes;
     char *strings;
     int descriptors[DESCRIPTORS_MAX]; /* source, artefact, files, group to join: those that the flags name */
 };
@@ -130,6 +132,7 @@ static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const str
     go->flags = head.flags;
     go->count = head.count;
     go->bytes = head.bytes;
+    go->stack_bytes = head.stack_bytes;
     go->strings = (char *)data + sizeof head;
     uint32_t expected = (*jail->source ? GO_SOURCE : 0) | (*jail->takes ? GO_ARTIFACT : 0);
     uint32_t packed = (expected & ~(uint32_t)GO_ARTIFACT) | GO_FILES; /* the artefact is one of the files */
