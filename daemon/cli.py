@@ -166,15 +166,19 @@ def grade(package: pathlib.Path, submission: pathlib.Path | None, as_json: bool)
 
 @main.command("doctor")
 def examine_host() -> None:
-    """Check this host and every toolchain; exit status 1 if something is wrong."""
+    """Check this host and every toolchain; exit status 1 if something is wrong.
+
+    Also warns of what makes verdicts unfair: SMT, frequency scaling, turbo, swap, huge pages, other work.
+    """
     failed = False
     with _our_errors():
         into_delegated_group()
         from daemon import doctor, settings
+        from daemon.finding import Grade
 
-        colours = {doctor.Grade.OK: "green", doctor.Grade.WARN: "yellow", doctor.Grade.FAIL: "red"}
+        colours = {Grade.OK: "green", Grade.UNKNOWN: "cyan", Grade.WARN: "yellow", Grade.FAIL: "red"}
         for finding in doctor.examine(settings.load()):
-            failed = failed or finding.grade is doctor.Grade.FAIL
+            failed = failed or finding.grade is Grade.FAIL
             grade = click.style(f"{finding.grade:4}", fg=colours[finding.grade])
             click.echo(f"{grade}  {finding.name:12} {finding.fact}")
             if finding.hint:
