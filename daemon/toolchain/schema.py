@@ -220,6 +220,14 @@ class Toolchain(_Model):
         return len(self.steps) > 1
 
     @property
+    def start_is_charged(self) -> bool:
+        """True when the program starts at go, by execve(2), so that its CPU time has the runtime's start in it.
+
+        How a step is warm declares it, not whether its jail was parked: without pools it starts before go too.
+        """
+        return self.steps[-1].warm is Warm.EXEC
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The id and every alias, as the file spells them."""
         return (self.id, *self.aliases)
