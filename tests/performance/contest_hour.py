@@ -197,7 +197,8 @@ def saturate(judge: Judge, mix: list[Submission], seconds: float) -> tuple[list[
 def contest(judge: Judge, options: argparse.Namespace) -> bool:
     """True where every verdict under load is the one it had idle."""
     source = random.Random(options.seed)
-    compiles = {name: compiles for name, compiles in judge.languages().items() if name in programs.LANGUAGES}
+    wanted = set(programs.LANGUAGES) & set(options.languages)
+    compiles = {name: compiles for name, compiles in judge.languages().items() if name in wanted}
     kinds = distinct(judge, compiles)
     idle: dict[Submission, Graded] = {}
     started_s = time.monotonic()
@@ -260,6 +261,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=1.0, help="of the contest")
     parser.add_argument("--speed", type=float, default=1.0, help="so many times as fast as the clock")
     parser.add_argument("--saturate", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument("--languages", nargs="+", choices=programs.LANGUAGES, default=list(programs.LANGUAGES))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
