@@ -105,7 +105,7 @@ def fairness_table(console: Console, spreads: list[Spread]) -> None:
     console.print(FAIRNESS_WORDS)
     missed = [found for found in spreads if not found.is_fair]
     for found in missed:
-        console.print(f"missed: {found.language} {found.program} beside {found.beside}: {found.target}")
+        console.print(f"missed: {found.language} {found.program}, {found.beside}: {found.target}")
     console.print(f"{len(spreads) - len(missed)} of {len(spreads)} lines are fair")
 
 
