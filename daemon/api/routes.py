@@ -122,6 +122,7 @@ class Routes:
                 extensions=list(toolchain.extensions),
                 version=self._parts.versions.text(toolchain.id),
                 compiles=toolchain.compiles,
+                start_charged=toolchain.start_is_charged,
                 default_limits={
                     "timeout": default.wall_ns / 1e9,
                     "memory_mb": default.memory_bytes // MB,

@@ -15,8 +15,15 @@ from rich.table import Table
 from .measure import Latency, Throughput
 from .observe import Cpu
 from .soak import Soak
+from .spread import ALONE, LONG_MS, RATIO_MAX, SHORT_MS_MAX, Spread
 
 POINTS = 50  # of a curve
+FAIRNESS_WORDS = f"""
+alone: one run after the other, and nothing beside it. Any other line: beside neighbours that never pause, one graded on
+each other core, and one for each core executed without being graded, on all cores.
+fair: p95/p50 <= {RATIO_MAX:.2f} where p50 is at least {LONG_MS:g} ms, else p95-p50 <= {SHORT_MS_MAX:g} ms.
+p50 x alone: how much longer the same work takes beside such neighbours; a time limit must leave room for it.
+"""
 
 
 def table(console: Console, latencies: list[Latency], throughputs: list[Throughput]) -> None:
@@ -81,19 +88,49 @@ def soak_table(console: Console, toolchain: str, found: Soak) -> None:
     console.print(shown)
 
 
+def fairness_table(console: Console, spreads: list[Spread]) -> None:
+    """A line for each program and what ran beside it, then what was demanded and what was missed."""
+    shown = Table(title="CPU milliseconds of graded runs", title_justify="left")
+    for name in ("language", "program", "beside", "runs", "p50", "p95", "max", "p95/p50", "p50 x alone", "fair"):
+        shown.add_column(name, justify="left" if name in ("language", "program", "beside", "fair") else "right")
+    alone = {(found.language, found.program): found.quantile_ms(0.5) for found in spreads if found.beside == ALONE}
+    for found in spreads:
+        median_ms = found.quantile_ms(0.5)
+        shown.add_row(
+            found.language, found.program, found.beside, str(len(found.cpu_ms)), f"{median_ms:.2f}",
+            f"{found.quantile_ms(0.95):.2f}", f"{max(found.cpu_ms):.2f}", f"{found.ratio:.3f}",
+            f"{median_ms / alone[found.language, found.program]:.3f}", "yes" if found.is_fair else "NO",
+        )  # fmt: skip
+    console.print(shown)
+    console.print(FAIRNESS_WORDS)
+    missed = [found for found in spreads if not found.is_fair]
+    for found in missed:
+        console.print(f"missed: {found.language} {found.program}, {found.beside}: {found.target}")
+    console.print(f"{len(spreads) - len(missed)} of {len(spreads)} lines are fair")
+
+
+def write_spreads(path: pathlib.Path, spreads: list[Spread]) -> None:
+    """As JSON, samples included, and what they were measured on."""
+    found = [{**dataclasses.asdict(spread), "target": spread.target, "is_fair": spread.is_fair} for spread in spreads]
+    path.write_text(json.dumps({"host": _host(), "spreads": found}, indent=1) + "\n")
+
+
 def write_json(path: pathlib.Path, latencies: list[Latency], throughputs: list[Throughput]) -> None:
     """Everything, samples included, and what it was measured on."""
-    facts = {
-        "kernel": platform.release(),
-        "cores": os.cpu_count(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
     found = {
-        "host": facts,
+        "host": _host(),
         "latencies": [dataclasses.asdict(latency) for latency in latencies],
         "throughputs": [dataclasses.asdict(throughput) for throughput in throughputs],
     }
     path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _host() -> dict[str, object]:
+    return {
+        "kernel": platform.release(),
+        "cores": os.cpu_count(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def plot(path: pathlib.Path, latencies: list[Latency]) -> None:

@@ -14,11 +14,12 @@ from daemon import launch
 from daemon.settings import Settings
 from daemon.toolchain.schema import BenchProgram, Toolchain
 
-from . import measure, servers
+from . import fairness, measure, servers
 from .dialects import DIALECTS, Cellblock
 from .measure import Latency, Open, Run, Throughput
 from .observe import Served
 from .soak import CAPACITY_S, Soak, soak
+from .spread import Spread
 
 
 def run(
@@ -45,6 +46,25 @@ def run(
                 list(measure.latencies(opens, toolchains, root, runs, progress)),
                 list(measure.throughputs(opens, own, toolchains, root, concurrencies, seconds, progress)),
             )
+
+
+def run_fairness(settings: Settings, url: str | None, runs: int) -> list[Spread]:
+    """The spread of CPU times of graded runs, on this server or on one of our own.
+
+    Raises CannotBench, WrongAnswer.
+    """
+    toolchains = launch.load_registry(settings)
+    with contextlib.ExitStack() as stack:
+        if url is None:
+            url = stack.enter_context(servers.served("fairness")).url
+        bar = stack.enter_context(_bar())
+        task = bar.add_task("", total=fairness.steps(toolchains, runs))
+
+        def progress(what: str) -> None:
+            bar.update(task, advance=1, description=what)
+
+        with _cannot(url):
+            return list(fairness.spreads(url, toolchains, runs, progress))
 
 
 def run_soak(settings: Settings, minutes: float) -> list[tuple[str, Soak]]:

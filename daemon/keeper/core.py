@@ -9,6 +9,7 @@ import socket
 import struct
 
 from daemon.host.cgroup import Tree
+from daemon.host.cores import to_grade_on
 from daemon.host.instance import Instance
 from daemon.host.privileges import reap_orphans
 from daemon.sandbox import messages
@@ -61,7 +62,8 @@ class Keeper:
             for toolchain in plan.toolchains
             for step in toolchain.steps
         }
-        self._cores = Cores(tree.cores or range(os.cpu_count() or 1), pins=bool(tree.cores))
+        chosen = to_grade_on(tree.cores, plan.deployment.grade_cores)
+        self._cores = Cores(chosen or range(os.cpu_count() or 1), pins=bool(chosen))
         self._stopping = False
         self._measuring: set[Pool] = set()
         self._telling: Timer | None = None

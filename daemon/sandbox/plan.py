@@ -126,6 +126,7 @@ class Deployment:
     start_s: float  # for a warden or a jail to be ready
     warden_runs_max: int  # a warden is replaced after so many jails
     warden_age_max_s: float
+    grade_cores: tuple[int, ...] | None = None  # the cores of graded runs; None: one of each physical core
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -145,9 +146,12 @@ class Plan:
     def from_json(cls, text: str) -> Self:
         """Raises ValueError, TypeError or KeyError on text that `to_json` did not write."""
         data = json.loads(text)
+        deployment = dict(data["deployment"])
+        if deployment["grade_cores"] is not None:
+            deployment["grade_cores"] = tuple(deployment["grade_cores"])
         return cls(
             toolchains=tuple(ToolchainPlan.from_json(toolchain) for toolchain in data["toolchains"]),
             warden_mounts=tuple(Mount(**mount) for mount in data["warden_mounts"]),
             warden_links=dict(data["warden_links"]),
-            deployment=Deployment(**data["deployment"]),
+            deployment=Deployment(**deployment),
         )

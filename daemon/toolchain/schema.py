@@ -126,6 +126,23 @@ class Bench(_Model):
     programs: tuple[BenchProgram, ...] = pydantic.Field(min_length=1, strict=False)
 
 
+class Neighbour(_Model):
+    """A program that does its worst until it is ended, beside what `cellblock bench --fairness` measures."""
+
+    name: str
+    code: str
+
+
+class Fairness(_Model):
+    """Programs whose CPU time `cellblock bench --fairness` compares, alone and beside neighbours.
+
+    A program's work is the same in every run: it counts steps, and never looks at a clock.
+    """
+
+    programs: tuple[BenchProgram, ...] = pydantic.Field(default=(), strict=False)
+    neighbours: tuple[Neighbour, ...] = pydantic.Field(default=(), strict=False)
+
+
 class Forbidden(_Model):
     """A construct that is refused before the program runs: token sequences, and the reason a person is told.
 
@@ -170,6 +187,7 @@ class Toolchain(_Model):
     forbidden: tuple[Forbidden, ...] = pydantic.Field(default=(), strict=False)
     self_test: SelfTest
     bench: Bench | None = None
+    fairness: Fairness = Fairness()
     folder: pathlib.Path = pathlib.Path("/")  # of the file itself; the registry sets it, and a file may not
 
     @pydantic.model_validator(mode="after")
@@ -201,6 +219,14 @@ class Toolchain(_Model):
     def compiles(self) -> bool:
         """True when a step before the last leaves an artefact."""
         return len(self.steps) > 1
+
+    @property
+    def start_is_charged(self) -> bool:
+        """True when the program starts at go, by execve(2), so that its CPU time has the runtime's start in it.
+
+        How a step is warm declares it, not whether its jail was parked: without pools it starts before go too.
+        """
+        return self.steps[-1].warm is Warm.EXEC
 
     @property
     def names(self) -> tuple[str, ...]:

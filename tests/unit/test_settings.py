@@ -13,6 +13,10 @@ from daemon import settings
         ("INSTANCE", "Bad Name", "instance: Value error, 'Bad Name' is not 1 to 41 lower case letters"),
         ("INSTANCE", "run-1", "'run-1' is a name that cellblock uses itself"),
         ("WARDEN_RUNS_MAX", "64001", "warden_runs_max: Input should be less than or equal to 60000"),
+        ("GRADE_CORES", "2-", "grade_cores: Value error, '2-' is no core and no range of cores"),
+        ("GRADE_CORES", "3-1", "grade_cores: Value error, '3-1' is not in order"),
+        ("GRADE_CORES", "0-9999999999", "grade_cores: Value error, '0-9999999999' is not in order, or above 8191"),
+        ("GRADE_CORES", "", 'grade_cores: Value error, must be a list of cores, such as "2-7"'),
         ("TIMEOUT_S", "61", "timeout_s is above timeout_s_max"),
     ],
 )
@@ -38,3 +42,19 @@ def test_languages_that_were_installed_besides_are_offered_with_the_default_fold
     assert settings.load().folders == (shipped, pathlib.Path("/opt/x/languages"), *others)
     monkeypatch.setenv("CELLBLOCK_TOOLCHAIN_FOLDERS", '["/only"]')
     assert settings.load().folders == (pathlib.Path("/only"),)
+
+
+def test_the_cores_of_graded_runs_reach_the_keeper_as_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    assert settings.load().deployment().grade_cores is None
+    monkeypatch.setenv("CELLBLOCK_GRADE_CORES", "2-4,7")
+    assert settings.load().deployment().grade_cores == (2, 3, 4, 7)
+
+
+def test_the_cores_of_graded_runs_are_a_list_in_the_settings_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "cellblock.toml"
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", str(file))
+    file.write_text('grade_cores = "1,3"\n')
+    assert settings.load().deployment().grade_cores == (1, 3)

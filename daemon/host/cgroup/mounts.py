@@ -115,16 +115,6 @@ class Settings:
             self._written[path] = value
 
 
-def cores(text: str) -> tuple[int, ...]:
-    """What a list such as "0-3,6" of cpuset.cpus names (cpuset(7), List format)."""
-    found: list[int] = []
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        if first:
-            found += range(int(first), int(last or first) + 1)
-    return tuple(found)
-
-
 def read_keyed(path: str) -> dict[str, int]:
     """A flat keyed file such as memory.events or cpu.stat."""
     return {key: int(value) for key, value in (line.split() for line in read_text(path).splitlines())}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from daemon.host import cores
 from daemon.sandbox.model import Limits
 
 from . import mounts
@@ -203,7 +204,7 @@ def _make_cores(directory: str) -> dict[int, Core]:
         mounts.destroy(directory, mounts.PATIENCE_S)
         above = os.path.dirname(directory)
         whole = {name: mounts.read_text(f"{above}/{name}").strip() for name in ("cpuset.cpus", "cpuset.mems")}
-        found = mounts.cores(whole["cpuset.cpus"])
+        found = cores.parse(whole["cpuset.cpus"])
         _make_cpuset(directory, whole)
         for core in found:
             _make_cpuset(f"{directory}/core-{core}", {**whole, "cpuset.cpus": str(core)})

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 
+from daemon.host import cores
 from daemon.sandbox.model import Limits
 
 from . import mounts
@@ -163,7 +164,7 @@ def _enable_cpuset(given: str, directory: str) -> tuple[int, ...]:
     try:
         for each in (given, directory):
             mounts.write_text(f"{each}/cgroup.subtree_control", "+cpuset")
-        return mounts.cores(mounts.read_text(f"{directory}/cpuset.cpus.effective"))
+        return cores.parse(mounts.read_text(f"{directory}/cpuset.cpus.effective"))
     except (OSError, ValueError):
         return ()
 
