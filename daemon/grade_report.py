@@ -91,10 +91,15 @@ async def _one(
 
 def _print(cpu_s: float, rows: list[Graded]) -> None:
     table = Table(title=f"time limit {cpu_s:g} s")
-    for name in ("submission", "expected", "got", "promise", "score", "slowest"):
-        table.add_column(name, justify="right" if name in ("score", "slowest") else "left")
+    for name in ("submission", "promise"):
+        table.add_column(name, no_wrap=True)
+    for name in ("expected", "got"):
+        table.add_column(name, overflow="fold")
+    for name in ("score", "slowest"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row.name, _expected(row), row.got, _promise(row), *_figures(row), style=_style(row))
+        got = "not run" if row.result is None else row.got
+        table.add_row(row.name, _promise(row), _expected(row), got, *_figures(row), style=_style(row))
     Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
     for row in rows:
         for sentence in _why(row):
@@ -127,10 +132,10 @@ def _figures(row: Graded) -> tuple[str, str]:
 
 
 def _why(row: Graded) -> list[str]:
-    """What the package did against its format, and where a promise is broken the reason of the verdict."""
+    """Why it was not run, what the package did against its format, why a promise is broken."""
     result = row.result
     if result is None:
-        return []
+        return [row.got]
     sentences = list(result.problems)
     if not row.is_as_promised:
         test = next((one for one in result.tests if one.verdict is result.verdict), None)

@@ -274,7 +274,7 @@ def _not_built(task: Task, report: Report) -> GradeResult:
     if task.on_result is not None:
         for result in skipped:
             task.on_result(result)
-    return GradeResult(Verdict.CE, skipped, report.compile_ns, compilation=report)
+    return GradeResult(Verdict.CE, skipped, compile_ns=report.compile_ns, compilation=report)
 
 
 async def _cancel(tasks: list[asyncio.Task[TestResult]]) -> None:

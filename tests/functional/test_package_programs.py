@@ -155,3 +155,25 @@ def test_an_interactor_without_end_is_ie_at_once_and_not_the_submissions_fault(t
     row = rows(tmp_path, with_files(FLOOD, files), exit_code=1)["accepted/sum.rs"]
     (first, *_) = row["tests"]
     assert (first["verdict"], first["reason"]) == ("IE", "the checker met its output limit")
+
+
+def test_what_does_not_compile_has_no_score_and_is_explained(tmp_path: pathlib.Path) -> None:
+    files = {"problem.yaml": YAML, **DATA, "submissions/wrong_answer/half.rs": "fn main() {"}
+    package = small_packages.write(tmp_path / "package", files)
+    (row,) = json.loads(grade(package, "--json").stdout)["submissions"]
+    assert (row["verdict"], row["score"], row["as_promised"]) == ("CE", None, False)
+    done = grade(package)
+    assert done.returncode == 1
+    assert "wrong_answer/half.rs: CE: error: this file contains an unclosed delimiter" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 kept, 1 broken, 0 not run"
+
+
+def test_links_out_of_a_package_are_left_out_unless_they_stay_in_the_named_folder(tmp_path: pathlib.Path) -> None:
+    package = small_packages.write(tmp_path / "package", {"problem.yaml": YAML, **DATA})
+    small_packages.write(tmp_path, {"shared/add.py": ADD})
+    (package / "submissions/accepted").mkdir(parents=True)
+    (package / "submissions/accepted/add.py").symlink_to("../../../shared/add.py")
+    alone = grade(package)
+    assert "warning: submissions/accepted/add.py: is left out" in alone.stderr
+    assert "0 kept, 0 broken, 0 not run" in alone.stdout
+    assert "1 kept" in grade(package, "--links-within", tmp_path).stdout
