@@ -150,17 +150,27 @@ def exit_status(report: "Report") -> int:
 @click.option(
     "--submission", type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path), help="Grade this file alone."
 )
+@click.option(
+    "--links-within",
+    "within",
+    type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    help="Follow links of a package folder to what is below this folder. [default: the package]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def grade(package: pathlib.Path, submission: pathlib.Path | None, as_json: bool) -> None:
+def grade(
+    package: pathlib.Path, submission: pathlib.Path | None, within: pathlib.Path | None, as_json: bool
+) -> None:  # fmt: skip
     """Grade the example submissions of PACKAGE, a problem package in ICPC or Kattis format (a zip or a folder).
 
-    Prints what each was expected to get and got; exits with 1 where one did not get what its folder promises.
+    Prints what each was expected to get and got. Exits with 1 where one did not get what its folder promises, and with
+    125 where the package cannot be read or graded here; a submission in a language that is not installed is not run.
     """
     with _our_errors():
         into_delegated_group()
         from daemon import grade_report, settings
 
-        is_good = asyncio.run(grade_report.grade(settings.load(), package, submission, as_json))
+        request = grade_report.Request(package, submission, within, as_json)
+        is_good = asyncio.run(grade_report.grade(settings.load(), request))
     sys.exit(0 if is_good else 1)
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from daemon.grading.packages.refusal import BadProblemId, CannotRead, NoSuchProblem, PackageRefused, StoreFull
-from daemon.grading.problems import CannotGrade
+from daemon.grading.programs import CannotGrade
 from daemon.sandbox.errors import CellblockError
 from daemon.sandbox.order import SandboxUnavailable
 from daemon.toolchain.registry import UnknownLanguage

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from daemon.grading import task as tasks
 from daemon.grading.checking import CheckerFailed
-from daemon.grading.problems import CannotGrade
+from daemon.grading.programs import CannotGrade
 from daemon.grading.schedules import Listed
 from daemon.grading.tokens import TokenOptions
 from daemon.grading.verdicts import Verdict

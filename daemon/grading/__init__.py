@@ -2,5 +2,6 @@
 
 The pure modules decide and know no clock, no descriptor and no task: verdicts.py, compare.py, tokens.py, scoring.py,
 legacy_scoring.py, group_scoring.py. Whatever runs a program stands apart and asks them: grader.py the tests of a task,
-checking.py their checkers, interaction.py two programs that talk; problems.py makes tasks of packages.
+checking.py their checkers, interaction.py two programs that talk, group_grader.py a package's own grader; problems.py
+makes tasks of packages.
 """

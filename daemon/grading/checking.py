@@ -14,6 +14,7 @@ from typing import Protocol
 
 from daemon.judge.executor import Built, Executor
 from daemon.judge.files import File, pack
+from daemon.judge.submission import Submission
 from daemon.sandbox.descriptors import close_all, memfd, sealed_copy, write_all
 from daemon.sandbox.order import Finished, Order
 from daemon.toolchain.plan import FEEDBACK, JUDGE_LEAVES, JUDGE_LIMITS, own_limits
@@ -95,10 +96,14 @@ class Comparison:
 
 
 class Judged:
-    """By a program in a jail of its own, which gets input, answer and output. `built` is that program."""
+    """By programs, each in a jail of its own, which get input, answer and output. `built` are those programs."""
 
-    def __init__(self, executor: Executor, checker: task.Custom, built: Built, data: task.Data, output: int) -> None:
-        self._executor, self._checker, self._built, self._data, self._output = executor, checker, built, data, output
+    def __init__(
+        self, executor: Executor, checkers: tuple[task.Custom, ...], built: tuple[Built, ...], data: task.Data,
+        output: int,
+    ) -> None:  # fmt: skip
+        self._executor, self._checkers, self._built = executor, checkers, built
+        self._data, self._output = data, output
 
     def hear(self, stream: str, data: bytes) -> None:
         """Keep it. Raises OSError."""
@@ -106,16 +111,23 @@ class Judged:
             write_all(self._output, data)
 
     async def answer(self) -> Answer:
-        """Run the checker on what was kept."""
-        return read_answer(self._checker.protocol, await self._run())
+        """Run each checker on what was kept. The first that rejects has the last word; the last score counts."""
+        score = None
+        for checker, built in zip(self._checkers, self._built, strict=True):
+            answer = read_answer(checker.protocol, await self._run(checker, built))
+            score = score if answer.score is None else answer.score
+            if not answer.accepted or answer.next_input is not None:
+                break
+        return dataclasses.replace(answer, score=score)
 
-    async def _run(self) -> Finished:
-        is_icpc = self._checker.protocol is task.Protocol.ICPC
+    async def _run(self, checker: task.Custom, built: Built) -> Finished:
+        is_icpc = checker.protocol is task.Protocol.ICPC
         names = ICPC_ARGUMENTS if is_icpc else TESTLIB_ARGUMENTS
-        files = judge_files(self._built, self._data, () if is_icpc else (File("output", self._output),))
+        files = judge_files(built, self._data, () if is_icpc else (File("output", self._output),))
+        stdin = self._output if is_icpc else b""
         try:
             return await self._executor.run(
-                judge_order(self._checker, self._built, files, names, self._output if is_icpc else b"")
+                judge_order(checker.submission, built, files, (*names, *checker.flags), stdin)
             )
         finally:
             os.close(files)
@@ -136,27 +148,26 @@ def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:
 
 
 def judge_order(
-    checker: task.Custom, built: Built, files: int, names: tuple[str, ...], stdin: int | bytes, graded: bool = True
+    judge: Submission, built: Built, files: int | None, args: tuple[str, ...], stdin: int | bytes, graded: bool = True
 ) -> Order:
-    """The run of a checker or interactor with these arguments before its own flags."""
-    toolchain = checker.submission.toolchain
+    """The run of a checker, an interactor or a grader of groups."""
+    toolchain = judge.toolchain
     return Order(
         toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=own_limits(JUDGE_LIMITS),
         output_bytes=JUDGE_OUTPUT_BYTES, source=built.source, artifact=built.artifact, files=files, stdin=stdin,
-        args=(*names, *checker.flags), graded=graded,
+        args=args, graded=graded,
     )  # fmt: skip
 
 
 @contextlib.contextmanager
-def opened(executor: Executor, checker: task.Checker, built: Built | None, data: task.Data) -> Iterator[Check]:
-    """A check for one run of a test. `built` is the checker's own program, where it has one. Raises OSError."""
-    if not isinstance(checker, task.Custom):
+def opened(executor: Executor, checker: task.Checker, built: tuple[Built, ...], data: task.Data) -> Iterator[Check]:
+    """A check for one run of a test. `built` are the checker's own programs, where it has any. Raises OSError."""
+    if isinstance(checker, task.Plain | TokenOptions):
         yield Comparison(checker, data.answer)
         return
-    assert built is not None
     output = memfd("output", b"")
     try:
-        yield Judged(executor, checker, built, data, output)
+        yield Judged(executor, task.programs_of(checker), built, data, output)
     finally:
         os.close(output)
 
@@ -164,9 +175,9 @@ def opened(executor: Executor, checker: task.Checker, built: Built | None, data:
 def _icpc_answer(finished: Finished) -> Answer:
     """42 accepts and 43 rejects ("Output validators"); anything else is no answer."""
     message = _left(finished, 0)
-    code = _exit_code(finished)
+    code = exit_code(finished)
     if code not in (ICPC_ACCEPTED, ICPC_REJECTED):
-        raise CheckerFailed(_failure(finished, code, message))
+        raise CheckerFailed(failure(finished, code, message))
     score = _score(_left(finished, 2))
     following = finished.left.get(3) if code == ICPC_ACCEPTED else None
     return Answer(code == ICPC_ACCEPTED, message, score, None if following is None else sealed_copy(following))
@@ -175,20 +186,22 @@ def _icpc_answer(finished: Finished) -> Answer:
 def _testlib_answer(finished: Finished) -> Answer:
     """What testlib.h's quitf exits with; its message comes on stderr, or in the file that it was given."""
     message = _left(finished, 0) or _text(finished.stderr)
-    code = _exit_code(finished)
+    code = exit_code(finished)
     if code not in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
-        raise CheckerFailed(_failure(finished, code, message))
+        raise CheckerFailed(failure(finished, code, message))
     return Answer(code in TESTLIB_ACCEPTED, message)
 
 
-def _exit_code(finished: Finished) -> int | None:
+def exit_code(finished: Finished) -> int | None:
+    """Of a judge that ended by itself, else None."""
     status = finished.outcome.wait_status
     if finished.outcome.killed_by is not None or finished.truncated or status is None or not os.WIFEXITED(status):
         return None
     return os.WEXITSTATUS(status)
 
 
-def _failure(finished: Finished, code: int | None, message: str) -> str:
+def failure(finished: Finished, code: int | None, message: str, who: str = "the checker") -> str:
+    """What a judge did instead of giving an answer."""
     if code is not None:
         how = f"ended with code {code}"
     elif finished.outcome.killed_by is not None:
@@ -199,7 +212,7 @@ def _failure(finished: Finished, code: int | None, message: str) -> str:
         number = os.WTERMSIG(finished.outcome.wait_status or 0)
         how = f"was killed by {signal.Signals(number).name if number in signal.valid_signals() else number}"
     said = message or _text(finished.stderr) or _text(finished.stdout)
-    return f"the checker {how}" + (f": {said}" if said else "")
+    return f"{who} {how}" + (f": {said}" if said else "")
 
 
 def _left(finished: Finished, number: int) -> str:

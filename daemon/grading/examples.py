@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from daemon.judge.submission import Submission
 from daemon.toolchain.registry import Registry, UnknownLanguage
 
+from .checking import CheckerFailed
 from .grader import Grader
 from .packages.archive import ArchiveLimits
 from .packages.expectations import ACCEPTED
@@ -21,7 +22,8 @@ from .packages.reading import Package, ReadingLimits, read_package
 from .packages.refusal import PackageRefused
 from .packages.threads import to_the_end
 from .packages.time_limit import DEFAULT_S, LimitSource, TimeLimit, from_slowest
-from .problems import Bounds, limits_of, program_of, task_of
+from .problems import Bounds, limits_of, task_of
+from .programs import CannotGrade, CannotRun, program_of
 from .task import GradeResult, TestResult
 from .verdicts import Verdict
 
@@ -56,23 +58,28 @@ class Graded:
     def got(self) -> str:
         """The verdict, and the test that it comes from; or why there is none."""
         if self.result is None:
-            return f"not run: {self.skipped}"
+            return f"not run: {self.skipped}" if self.skipped else "not run"
         verdict = self.result.verdict
         failed = next((test for test in self.result.tests if test.verdict is verdict), None)
         return verdict.value if failed is None or verdict is Verdict.AC else f"{verdict} on {failed.id}"
 
 
 @contextlib.asynccontextmanager
-async def unpacked(path: pathlib.Path) -> AsyncIterator[Package]:
-    """A package from a zip or a folder. Raises PackageRefused, PackageTooLarge, CannotRead, OSError."""
+async def unpacked(path: pathlib.Path, within: pathlib.Path | None = None) -> AsyncIterator[Package]:
+    """A package from a zip or a folder, whose links may lead to what is below `within`, by default itself.
+
+    Raises PackageRefused, PackageTooLarge, CannotRead, OSError.
+    """
     limits = ReadingLimits(ArchiveLimits())
-    archive = await asyncio.to_thread(_archive, path, limits.archive)
+    archive, left_out = await asyncio.to_thread(_archive, path, limits.archive, within)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, archive)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cellblock-grade-"))
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, directory)
-        yield Package(await read_package(archive, directory, limits), directory)
+        problem = await read_package(archive, directory, limits)
+        warnings = tuple(f"{name}: is left out: a link to nothing or out of the package" for name in left_out)
+        yield Package(dataclasses.replace(problem, warnings=(*warnings, *problem.warnings)), directory)
 
 
 class Examples:
@@ -125,12 +132,12 @@ class Examples:
             yield await self.grade(submission.name, submission.program, submission.expected.verdicts, cpu_s)
 
     async def grade(self, name: str, program: Program, expected: tuple[str, ...], cpu_s: float) -> Graded:
-        """Raises CannotGrade, SandboxUnavailable, CheckerFailed, OSError."""
+        """Raises CannotGrade, SandboxUnavailable, OSError."""
         try:
             written = await to_the_end(program_of, program, self._package.open, self._toolchains)
-        except UnknownLanguage as error:
-            return Graded(name, expected, None, str(error))
-        return Graded(name, expected, await self.grade_source(name, written, cpu_s))
+            return Graded(name, expected, await self.grade_source(name, written, cpu_s))
+        except (CannotRun, UnknownLanguage) as error:
+            return Graded(name, expected, None, str(error).removeprefix(f"{program.path}: "))
 
     async def grade_source(self, name: str, written: Submission, cpu_s: float) -> GradeResult:
         """A submission in any of our languages; its limits are the package's. Raises as `grade` does."""
@@ -141,8 +148,14 @@ class Examples:
         if self._on_test is not None:
             on_test = self._on_test
             task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))
-        return await self._grader.grade(task)
+        try:
+            return await self._grader.grade(task)
+        except CheckerFailed as error:
+            raise CannotGrade(str(error)) from None
 
 
-def _archive(path: pathlib.Path, limits: ArchiveLimits) -> int:
-    return zip_folder(path, limits).archive if path.is_dir() else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _archive(path: pathlib.Path, limits: ArchiveLimits, within: pathlib.Path | None) -> tuple[int, tuple[str, ...]]:
+    if not path.is_dir():
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), ()
+    zipped = zip_folder(path, limits, within)
+    return zipped.archive, zipped.left_out

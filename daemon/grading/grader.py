@@ -9,7 +9,7 @@ import structlog
 
 from daemon.judge.executor import Built, Executor
 from daemon.judge.files import pack
-from daemon.judge.submission import Report
+from daemon.judge.submission import Report, Submission
 from daemon.sandbox.client import Client
 from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.errors import CellblockError
@@ -19,9 +19,10 @@ from daemon.toolchain.plan import graded_limits
 
 from . import checking, verdicts
 from .checking import CheckerFailed
+from .group_grader import GroupGrader
 from .interaction import talk
-from .scoring import Progress, Result
-from .task import Checker, Custom, Data, GradeResult, Task, Test, TestResult
+from .scoring import GraderCall, Progress, Result
+from .task import AllOf, Checker, Custom, Data, GradeResult, Task, Test, TestResult, programs_of
 from .verdicts import RunFacts, Verdict
 
 log = structlog.get_logger("cellblock.grading")
@@ -42,39 +43,54 @@ class Grader:
         """Raises SandboxUnavailable where the submission or the checker could not be built for a reason of ours, and
         CheckerFailed for a checker that does not compile. Cancelling it ends every run."""
         async with contextlib.AsyncExitStack() as stack:
-            checker: Built | None = None
-            if isinstance(task.checker, Custom):
-                found = await stack.enter_async_context(self._executor.built(task.checker.submission))
-                if isinstance(found, Report):
-                    raise _does_not_compile(found)
-                checker = found
+            checkers = [await self._judge(stack, one.submission) for one in programs_of(task.checker)]
+            group_grader = None
+            if task.group_grader is not None:
+                built_grader = await self._judge(stack, task.group_grader)
+                group_grader = GroupGrader(self._executor, task.group_grader, built_grader)
             built = await stack.enter_async_context(self._executor.built(task.submission))
             if isinstance(built, Report):
                 return _not_built(task, built)
-            return await _Grading(self._executor, self._client, task, built, checker, self._at_once()).run()
+            judges = _Judges(tuple(checkers), group_grader)
+            return await _Grading(self._executor, self._client, task, built, judges, self._at_once()).run()
 
-    async def check(self, checker: Custom) -> None:
+    async def check(self, judge: Submission) -> None:
         """Raises CheckerFailed for one that does not compile, SandboxUnavailable."""
-        async with self._executor.built(checker.submission) as found:
-            if isinstance(found, Report):
-                raise _does_not_compile(found)
+        async with contextlib.AsyncExitStack() as stack:
+            await self._judge(stack, judge)
+
+    async def _judge(self, stack: contextlib.AsyncExitStack, judge: Submission) -> Built:
+        found = await stack.enter_async_context(self._executor.built(judge))
+        if isinstance(found, Report):
+            raise CheckerFailed(f"the checker does not compile: {found.error}")
+        return found
 
     def _at_once(self) -> int:
         facts = self._client.facts
         return AHEAD + (len(facts.cores) if facts is not None else 1)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Judges:
+    """The programs of a task that judge, as they were built."""
+
+    checkers: tuple[Built, ...]
+    group_grader: GroupGrader | None
+
+
 class _Grading:
     """One task under way."""
 
     def __init__(
-        self, executor: Executor, client: Client, task: Task, built: Built, checker: Built | None, at_once: int
+        self, executor: Executor, client: Client, task: Task, built: Built, judges: _Judges, at_once: int
     ) -> None:
         self._executor, self._client = executor, client
-        self._task, self._built, self._checker = task, built, checker
+        self._task, self._built, self._judges = task, built, judges
         self._at_once = at_once
         self._tests = {test.id: test for test in task.tests}
         self._known: dict[str, TestResult] = {}
+        self._groups: dict[str, Result] = {}  # those that the group grader has graded
+        self._problems: list[str] = []
         self._told = 0
 
     async def run(self) -> GradeResult:
@@ -82,6 +98,9 @@ class _Grading:
         try:
             while (progress := self._progress()).outcome is None:
                 self._tell(progress)
+                if progress.to_grade:
+                    await self._grade_group(progress.to_grade[0])
+                    continue
                 await _cancel([running.pop(name) for name in list(running) if name not in progress.may_run])
                 for name in progress.may_run:
                     if name not in running and len(running) < self._at_once:
@@ -95,11 +114,21 @@ class _Grading:
             await _cancel(list(running.values()))
         results = self._tell(progress)
         built, outcome = self._built, progress.outcome
-        return GradeResult(outcome.verdict, results, outcome.score, progress.problems, built.compile_ns, built.cached)
+        problems = (*self._problems, *progress.problems)
+        return GradeResult(outcome.verdict, results, outcome.score, problems, built.compile_ns, built.cached)
 
     def _progress(self) -> Progress:
         known = {name: Result(result.verdict, result.score, result.multiplier) for name, result in self._known.items()}
-        return self._task.schedule.progress(known)
+        return self._task.schedule.progress({**known, **self._groups})
+
+    async def _grade_group(self, call: GraderCall) -> None:
+        """Tests that are running go on meanwhile. A grader without an answer makes its group IE."""
+        assert self._judges.group_grader is not None
+        try:
+            self._groups[call.group] = await self._judges.group_grader.grade(call)
+        except CheckerFailed as error:
+            self._problems.append(f"{call.group or 'data'}: {error}")
+            self._groups[call.group] = Result(Verdict.IE)
 
     def _tell(self, progress: Progress) -> tuple[TestResult, ...]:
         """The results that will not change, in order; those that are new are told."""
@@ -149,7 +178,7 @@ class _Grading:
     async def _check(self, test: Test, data: Data) -> _Outcome:
         """Run, then check."""
         checker = _checker_of(self._task, test)
-        with checking.opened(self._executor, checker, self._checker, data) as check:
+        with checking.opened(self._executor, checker, self._judges.checkers, data) as check:
             files = pack(data.files, self._built.files) if data.files else None
             try:
                 finished = await self._executor.run(self._order(test, data.input, check, files))
@@ -166,17 +195,17 @@ class _Grading:
         If that ended first and rejects, nothing that the submission did later counts; if the submission failed, what
         the interactor made of that does not (legacy format, "Interactive problems").
         """
-        checker, built = _checker_of(self._task, test), self._checker
+        checker, (built,) = _checker_of(self._task, test), self._judges.checkers
         assert isinstance(checker, Custom)
-        assert built is not None
         files = checking.judge_files(built, data)
+        arguments = (*checking.ICPC_ARGUMENTS, *checker.flags)
         try:
-            order = checking.judge_order(checker, built, files, checking.ICPC_ARGUMENTS, b"", graded=False)
+            order = checking.judge_order(checker.submission, built, files, arguments, b"", graded=False)
             talked = await talk(self._client, self._order(test, data.input, None, None), order)
         finally:
             os.close(files)
         facts = _facts(talked.program)
-        if facts.clean or talked.judge_first:
+        if facts.clean or talked.judge_first or talked.judge_flooded:
             answer = checking.read_answer(checker.protocol, talked.judge)
             if facts.clean or not answer.accepted:
                 judged = verdicts.Judgement(Verdict.AC if answer.accepted else Verdict.WA)
@@ -198,15 +227,14 @@ class _Grading:
         )  # fmt: skip
 
 
-def _does_not_compile(report: Report) -> CheckerFailed:
-    return CheckerFailed(f"the checker does not compile: {report.error}")
-
-
 def _checker_of(task: Task, test: Test) -> Checker:
     """The task's, with what is the test's own."""
-    if isinstance(task.checker, Custom):
-        return task.checker if test.flags is None else dataclasses.replace(task.checker, flags=test.flags)
-    return test.checker or task.checker
+    programs = programs_of(task.checker)
+    if not programs:
+        return test.checker or task.checker
+    if test.flags is not None:
+        programs = tuple(dataclasses.replace(one, flags=test.flags) for one in programs)
+    return programs[0] if isinstance(task.checker, Custom) else AllOf(programs)
 
 
 def _added(

@@ -12,20 +12,23 @@ from daemon.sandbox.order import Finished, Order
 from daemon.sandbox.pumps import Bridge, Drain
 from daemon.sandbox.running import Running
 
+TALK_BYTES = 64 << 20  # that an interactor may say to a submission; none of it is kept here
 GRACE_S = 5.0  # for the interactor to come to its verdict once the submission has ended
 
 
 @dataclasses.dataclass(slots=True)
 class Talk:
-    """How both ended. `judge_first`: the interactor said its last word before the submission did."""
+    """How both ended. `judge_first`: the interactor said its last word before the submission did. `judge_flooded`: it
+    was ended because it said too much."""
 
     program: Finished
     judge: Finished
     judge_first: bool
+    judge_flooded: bool
 
 
 async def talk(client: Client, program: Order, judge: Order) -> Talk:
-    """Run both until both have ended. `output_bytes` of each bounds what it says to the other.
+    """Run both until both have ended. `output_bytes` of the program bounds what it says, TALK_BYTES the interactor.
 
     Once the interactor has ended, the submission meets the end of its input and a broken pipe; once the submission has
     ended, the interactor meets the end of its input, and has GRACE_S. The submission goes first, because it may wait
@@ -41,14 +44,15 @@ async def talk(client: Client, program: Order, judge: Order) -> Talk:
                 drain = Drain(loop, {running.stderr: "stderr"}, order.output_bytes, lambda: None, None)
                 stack.callback(drain.close)
                 drains.append(drain)
-            for source, target, order in ((one, other, program), (other, one, judge)):
+            for source, target, room in ((one, other, program.output_bytes), (other, one, TALK_BYTES)):
                 bridge = Bridge(
-                    loop, source.stdout, target.stdin, order.output_bytes,
+                    loop, source.stdout, target.stdin, room,
                     functools.partial(_over, source, over), functools.partial(silent.append, source),
                 )  # fmt: skip
                 stack.callback(bridge.close)
             outcome, left = await one.ended()
             is_judge_first = bool(silent) and silent[0] is other
+            is_flood = other in over
             judging = asyncio.ensure_future(other.ended())
             await asyncio.wait([judging], timeout=GRACE_S)
             if not judging.done():
@@ -61,6 +65,7 @@ async def talk(client: Client, program: Order, judge: Order) -> Talk:
         Finished(outcome, b"", said[0], one in over, left),
         Finished(judge_outcome, b"", said[1], other in over, judge_left),
         is_judge_first,
+        is_flood,
     )
 
 

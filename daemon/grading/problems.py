@@ -7,14 +7,11 @@ import contextlib
 import dataclasses
 import functools
 import os
-import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
-from daemon.judge.files import File, check_name
 from daemon.judge.submission import Submission
 from daemon.sandbox.errors import CallersFault
 from daemon.sandbox.model import Limits
-from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
 from daemon.toolchain.registry import Registry, UnknownLanguage
 from daemon.toolchain.schema import Toolchain
 
@@ -24,19 +21,22 @@ from .legacy_scoring import legacy_tree
 from .packages.languages import of_file
 from .packages.problem import Case, Group, LegacyRules, Problem, Program
 from .packages.threads import to_the_end
+from .programs import (
+    DEFAULT_OUTPUT_BYTES,
+    MB,
+    CannotGrade,
+    CannotRun,
+    Open,
+    main_of,
+    program_of,
+    read_folder,
+    with_includes,
+)
 from .schedules import Grouped, Legacy, Schedule
 from .tokens import TokenOptions
 
-MB = 1 << 20
-DEFAULT_MEMORY_BYTES, DEFAULT_OUTPUT_BYTES = 2048 * MB, 8 * MB  # "limits" of both formats, as Kattis runs them
-SOURCES_BYTES = 4 * MB  # of a program of the package, and of the files beside a submission on one test
+DEFAULT_MEMORY_BYTES = 2048 * MB  # "limits" of both formats, as Kattis runs them
 READ_BYTES = MB
-
-Open = Callable[[str], int]  # a descriptor of a file or folder of the package, the caller's to close; raises OSError
-
-
-class CannotGrade(CallersFault):
-    """The package asks for what this deployment cannot do; the text says what."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,72 +67,77 @@ def task_of(
 
     It blocks for as long as the disk does. Raises CannotGrade, CannotRead, OSError.
     """
-    checker, tests, schedule = _judging(problem, opened, toolchains, stop_on_failure)
-    submission = _with_included(problem, opened, submission)
+    checker, grader, tests, schedule = _judging(problem, opened, toolchains, stop_on_failure)
     return tasks.Task(
-        submission, tests, checker, schedule, is_interactive=problem.is_interactive,
-        passes_max=problem.limits.passes_max if problem.is_multi_pass else 1,
+        with_includes(problem, opened, submission), tests, checker, schedule, is_interactive=problem.is_interactive,
+        passes_max=problem.limits.passes_max if problem.is_multi_pass else 1, group_grader=grader,
     )  # fmt: skip
 
 
-def check(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Checker:
-    """The checker of a package by which submissions can be graded. Raises and blocks as task_of, and meets now what a
-    grading would meet on its way."""
-    checker, _, _ = _judging(problem, opened, toolchains, False)
+def check(problem: Problem, opened: Open, toolchains: Registry) -> tuple[Submission, ...]:
+    """The programs of a package that judge, by which submissions can be graded. Raises and blocks as task_of, and meets
+    now what a grading would meet on its way."""
+    checker, grader, _, _ = _judging(problem, opened, toolchains, False)
     folders = {case.files for case in problem.cases if case.files is not None}
     for folder in (*folders, *(include.folder for include in problem.includes)):
-        _folder(opened, folder)
-    return checker
+        read_folder(opened, folder)
+    judges = tuple(one.submission for one in tasks.programs_of(checker))
+    return judges if grader is None else (*judges, grader)
 
 
 def _judging(
     problem: Problem, opened: Open, toolchains: Registry, stop_on_failure: bool
-) -> tuple[tasks.Checker, tuple[tasks.Test, ...], Schedule]:
-    if problem.grader is not None:
-        raise CannotGrade("a grader of its own")
+) -> tuple[tasks.Checker, Submission | None, tuple[tasks.Test, ...], Schedule]:
     checker = _checker(problem, opened, toolchains)
-    tests = tuple(_test(case, opened, isinstance(checker, tasks.Custom)) for case in problem.cases)
+    tests = tuple(_test(case, opened, bool(tasks.programs_of(checker))) for case in problem.cases)
     try:
-        return checker, tests, schedule_of(problem, stop_on_failure)
+        schedule = schedule_of(problem, stop_on_failure)
     except ValueError as error:
         raise CannotGrade(str(error)) from error
+    return checker, _group_grader(problem, opened, toolchains), tests, schedule
 
 
 def _checker(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Checker:
-    if len(problem.validator.programs) > 1:
-        raise CannotGrade("more than one output validator")
-    for program in problem.validator.programs:
-        try:
-            return tasks.Custom(program_of(program, opened, toolchains), tasks.Protocol.ICPC)
-        except UnknownLanguage as error:
-            raise CannotGrade(str(error)) from error
-    return TokenOptions()
+    programs = problem.validator.programs
+    if len(programs) > 1 and (problem.is_interactive or problem.is_multi_pass):
+        raise CannotGrade("more than one output validator, of which each would have to talk with the submission")
+    checkers = tuple(tasks.Custom(_judge(one, opened, toolchains), tasks.Protocol.ICPC) for one in programs)
+    if not checkers:
+        return TokenOptions()
+    return checkers[0] if len(checkers) == 1 else tasks.AllOf(checkers)
 
 
-def _with_included(problem: Problem, opened: Open, submission: Submission) -> Submission:
-    """With the files that the package puts beside submissions in this language, over their own (both formats,
-    "Included Files"). Raises CannotGrade where one would take the place of the source."""
-    toolchain = submission.toolchain
-    folders = {include.language: include.folder for include in problem.includes}
-    codes = [code for extension in toolchain.extensions if (code := of_file(f"main.{extension}")) in folders]
-    folder = folders.get(codes[0] if codes else "default")
-    if folder is None:
-        return submission
-    files = {file.name: file for file in (*submission.files, *_folder(opened, folder))}
-    if toolchain.source in files:
-        raise CannotGrade(f"{folder}/{toolchain.source}: would take the place of the submission")
-    return dataclasses.replace(submission, files=tuple(files.values()))
+def _group_grader(problem: Problem, opened: Open, toolchains: Registry) -> Submission | None:
+    """The program in graders/, where a group asks for it (legacy, "Graders")."""
+    if not any(isinstance(group.rules, LegacyRules) and group.rules.grading == "custom" for group in problem.groups):
+        return None
+    if problem.grader is None:
+        raise CannotGrade("testdata.yaml says grading: custom, but graders/ has no program")
+    return _judge(problem.grader, opened, toolchains)
+
+
+def _judge(program: Program, opened: Open, toolchains: Registry) -> Submission:
+    """Without a program that judges, nothing of the package can be graded."""
+    try:
+        return program_of(program, opened, toolchains)
+    except (CannotRun, UnknownLanguage) as error:
+        raise CannotGrade(str(error)) from error
 
 
 def not_run_here(problem: Problem, toolchains: Registry) -> tuple[str, ...]:
     """A sentence for each program of the package that this deployment has no toolchain for."""
     sentences = []
-    for program in (*problem.validator.programs, *(one.program for one in problem.submissions)):
+    for program in _programs(problem):
         try:
             main_of(program, toolchains)
         except CallersFault as error:
             sentences.append(str(error))
     return tuple(sentences)
+
+
+def _programs(problem: Problem) -> tuple[Program, ...]:
+    graders = () if problem.grader is None else (problem.grader,)
+    return (*problem.validator.programs, *graders, *(one.program for one in problem.submissions))
 
 
 def check_language(problem: Problem, toolchain: Toolchain) -> None:
@@ -201,7 +206,7 @@ def _open_data(case: Case, opened: Open) -> tasks.Data:
             descriptors.append(opened(path))
             stack.callback(os.close, descriptors[-1])
             _into_page_cache(descriptors[-1])
-        files = () if case.files is None else tuple(_folder(opened, case.files))
+        files = () if case.files is None else tuple(read_folder(opened, case.files))
         stack.pop_all()
         return tasks.Data(descriptors[0], descriptors[1], files)
 
@@ -215,72 +220,3 @@ def _into_page_cache(descriptor: int) -> None:
     buffer, offset = bytearray(min(READ_BYTES, os.fstat(descriptor).st_size)), 0
     while buffer and (count := os.preadv(descriptor, [buffer], offset)):
         offset += count
-
-
-def program_of(program: Program, opened: Open, toolchains: Registry) -> Submission:
-    """A program of the package with limits of a judge's. Raises CannotGrade, UnknownLanguage, OSError."""
-    if program.build or program.run:
-        raise CannotGrade(f"{program.path} has scripts of its own to build or run it")
-    toolchain, main = main_of(program, toolchains)
-    code, files = b"", []
-    left = SOURCES_BYTES
-    for path in program.files:
-        content = _read(opened, path, left)
-        left -= len(content)
-        if path == main:
-            code = content
-        else:
-            files.append(File(check_name(path.removeprefix(program.path + "/")), content))
-    return Submission(toolchain, code, own_limits(JUDGE_LIMITS), DEFAULT_OUTPUT_BYTES, files=tuple(files))
-
-
-def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
-    """Its language here, and which of its files is the main one. Raises UnknownLanguage, CannotGrade."""
-    if program.language == "python2":
-        raise UnknownLanguage(f"{program.path}: no toolchain for python2")
-    known: list[tuple[str, Toolchain]] = []
-    for path in program.files:
-        with contextlib.suppress(UnknownLanguage):
-            known.append((path, toolchains.find_by_file(path)))
-    if not known:
-        raise UnknownLanguage(f"{program.path}: no toolchain for {program.language or 'its files'}")
-    if len(known) == 1:
-        return known[0][1], known[0][0]
-    entry = program.entry_point
-    for path, toolchain in known:
-        name = path.rpartition("/")[2]
-        if name == entry or name == toolchain.source or (entry is None and name.rpartition(".")[0] == "__main__"):
-            return toolchain, path
-    raise CannotGrade(f"{program.path}: several files, and none of them is {known[0][1].source}")
-
-
-def _folder(opened: Open, folder: str) -> list[File]:
-    """All files below a folder of the package. Raises CannotGrade for more than SOURCES_BYTES, CannotRead, OSError."""
-    files, left = [], SOURCES_BYTES
-    for path in _paths(opened, folder):
-        content = _read(opened, path, left)
-        left -= len(content)
-        files.append(File(check_name(path.removeprefix(folder + "/")), content))
-    return files
-
-
-def _paths(opened: Open, path: str) -> Iterator[str]:
-    """Of all files at and below `path`."""
-    descriptor = opened(path)
-    try:
-        names = sorted(os.listdir(descriptor)) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else None
-    finally:
-        os.close(descriptor)
-    if names is None:
-        yield path
-    else:
-        for name in names:
-            yield from _paths(opened, f"{path}/{name}")
-
-
-def _read(opened: Open, path: str, most: int) -> bytes:
-    with open(opened(path), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise CannotGrade(f"{path}: more than {SOURCES_BYTES // MB} MB with the files beside it")
-    return content

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from daemon.judge.submission import Submission
 from daemon.toolchain.registry import Registry
 
 from .checking import CheckerFailed
@@ -13,8 +14,8 @@ from .packages.reading import Package
 from .packages.refusal import PackageRefused
 from .packages.threads import to_the_end
 from .packages.time_limit import TimeLimit
-from .problems import Bounds, CannotGrade, check
-from .task import Custom
+from .problems import Bounds, check
+from .programs import CannotGrade
 
 
 class Reception:
@@ -37,19 +38,18 @@ class Reception:
         is not accepted and no file says the limit, because a limit without it may be too short; and what `admitted`
         and the sandbox raise.
         """
-        checker = await to_the_end(check, package.problem, package.open, self._toolchains)
-        if isinstance(checker, Custom):
-            await self._build(checker)
+        for judge in await to_the_end(check, package.problem, package.open, self._toolchains):
+            await self._build(judge)
         examples = Examples(package, self._grader, self._toolchains, self._bounds, admitted=self._one_of_all)
         timing = await examples.timing(self._timing_s)
         if timing.failed:
             raise PackageRefused(f"no time limit can be computed: {timing.failed[0]}; say it in problem.yaml")
         return timing.limit
 
-    async def _build(self, checker: Custom) -> None:
+    async def _build(self, judge: Submission) -> None:
         try:
             async with self._one_of_all():
-                await self._grader.check(checker)
+                await self._grader.check(judge)
         except CheckerFailed as error:
             raise CannotGrade(str(error)) from error
 

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import assert_never
 
 from daemon.judge.files import File
 from daemon.judge.submission import Report, Submission
@@ -60,7 +61,27 @@ class Plain(enum.StrEnum):
     LINES = "lines"
 
 
-Checker = Plain | TokenOptions | Custom
+@dataclasses.dataclass(frozen=True, slots=True)
+class AllOf:
+    """Several checkers of one's own, each of which must accept (legacy, "Output validators")."""
+
+    checkers: tuple[Custom, ...]
+
+
+Checker = Plain | TokenOptions | Custom | AllOf
+
+
+def programs_of(checker: Checker) -> tuple[Custom, ...]:
+    """The checkers that are programs, in the order in which they are asked."""
+    match checker:
+        case Custom():
+            return (checker,)
+        case AllOf():
+            return checker.checkers
+        case Plain() | TokenOptions():
+            return ()
+        case _:
+            assert_never(checker)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,7 +91,7 @@ class Task:
     The schedule decides which tests run, and what the verdict and the score are. Where the task is interactive the
     checker, a program of one's own, talks with the submission. `passes_max`: how often the submission runs on a test at
     most, each time on what the checker left for it (multi-pass). `on_result` hears each test's result once it and all
-    before it are known, in the order of the tests.
+    before it are known, in the order of the tests. `group_grader` is the program that the schedule's calls ask for.
     """
 
     submission: Submission
@@ -79,6 +100,7 @@ class Task:
     schedule: Schedule
     is_interactive: bool = False
     passes_max: int = 1
+    group_grader: Submission | None = None
     on_result: "Callable[[TestResult], None] | None" = None
 
 

@@ -80,7 +80,7 @@ class Drain:
 class Bridge:
     """Moves what one program writes into another's input, without a copy in this process (splice(2)).
 
-    `on_over` is called once, at the first byte beyond `room`; nothing more is moved then. `on_end` is called once, when
+    `on_over` is called once, at the first byte beyond `room`; both pipes are closed then. `on_end` is called once, when
     nobody can write any more, and before the reader can know. Owns both pipes, and closes both at the end of the one
     and when nobody reads the other. `close` may be called at any time, and again.
     """
@@ -107,8 +107,8 @@ class Bridge:
 
     def _move(self) -> None:
         if self._room <= 0:
-            self._loop.remove_reader(self._source)
             self._on_over()
+            self.close()
             return
         try:
             moved = os.splice(

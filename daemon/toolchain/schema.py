@@ -164,7 +164,7 @@ class SelfTest(_Model):
 
 
 class Toolchain(_Model):
-    """One language.
+    """One language. `joins_sources`: all sources that lie together are compiled together, whichever is `source`.
 
     `version` is the command whose first line is its version; `version_files` are files whose content belongs to the
     version besides, such as the package.json of a library that compiles. Either differs: nothing kept is used.
@@ -176,6 +176,7 @@ class Toolchain(_Model):
     extensions: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
     source: FileName
     lexer: str | None = None
+    joins_sources: bool = False
     version: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
     version_files: tuple[HostPath, ...] = pydantic.Field(default=(), strict=False)
     mounts: tuple[MountEntry, ...] = pydantic.Field(min_length=1, strict=False)

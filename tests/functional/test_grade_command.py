@@ -125,7 +125,7 @@ def test_a_broken_promise_is_exit_1_and_stands_in_the_table(tmp_path: pathlib.Pa
     done = grade(package)
     assert done.returncode == 1, done.stderr
     row = next(line for line in done.stdout.splitlines() if "add.py" in line)
-    assert [part.strip() for part in row.split("│")[1:4]] == ["wrong_answer/add.py", "WA", "AC"]
+    assert [part.strip() for part in row.split("│")[1:5]] == ["wrong_answer/add.py", "broken", "WA", "AC"]
 
 
 def test_a_zip_and_a_submission_of_ones_own(tmp_path: pathlib.Path) -> None:

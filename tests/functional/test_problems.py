@@ -236,7 +236,7 @@ CANNOT: list[tuple[dict[str, str | None], str]] = [
         {
             "output_validators/a/a.py": "",
             "output_validators/b/b.py": "",
-            "problem.yaml": "name: x\nvalidation: custom\n",
+            "problem.yaml": "name: x\nvalidation: custom interactive\n",
         },
         "more than one output validator",
     ),

@@ -24,7 +24,7 @@ def submissions(root: pathlib.Path, base: Files, changes: dict[str, str | bytes 
     [
         (LEGACY, "accepted", ("AC",)),
         (LEGACY, "wrong_answer", ("WA",)),
-        (LEGACY, "time_limit_exceeded", ("TLE",)),
+        (LEGACY, "time_limit_exceeded", ("TLE", "OLE")),
         (LEGACY, "run_time_error", CRASHES),
         (LEGACY, "partially_accepted", ("AC",)),
         (LEGACY, "compiler_error", ("CE",)),
@@ -58,7 +58,7 @@ def test_rules_of_single_tests(tmp_path: pathlib.Path) -> None:
     ("comment", "verdicts"),
     [
         ("# @EXPECTED_RESULTS@: CORRECT, WRONG-ANSWER", ("AC", "WA")),
-        ("/* @expected_results@: TIMELIMIT */", ("TLE",)),
+        ("/* @expected_results@: TIMELIMIT */", ("TLE", "OLE")),
         (" * @EXPECTED_RESULTS@:   RUN_TIME_ERROR , ACCEPTED   ", (*CRASHES, "AC")),
         ("// @EXPECTED_RESULTS@: COMPILER-ERROR", ("CE",)),
         ("-- @EXPECTED_RESULTS@: OUTPUT-LIMIT --", ("OLE",)),

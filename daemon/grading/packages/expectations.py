@@ -14,6 +14,7 @@ from .problem import Bound, Expected, Format, Rule
 VERDICTS = {"AC": ("AC",), "WA": ("WA",), "TLE": ("TLE",), "RTE": ("RE", "MLE", "OLE")}
 ANY = tuple(VERDICTS)
 SOME_FAILURE = ("WA", "TLE", "RTE")
+TOO_SLOW = ("TLE", "OLE")  # a program that prints without end is ended at our limit of output, before its time is up
 ACCEPTED, PARTIAL = "accepted", "partially_accepted"
 FOLDERS: dict[Format, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {  # permitted, required; as rules of all
     Format.LEGACY: {
@@ -34,7 +35,7 @@ FOLDERS: dict[Format, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {  #
     },
 }
 FINAL = {  # where rules of single tests do not tell the final verdict, or the folder is none of the formats'
-    ACCEPTED: ("AC",), PARTIAL: ("AC",), "wrong_answer": ("WA",), "time_limit_exceeded": ("TLE",),
+    ACCEPTED: ("AC",), PARTIAL: ("AC",), "wrong_answer": ("WA",), "time_limit_exceeded": TOO_SLOW,
     "run_time_error": ("RTE",), "rejected": SOME_FAILURE, "brute_force": ("TLE", "RTE"),
     "compiler_error": ("CE",), "compile_error": ("CE",), "no_output": ("WA",), "output_limit": ("OLE",),
     "output_limit_exceeded": ("OLE",), "memory_limit_exceeded": ("MLE", "RE"),
@@ -43,8 +44,8 @@ OFFICIAL = {ACCEPTED, "wrong_answer", "time_limit_exceeded", "run_time_error"}  
 RESULTS = re.compile(rb"@EXPECTED_RESULTS@:[ \t]*([A-Z_, \t-]+)", re.IGNORECASE)
 SCORE = re.compile(rb"@EXPECTED_SCORE@:[ \t]*([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
 COMMENTS = {  # DOMjudge's names of verdicts, and the formats', with - for _
-    "CORRECT": ("AC",), "ACCEPTED": ("AC",), "WRONG-ANSWER": ("WA",), "NO-OUTPUT": ("WA",), "TIMELIMIT": ("TLE",),
-    "TIME-LIMIT-EXCEEDED": ("TLE",), "RUN-ERROR": ("RTE",), "RUN-TIME-ERROR": ("RTE",), "COMPILER-ERROR": ("CE",),
+    "CORRECT": ("AC",), "ACCEPTED": ("AC",), "WRONG-ANSWER": ("WA",), "NO-OUTPUT": ("WA",), "TIMELIMIT": TOO_SLOW,
+    "TIME-LIMIT-EXCEEDED": TOO_SLOW, "RUN-ERROR": ("RTE",), "RUN-TIME-ERROR": ("RTE",), "COMPILER-ERROR": ("CE",),
     "OUTPUT-LIMIT": ("OLE",), "MEMORY-LIMIT": ("MLE",),
 }  # fmt: skip
 RULE_KEYS = ("permitted", "required", "score", "message", "use_for_time_limit")

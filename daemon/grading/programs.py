@@ -1,0 +1,141 @@
+"""Programs of a package as a jail takes them: the language here, the main file, and all that lies beside it."""
+
+import contextlib
+import dataclasses
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from daemon.judge.files import File, check_name
+from daemon.judge.submission import Submission
+from daemon.sandbox.errors import CallersFault
+from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
+from daemon.toolchain.registry import Registry, UnknownLanguage
+from daemon.toolchain.schema import Toolchain
+
+from .packages.languages import of_file
+from .packages.problem import Problem, Program
+
+MB = 1 << 20
+DEFAULT_OUTPUT_BYTES = 8 * MB  # "limits" of both formats
+SOURCES_BYTES = 4 * MB  # of a program of the package, and of the files beside a submission on one test
+FOR_ALL = "default"  # include/default/ is for languages that have no folder of their own (2025-09, "Included files")
+MAIN_MODULE = "__main__"
+
+Open = Callable[[str], int]  # a descriptor of a file or folder of the package, the caller's to close; raises OSError
+
+
+class CannotGrade(CallersFault):
+    """The package asks for what this deployment cannot do; the text says what."""
+
+
+class CannotRun(CannotGrade):
+    """One program of the package cannot be run here; others may be."""
+
+
+def program_of(program: Program, opened: Open, toolchains: Registry) -> Submission:
+    """A program of the package with limits of a judge's. Raises CannotGrade, UnknownLanguage, OSError."""
+    if program.build or program.run:
+        raise CannotRun(
+            f"{program.path} has a script of its own to build or run it; only sources in a language of this "
+            "deployment are run"
+        )
+    toolchain, main = main_of(program, toolchains)
+    code, files = b"", []
+    left = SOURCES_BYTES
+    for path in program.files:
+        content = read(opened, path, left)
+        left -= len(content)
+        if path == main:
+            code = content
+        else:
+            files.append(File(check_name(path.removeprefix(program.path + "/")), content))
+    submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), DEFAULT_OUTPUT_BYTES)
+    return _beside(submission, tuple(files), program.path)
+
+
+def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
+    """Its language here, and which of its files is the main one. Raises UnknownLanguage, CannotRun.
+
+    Where all sources are compiled together it does not matter which that is, and the first one is taken.
+    """
+    if program.language == "python2":
+        raise UnknownLanguage(f"{program.path}: no toolchain for python2")
+    known: list[tuple[str, Toolchain]] = []
+    for path in program.files:
+        with contextlib.suppress(UnknownLanguage):
+            known.append((path, toolchains.find_by_file(path)))
+    of_its_language = [one for one in known if of_file(one[0]) == program.language]
+    known = of_its_language or known
+    if not known:
+        raise UnknownLanguage(f"{program.path}: no toolchain for {program.language or 'its files'}")
+    if len(known) == 1:
+        return known[0][1], known[0][0]
+    entry = program.entry_point
+    for path, toolchain in known:
+        name = path.rpartition("/")[2]
+        if name == entry or name == toolchain.source or (entry is None and name.rpartition(".")[0] == MAIN_MODULE):
+            return toolchain, path
+    path, toolchain = known[0]
+    if toolchain.joins_sources:
+        return toolchain, path
+    raise CannotRun(f"{program.path}: several files, and none of them is {entry or toolchain.source}")
+
+
+def with_includes(problem: Problem, opened: Open, submission: Submission) -> Submission:
+    """The submission with the files that the package puts beside it, over its own ("Included code" of legacy,
+    "Included files" of 2025-09). Raises CannotGrade, OSError."""
+    codes = {of_file(f"main.{extension}") for extension in submission.toolchain.extensions}
+    folders = {include.language: include for include in problem.includes}
+    found = next((folders[code] for code in folders if code in codes), folders.get(FOR_ALL))
+    if found is None:
+        return submission
+    files = {file.name: file for file in submission.files}
+    left = SOURCES_BYTES
+    for path in found.files:
+        name = path.removeprefix(found.folder + "/")
+        content = read(opened, path, left)
+        left -= len(content)
+        files[name] = File(check_name(name), content)
+    return _beside(submission, tuple(files.values()), found.folder)
+
+
+def _beside(submission: Submission, files: tuple[File, ...], path: str) -> Submission:
+    """The submission with these files. Its source has the toolchain's name for it, which no other may have."""
+    taken = submission.toolchain.source
+    if any(file.name.partition("/")[0] == taken for file in files):
+        raise CannotRun(f"{path}: has a {taken} that is not the main file; {submission.toolchain.title} needs the name")
+    return dataclasses.replace(submission, files=files)
+
+
+def read_folder(opened: Open, folder: str) -> list[File]:
+    """All files below a folder of the package. Raises CannotGrade for more than SOURCES_BYTES, CannotRead, OSError."""
+    files, left = [], SOURCES_BYTES
+    for path in _paths(opened, folder):
+        content = read(opened, path, left)
+        left -= len(content)
+        files.append(File(check_name(path.removeprefix(folder + "/")), content))
+    return files
+
+
+def _paths(opened: Open, path: str) -> Iterator[str]:
+    """Of all files at and below `path`."""
+    descriptor = opened(path)
+    try:
+        names = sorted(os.listdir(descriptor)) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else None
+    finally:
+        os.close(descriptor)
+    if names is None:
+        yield path
+    else:
+        for name in names:
+            yield from _paths(opened, f"{path}/{name}")
+
+
+def read(opened: Open, path: str, most: int) -> bytes:
+    """A file of the package. Raises CannotGrade for more than `most` bytes, OSError."""
+    with open(opened(path), "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise CannotGrade(f"{path}: more than {SOURCES_BYTES // MB} MB with the files beside it")
+    return content
