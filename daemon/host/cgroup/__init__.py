@@ -43,7 +43,7 @@ class Group(typing.Protocol):
         """Removes the CPU quota before a kill, because a throttled process dies slowly."""
 
     def kill(self) -> bool:
-        """Kill all in the group at once; False where the kernel has no such call."""
+        """Kill all in the group. False where the kernel has no call for that: what is forked meanwhile may live on."""
 
     def cpu_ns(self) -> int | None:
         """CPU time that all its processes have used so far, those that have ended included."""

@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import os
+import signal
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from daemon.host import cores
+from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.model import Limits
 
 from . import mounts
@@ -114,7 +116,7 @@ class Group:
     def pin_started(self, core: int) -> None:
         # To move another process waits for a grace period of RCU: milliseconds in which the keeper does nothing else.
         self.pin(core)
-        for process in mounts.read_text(self._path("pids", "cgroup.procs")).split():
+        for process in self._processes():
             os.write(self._cores[core].procs, process.encode())
 
     def lift_cpu_quota(self) -> None:
@@ -124,6 +126,18 @@ class Group:
                 self._settings.write(quota, -1)
 
     def kill(self) -> bool:
+        # A number may be another process's by now, so it is killed by a pidfd that was opened while it was in the group.
+        opened: dict[str, int] = {}
+        try:
+            for process in self._processes():
+                with contextlib.suppress(ProcessLookupError):
+                    opened[process] = os.pidfd_open(int(process))
+            for process in self._processes():
+                if process in opened:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(opened[process], signal.SIGKILL)
+        finally:
+            close_all(opened.values())
         return False
 
     def cpu_ns(self) -> int | None:
@@ -133,7 +147,10 @@ class Group:
         return int(mounts.read_text(self._path("pids", "pids.current")))
 
     def processes(self) -> int:
-        return len(mounts.read_text(self._path("pids", "cgroup.procs")).split())
+        return len(self._processes())
+
+    def _processes(self) -> list[str]:
+        return mounts.read_text(self._path("pids", "cgroup.procs")).split()
 
     def memory_bytes(self) -> int:
         return int(mounts.read_text(self._path("memory", "memory.usage_in_bytes")))
