@@ -126,7 +126,7 @@ class Group:
                 self._settings.write(quota, -1)
 
     def kill(self) -> bool:
-        # A number may be another process's by now, so it is killed by a pidfd that was opened while it was in the group.
+        # A number may be of another process by now: it is killed by a pidfd that was opened while it was in the group.
         opened: dict[str, int] = {}
         try:
             for process in self._processes():
