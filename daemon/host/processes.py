@@ -14,6 +14,18 @@ def is_regular_file(descriptor: int, bytes_max: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size <= bytes_max
 
 
+def waited_ns(thread: str) -> int:
+    """Time that it was ready to run and had no processor; 0 for one that is gone, and where the kernel does not tell.
+
+    From /proc/TID/schedstat (Documentation/scheduler/sched-stats.rst of the kernel).
+    """
+    try:
+        with open(f"/proc/{thread}/schedstat") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def is_pidfd(descriptor: int) -> bool:
     """True for a pidfd (pidfd_open(2)), of a process that is gone too."""
     try:

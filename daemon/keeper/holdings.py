@@ -8,7 +8,7 @@ import signal
 import socket
 
 from daemon.host.cgroup import Group, TooSmall, Tree
-from daemon.host.processes import is_regular_file
+from daemon.host.processes import is_regular_file, waited_ns
 from daemon.sandbox import descriptors as fds
 from daemon.sandbox.model import MAX_ARTIFACT_BYTES, KilledBy, Limits, Outcome, Usage
 
@@ -17,6 +17,8 @@ from .jail_state import State
 from .kinds import OUR_PROCESSES
 
 log = logging.getLogger("cellblock.keeper")
+
+EVENTFD_BYTES = 8
 
 
 class Holdings:
@@ -80,6 +82,18 @@ class Holdings:
         poll = select.poll()
         poll.register(self.program, select.POLLIN)
         return not poll.poll(0)
+
+    def clear_memory_event(self) -> None:
+        """It is readable no more, until the group is out of memory again."""
+        assert self.memory_event is not None
+        os.read(self.memory_event, EVENTFD_BYTES)
+
+    def waited_s(self) -> float:
+        """The longest that a thread in the group has waited for a processor in its life; 0.0 where nothing tells."""
+        try:
+            return max((waited_ns(thread) for thread in self.group.threads()), default=0) / 1e9
+        except OSError:
+            return 0.0
 
     def keep_left(self, left: dict[int, int], expected: int) -> None:
         """Take the descriptors of what the step left, by number, in place of earlier ones. Plain files of a bounded

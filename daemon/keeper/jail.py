@@ -26,7 +26,6 @@ from .warden import MakeRequest, Warden
 
 log = logging.getLogger("cellblock.keeper")
 
-EVENTFD_BYTES = 8
 CORES = os.cpu_count() or 1  # asking costs a file of /sys each time
 
 
@@ -126,7 +125,8 @@ class Jail:
             if not too_small:
                 return str(error)
         cores, by_warden = CORES if core is None else 1, self._kind.closes_channel_at_go
-        self._machine.feed(ev.GoSent(started_s, limits.wall_ns / 1e9, limits.cpu_ns, cores, too_small, by_warden))
+        sent = ev.GoSent(started_s, limits.wall_ns / 1e9, limits.cpu_ns, cores, too_small, by_warden, order.graded)
+        self._machine.feed(sent)
         return None
 
     def kill(self, why: KilledBy) -> None:
@@ -264,8 +264,7 @@ class Jail:
         self._machine.feed(ev.AllDead())
 
     def _on_memory(self) -> None:
-        assert self._holds.memory_event is not None
-        os.read(self._holds.memory_event, EVENTFD_BYTES)
+        self._holds.clear_memory_event()
         self.kill(KilledBy.MEMORY)
 
     # -- what the state decides
@@ -285,7 +284,7 @@ class Jail:
                 self.warden.close(reason)
             case ev.AskIfAlive():
                 self._hear_all()
-                self._machine.feed(ev.WallPassed(self._holds.is_program_alive()))
+                self._machine.feed(ev.WallPassed(self._holds.is_program_alive(), self._holds.waited_s()))
             case ev.LookAtCpu():
                 self._machine.feed(ev.CpuUsed(self._holds.cpu_used_ns()))
             case ev.Release():

@@ -29,7 +29,8 @@ class GoSent:
     """Go was sent, but where it is `too_small`: the jail uses more than its memory limit already.
 
     `started_s`: just before it was sent; the program may have run, and even ended, before anybody hears of this.
-    `by_warden`: the warden tells of the program's end, else the jail's init.
+    `by_warden`: the warden tells of the program's end, else the jail's init. `is_graded`: what it waits for a processor
+    does not count towards its wall limit.
     """
 
     started_s: float
@@ -38,6 +39,7 @@ class GoSent:
     cores: int
     too_small: bool = False
     by_warden: bool = True
+    is_graded: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,9 +68,13 @@ class AllDead:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WallPassed:
-    """The wall limit has passed. `is_alive`: a program of the jail is; else it has ended, or has not started yet."""
+    """The wall limit has passed. `is_alive`: a program of the jail is; else it has ended, or has not started yet.
+
+    `waited_s`: the longest that a thread of the jail has been ready to run, and had no processor, in its life.
+    """
 
     is_alive: bool
+    waited_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ REMOVE_S, REMOVE_S_MAX = 0.002, 1.0  # between two tries to remove the group; do
 REMOVE_LOUD_S = 2.0  # then the log says so, once
 LEAST_CPU_LOOK_S = 0.001
 OVERDUE_LOOK_S = 0.005  # between two looks for a program that starts only after its wall limit
+WAITING_MAX = 10  # times its wall limit that a graded run may wait for a processor; beyond it nothing is said of it
 
 
 class Phase(enum.StrEnum):
@@ -61,6 +62,7 @@ class State(NamedTuple):
     cpu_limit_ns: int | None = None
     cores: int = 1
     by_warden: bool = True  # it tells of the program's end; else the jail's init does
+    is_graded: bool = False
     look_s: float | None = None
     pause_s: float = REMOVE_S
     removing_since_s: float | None = None  # None: no longer of interest
@@ -123,13 +125,8 @@ def _of_the_program(state: State, event: ev.Event, now: float) -> Step:
                 return _fail(state, ev.Fail("init", "ended before go"), now)
             is_lost = state.phase in _GOING_ON and not is_expected
             return _end(state, now) if is_lost else (state, ())
-        case ev.WallPassed(is_alive) if state.phase is Phase.RUNNING:
-            if is_alive:
-                return _end(state._replace(killed_by=KilledBy.WALL), now)
-            overdue = state._replace(phase=Phase.OVERDUE, ended_s=now, deadline_s=now + STATUS_S)
-            return overdue._replace(look_s=now + OVERDUE_LOOK_S), ()
-        case ev.WallPassed(is_alive) if state.phase is Phase.OVERDUE and is_alive:  # it had not even started
-            return _end(state._replace(killed_by=KilledBy.WALL, ended_s=now), now)
+        case ev.WallPassed() if state.phase in _GOING_ON:
+            return _wall_passed(state, event, now)
         case ev.CpuUsed(cpu_ns) if state.phase is Phase.RUNNING:
             return _cpu_used(state, cpu_ns, now)
         case _:
@@ -196,7 +193,7 @@ def _go(state: State, event: ev.GoSent, now: float) -> Step:
     state = state._replace(
         phase=Phase.RUNNING, go_sent=True, started_s=event.started_s,
         deadline_s=event.started_s + event.wall_s, wall_s=event.wall_s, too_small=event.too_small,
-        cpu_limit_ns=event.cpu_ns, cores=event.cores, by_warden=event.by_warden,
+        cpu_limit_ns=event.cpu_ns, cores=event.cores, by_warden=event.by_warden, is_graded=event.is_graded,
     )  # fmt: skip
     if event.too_small:
         return _end(state._replace(killed_by=KilledBy.MEMORY), now)
@@ -221,7 +218,7 @@ def _program_ended(state: State, event: ev.ProgramEnded, now: float) -> Step:
     ended_s = state.ended_s if state.phase is Phase.OVERDUE else now
     if event.ended_s is not None:  # the jail said so: not before go, and not later than now
         ended_s = min(max(event.ended_s, state.started_s), now)
-        if ended_s > state.started_s + state.wall_s:
+        if ended_s > state.started_s + state.wall_s and not state.is_graded:  # its own limit is CPU time
             state = state._replace(killed_by=KilledBy.WALL)
     state = state._replace(status=event.status, ended_s=ended_s)
     tells: tuple[ev.Effect, ...] = ()
@@ -229,6 +226,26 @@ def _program_ended(state: State, event: ev.ProgramEnded, now: float) -> Step:
         state, tells = state._replace(is_told=True), (ev.TellOutcome(),)
     state, effects = _end(state, now)
     return state, (*tells, *effects)
+
+
+def _wall_passed(state: State, event: ev.WallPassed, now: float) -> Step:
+    """Ends it, or looks for a program that has not started yet. A graded one may go on for as long as it has waited for
+    a processor, which others took from it."""
+    has_not_started = state.phase is Phase.OVERDUE
+    if not event.is_alive:
+        if has_not_started:
+            return state, ()
+        overdue = state._replace(phase=Phase.OVERDUE, ended_s=now, deadline_s=now + STATUS_S)
+        return overdue._replace(look_s=now + OVERDUE_LOOK_S), ()
+    if state.is_graded:
+        waited_s = now - state.started_s if has_not_started else event.waited_s
+        if waited_s > WAITING_MAX * state.wall_s:
+            return _fail(state, ev.Fail("starved", f"it waited {waited_s:.1f} s for a processor"), now)
+        end_s = state.started_s + state.wall_s + waited_s
+        if now < end_s:
+            running = state._replace(phase=Phase.RUNNING, ended_s=0.0, deadline_s=end_s)
+            return _cpu_used(running, 0, now) if has_not_started else (running, ())
+    return _end(state._replace(killed_by=KilledBy.WALL, ended_s=now), now)
 
 
 def _fail(state: State, failure: ev.Fail, now: float) -> Step:

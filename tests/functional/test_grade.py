@@ -1,7 +1,11 @@
 """POST /grade: a submission is compiled once and run on every test; each ending gets its verdict."""
 
+import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -91,6 +95,33 @@ def test_time_that_was_waited_for_a_core_is_not_charged(cellblock: Server) -> No
     result = grade(cellblock, code, tests=tests, limits={"cpu_time": 0.5, "wall_time": 1.0})
     assert set(verdicts(result)) == {"AC"}, result
     assert all(0.1 <= test["cpu_time"] < 0.2 for test in result["tests"])
+
+
+HOG = """
+import os, time
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+print(flush=True)
+while True:
+    end = time.perf_counter() + 0.08
+    while time.perf_counter() < end: pass
+    time.sleep(0.02)
+"""
+
+
+def test_time_that_others_took_from_it_is_not_the_programs(cellblock: Server) -> None:
+    """A right program that has a fifth of its core, because work that goes before all of ours takes the rest."""
+    code = "import time\nwhile time.process_time() < 0.2: pass\nprint('ok')"
+    limits = {"cpu_time": 0.4, "wall_time": 0.3}
+    with contextlib.ExitStack() as stack:
+        for core in os.sched_getaffinity(0):
+            command = ["taskset", "-c", str(core), sys.executable, "-c", HOG]
+            hog = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            stack.callback(hog.kill)
+            assert hog.stdout is not None
+            assert hog.stdout.readline() == b"\n", "it may not go before others here"
+        (test,) = grade(cellblock, code, tests=[{"input": "", "expected": "ok\n"}], limits=limits)["tests"]
+    assert (test["verdict"], test["reason"]) == ("AC", None), test
+    assert test["wall_time"] > limits["wall_time"], "nothing was taken from it, so this shows nothing"
 
 
 def test_a_graded_run_has_no_quota(cellblock: Server) -> None:

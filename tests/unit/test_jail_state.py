@@ -158,6 +158,54 @@ def test_when_a_command_ended_decides_whether_it_met_its_wall_limit(
     assert running().feed(ev.ProgramEnded(0, True, 1e12)).state.ended_s == BEGAN_S
 
 
+def graded(cpu_ns: int | None = None) -> Life:
+    return parked().feed(ev.GoSent(BEGAN_S, WALL_S, cpu_ns, 1, is_graded=True))
+
+
+def test_what_a_graded_run_waited_for_a_processor_does_not_count_towards_its_wall_limit() -> None:
+    life = graded().wait().feed(ev.WallPassed(is_alive=True, waited_s=3.0))
+    assert (life.state.phase, js.due(life.state)) == (Phase.RUNNING, BEGAN_S + WALL_S + 3.0)
+    life.wait().feed(ev.WallPassed(is_alive=True, waited_s=4.0))
+    assert js.due(life.state) == BEGAN_S + WALL_S + 4.0
+    life.wait().feed(ev.WallPassed(is_alive=True, waited_s=4.0))
+    assert (life.state.phase, life.state.killed_by) == (Phase.ENDING, KilledBy.WALL)
+
+
+def test_a_graded_run_that_only_sleeps_meets_its_wall_limit() -> None:
+    life = graded().wait().feed(ev.WallPassed(is_alive=True, waited_s=0.0))
+    assert (life.state.killed_by, life.state.ended_s) == (KilledBy.WALL, BEGAN_S + WALL_S)
+
+
+def test_waiting_is_no_excuse_for_a_run_that_is_not_graded() -> None:
+    """Whoever asked for ten seconds has an answer after ten."""
+    life = running().wait().feed(ev.WallPassed(is_alive=True, waited_s=9.0))
+    assert life.state.killed_by is KilledBy.WALL
+
+
+def test_of_a_graded_run_that_hardly_had_a_processor_nothing_is_said() -> None:
+    life = graded().wait().feed(ev.WallPassed(is_alive=True, waited_s=js.WAITING_MAX * WALL_S + 0.1))
+    assert life.state.killed_by is KilledBy.LOST
+    assert life.state.failure is not None
+    assert life.state.failure.stage == "starved"
+
+
+def test_a_graded_program_that_starts_after_its_wall_limit_has_all_of_it_then() -> None:
+    life = graded(cpu_ns=10**9).wait().feed(ev.WallPassed(is_alive=False)).wait().feed(ev.WallPassed(is_alive=True))
+    assert life.state.phase is Phase.RUNNING
+    assert life.state.deadline_s == life.now + WALL_S
+    assert life.state.look_s == life.now + 1.0, "its CPU time is looked at again"
+    life.feed(ev.ProgramEnded(0, True, life.now))
+    assert (life.state.killed_by, life.state.ended_s) == (None, life.now)
+
+
+def test_a_graded_program_that_ended_before_anybody_looked_has_not_met_its_wall_limit() -> None:
+    """What it waited for a processor cannot be known any more; its CPU time can."""
+    life = graded()
+    life.now = BEGAN_S + WALL_S + 0.1
+    life.feed(ev.ProgramEnded(0, True, BEGAN_S + WALL_S + 0.05))
+    assert life.state.killed_by is None
+
+
 def test_a_warden_that_does_not_tell_of_a_dead_program_is_blamed_and_no_verdict_comes_of_it() -> None:
     life = running().wait().feed(ev.WallPassed(is_alive=False))
     while life.state.phase is Phase.OVERDUE:

@@ -54,6 +54,9 @@ class Group(typing.Protocol):
     def processes(self) -> int:
         """How many processes are in it now."""
 
+    def threads(self) -> list[str]:
+        """Their numbers, as /proc has them."""
+
     def memory_bytes(self) -> int:
         """Memory in use at this moment, page cache included."""
 

@@ -149,6 +149,9 @@ class Group:
     def processes(self) -> int:
         return len(self._processes())
 
+    def threads(self) -> list[str]:
+        return mounts.read_text(self._path("pids", "tasks")).split()
+
     def _processes(self) -> list[str]:
         return mounts.read_text(self._path("pids", "cgroup.procs")).split()
 

@@ -79,6 +79,9 @@ class Group:
     def processes(self) -> int:
         return len(mounts.read_text(self._path("cgroup.procs")).split())
 
+    def threads(self) -> list[str]:
+        return mounts.read_text(self._path("cgroup.threads")).split()
+
     def memory_bytes(self) -> int:
         return int(mounts.read_text(self._path("memory.current")))
 
