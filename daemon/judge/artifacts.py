@@ -11,7 +11,7 @@ import hashlib
 import os
 import pathlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import cachetools
 import diskcache
@@ -27,9 +27,12 @@ SETTINGS = {"disk_min_file_size": 0}  # every artefact is a file
 WRITES_MAX = 8  # that wait for the disk; an artefact beyond them is kept in memory only
 
 
-def key_of(identity: bytes, code: bytes, check: bool) -> str:
-    """Equal only where the toolchain's identity (judge/versions.py), the source and the check of types are."""
-    parts = (identity, b"checked" if check else b"unchecked", code)
+def key_of(identity: bytes, code: bytes, check: bool, files: Iterable[tuple[str, bytes]] = ()) -> str:
+    """Equal only where the toolchain's identity (judge/versions.py), the source, the check of types, and the name and
+    content of each file beside the source are."""
+    parts = [identity, b"checked" if check else b"unchecked", code]
+    for name, content in files:
+        parts += [name.encode(), content]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)

@@ -83,21 +83,14 @@ class Executor:
         self, submission: Submission, on_stage: OnStage, use_kept: bool, stack: contextlib.ExitStack
     ) -> "Built | Report":
         """Do all steps but the last, or find what they once left; descriptors live as long as the stack."""
-        key = None
-        identity = self.versions.identity(submission.toolchain.id) if use_kept else None
-        if identity is not None and submission.toolchain.compiles and not submission.files:
-            key = artifacts.key_of(identity, submission.code, submission.check)
-            found = stack.enter_context(self._artifacts.in_memory(key))
-            if found is None:
-                found = await self._artifacts.find(key)
-                if found is not None:
-                    stack.callback(os.close, found)
-            if found is not None:
-                return Built(None, found, 0, cached=True)
         files = None
         if submission.files:
             files = pack(submission.files)
             stack.callback(os.close, files)
+        key = self._key(submission) if use_kept else None
+        found = None if key is None else await self._kept(key, stack)
+        if found is not None:
+            return Built(None, found, 0, cached=True, files=files)
         source = memfd("source", submission.code)
         stack.callback(os.close, source)
         built = Built(source, None, 0, files=files)
@@ -111,6 +104,27 @@ class Executor:
         if key is not None and built.artifact is not None:
             self._artifacts.keep(key, built.artifact)
         return built
+
+    def _key(self, submission: Submission) -> str | None:
+        """Of what compiling it leaves; None where that is not kept."""
+        toolchain, files = submission.toolchain, submission.files
+        identity = self.versions.identity(toolchain.id)
+        if identity is None or not toolchain.compiles:
+            return None
+        if files and any(step.packed is not None for step in toolchain.steps):
+            return None  # it leaves no artefact then
+        beside = [(file.name, file.content) for file in files if isinstance(file.content, bytes)]
+        return (
+            artifacts.key_of(identity, submission.code, submission.check, beside) if len(beside) == len(files) else None
+        )
+
+    async def _kept(self, key: str, stack: contextlib.ExitStack) -> int | None:
+        found = stack.enter_context(self._artifacts.in_memory(key))
+        if found is None:
+            found = await self._artifacts.find(key)
+            if found is not None:
+                stack.callback(os.close, found)
+        return found
 
     async def _build_step(
         self, submission: Submission, entry: StepEntry, built: "Built", stack: contextlib.ExitStack

@@ -36,6 +36,25 @@ def test_what_differs_is_compiled_anew(cellblock: Server) -> None:
     assert cellblock.execute("typescript", code)["cached"] is True
 
 
+def test_files_beside_the_source_are_part_of_what_was_compiled(cellblock: Server) -> None:
+    code = (
+        'mod part;\nfn main() { println!("{} {}", part::NUMBER, std::fs::read_to_string("data").unwrap()); } // beside'
+    )
+
+    def run(number: int, data: str) -> tuple[str, bool]:
+        files = [
+            {"name": "part.rs", "content": f"pub const NUMBER: u32 = {number};"},
+            {"name": "data", "content": data},
+        ]
+        answer = cellblock.execute("rust", code, files=files)
+        return answer["output"], answer["cached"]
+
+    assert run(1, "one") == ("1 one\n", False)
+    assert run(1, "one") == ("1 one\n", True)
+    assert run(2, "one") == ("2 one\n", False)
+    assert run(1, "two") == ("1 two\n", False)
+
+
 def test_a_compile_error_is_told_each_time(cellblock: Server) -> None:
     for _ in range(2):
         answer = cellblock.execute("rust", "fn main() { let x: u8 = ''; }")

@@ -78,3 +78,17 @@ def test_the_source_and_the_check_are_in_the_key() -> None:
         key_of(identity, code, check) for identity in (b"1", b"2") for code in (b"x", b"y") for check in (True, False)
     }
     assert len(keys) == 8
+
+
+def test_files_beside_the_source_are_in_the_key() -> None:
+    """What belongs to which part cannot be shifted: every part has its length before it."""
+    files = [
+        (),
+        (("a", b"x"),),
+        (("a", b"y"),),
+        (("b", b"x"),),
+        (("a", b"x"), ("b", b"")),
+        (("ax", b""),),
+        (("a", b""), ("x", b"")),
+    ]
+    assert len({key_of(b"1", b"x", True, each) for each in files}) == len(files)
