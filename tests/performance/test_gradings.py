@@ -1,6 +1,6 @@
 """A thousand gradings, four at once: no mix-up, no failure of ours, and nothing grows.
 
-    sudo /var/lib/cellblock/venv/bin/python -P -m pytest -q -s tests/performance/test_gradings.py
+    sudo ./bootstrap test-slow -s
 
 Each has a number of its own, which its program adds to what it reads, so that the answer to one is wrong for another;
 each ends in one of six ways, some are events, some have a checker or an interactor of their own, and some hang up.
