@@ -22,6 +22,7 @@ from daemon.toolchain.schema import JUDGE
 
 from . import task
 from .compare import Exact, Lines
+from .packages.threads import to_the_end
 from .tokens import TokenOptions, Tokens
 
 MESSAGE_BYTES = 2000  # of what a checker says, kept for judges
@@ -123,7 +124,7 @@ class Judged:
     async def _run(self, checker: task.Custom, built: Built) -> Finished:
         is_icpc = checker.protocol is task.Protocol.ICPC
         names = ICPC_ARGUMENTS if is_icpc else TESTLIB_ARGUMENTS
-        files = judge_files(built, self._data, () if is_icpc else (File("output", self._output),))
+        files = await judge_files(built, self._data, () if is_icpc else (File("output", self._output),))
         stdin = self._output if is_icpc else b""
         try:
             return await self._executor.run(
@@ -133,10 +134,13 @@ class Judged:
             os.close(files)
 
 
-def judge_files(built: Built, data: task.Data, more: tuple[File, ...] = ()) -> int:
-    """All that lies beside a checker or an interactor, packed; the caller closes it. Raises OSError."""
+async def judge_files(built: Built, data: task.Data, more: tuple[File, ...] = ()) -> int:
+    """All that lies beside a checker or an interactor, packed; the caller closes it. Raises OSError.
+
+    A thread copies it: a test may have tens of megabytes.
+    """
     given = (File("input", data.input), File("answer", data.answer), File(JUDGE_LEAVES[0], b""))
-    return pack((*given, *more), built.files)
+    return await to_the_end(pack, (*given, *more), built.files, undo=os.close)
 
 
 def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:

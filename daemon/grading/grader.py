@@ -21,6 +21,7 @@ from . import checking, verdicts
 from .checking import CheckerFailed
 from .group_grader import GroupGrader
 from .interaction import talk
+from .packages.threads import to_the_end
 from .scoring import GraderCall, Progress, Result
 from .task import AllOf, Checker, Custom, Data, GradeResult, Task, Test, TestResult, programs_of
 from .verdicts import RunFacts, Verdict
@@ -179,7 +180,9 @@ class _Grading:
         """Run, then check."""
         checker = _checker_of(self._task, test)
         with checking.opened(self._executor, checker, self._judges.checkers, data) as check:
-            files = pack(data.files, self._built.files) if data.files else None
+            files = None
+            if data.files:
+                files = await to_the_end(pack, data.files, self._built.files, undo=os.close)
             try:
                 finished = await self._executor.run(self._order(test, data.input, check, files))
             finally:
@@ -197,7 +200,7 @@ class _Grading:
         """
         checker, (built,) = _checker_of(self._task, test), self._judges.checkers
         assert isinstance(checker, Custom)
-        files = checking.judge_files(built, data)
+        files = await checking.judge_files(built, data)
         arguments = (*checking.ICPC_ARGUMENTS, *checker.flags)
         try:
             order = checking.judge_order(checker.submission, built, files, arguments, b"", graded=False)
