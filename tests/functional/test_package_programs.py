@@ -154,7 +154,10 @@ def test_an_interactor_without_end_is_ie_at_once_and_not_the_submissions_fault(t
     }
     row = rows(tmp_path, with_files(FLOOD, files), exit_code=1)["accepted/sum.rs"]
     (first, *_) = row["tests"]
-    assert (first["verdict"], first["reason"]) == ("IE", "the checker met its output limit")
+    assert first["verdict"] == "IE"
+    assert first["reason"].startswith(
+        "the checker met its output limit"
+    )  # it may have had the time to tell of its broken pipe
 
 
 def test_what_does_not_compile_has_no_score_and_is_explained(tmp_path: pathlib.Path) -> None:
