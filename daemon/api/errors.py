@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from daemon.grading.packages.refusal import BadProblemId, CannotRead, NoSuchProblem, PackageRefused, StoreFull
 from daemon.grading.programs import CannotGrade
 from daemon.sandbox.errors import CellblockError
-from daemon.sandbox.order import SandboxUnavailable
+from daemon.sandbox.order import BadOrder, SandboxUnavailable
 from daemon.toolchain.registry import UnknownLanguage
 
 log = structlog.get_logger("cellblock.api")
@@ -89,6 +89,9 @@ def of(error: Exception, request: web.Request) -> ApiProblem:
             return ApiProblem(400, "invalid_package", str(error))
         case CannotGrade():
             return ApiProblem(400, "cannot_grade", f"This package cannot be graded by here: {error}")
+        case BadOrder():
+            log.error("an order that was not sent", path=request.path, reason=str(error))
+            return ApiProblem(400, "invalid_request", str(error))
         case NoSuchProblem():
             return ApiProblem(404, "no_such_problem", str(error))
         case StoreFull():

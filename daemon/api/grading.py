@@ -4,12 +4,11 @@ import contextlib
 import dataclasses
 import os
 import uuid
-from collections.abc import Iterable
 
 from aiohttp import web
 
 from daemon.grading import task as tasks
-from daemon.grading.checking import CheckerFailed
+from daemon.grading.checking import CheckerFailed, arguments_of
 from daemon.grading.programs import CannotGrade
 from daemon.grading.schedules import Listed
 from daemon.grading.tokens import TokenOptions
@@ -138,30 +137,29 @@ def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> 
                 raise submissions.out_of_range("checker", str(error)) from None
         case CustomChecker():
             toolchain = toolchains.find(wanted.checker.language)
-            submissions.check_args("checker.flags", wanted.checker.flags)
             files = submissions.files_of(wanted.checker.files, toolchain, settings.files_bytes_max)
             code = submissions.code_of(wanted.checker.code, settings.code_bytes_max)
             submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), settings.output_bytes, files=files)
-            return tasks.Custom(submission, tasks.Protocol(wanted.checker.protocol), tuple(wanted.checker.flags))
+            checker = tasks.Custom(submission, tasks.Protocol(wanted.checker.protocol), tuple(wanted.checker.flags))
+            submissions.check_args("checker.flags", arguments_of(checker))
+            return checker
 
 
 def _limits(wanted: GradeLimits, settings: Settings) -> tuple[Limits, int]:
     maximum = settings.run_limits().graded
-    wall_max_s = maximum.wall_ns / 1e9
-    wall_s = wanted.wall_time
-    if wall_s is None:
-        wall_s = tasks.wall_ns(wanted.cpu_time, maximum.wall_ns) / 1e9
+    cpu_ns = submissions.nanoseconds("limits.cpu_time", wanted.cpu_time, maximum.wall_ns)
+    wall_ns = tasks.wall_ns(wanted.cpu_time, maximum.wall_ns)
+    if wanted.wall_time is not None:
+        wall_ns = submissions.nanoseconds("limits.wall_time", wanted.wall_time, maximum.wall_ns)
     processes = maximum.processes if wanted.processes is None else wanted.processes
-    bounds: Iterable[tuple[str, float, float]] = (
-        ("cpu_time", wanted.cpu_time, wall_max_s), ("wall_time", wall_s, wall_max_s),
+    bounds = (
         ("memory_mb", wanted.memory_mb, maximum.memory_bytes // MB),
         ("output_kb", wanted.output_kb, settings.grade_output_mb_max * KB), ("processes", processes, maximum.processes),
     )  # fmt: skip
     for name, value, most in bounds:
         if not 0 < value <= most:
             raise submissions.out_of_range(f"limits.{name}", f"must be above 0 and at most {most:g}")
-    limits = Limits(wanted.memory_mb * MB, int(wall_s * 1e9), processes, max(1, int(wanted.cpu_time * 1e9)))
-    return limits, wanted.output_kb * KB
+    return Limits(wanted.memory_mb * MB, wall_ns, processes, cpu_ns), wanted.output_kb * KB
 
 
 def of_result(

@@ -2,11 +2,11 @@
 
 import base64
 import dataclasses
-import json
+from collections.abc import Sequence
 
 from daemon.judge.files import BadName, File, check_together
 from daemon.judge.submission import Submission
-from daemon.sandbox.fields import MAX_ARGS_BYTES
+from daemon.sandbox import fields
 from daemon.sandbox.model import Limits
 from daemon.settings import Settings
 from daemon.toolchain.plan import RunLimits, run_limits
@@ -16,7 +16,6 @@ from .errors import ApiProblem, FieldError
 from .models import ExecuteRequest, FileEntry
 
 MB = 1 << 20
-MAX_ESCAPED_BYTES = 60_000  # it travels as a string in a message of at most 64 KB
 
 
 def of_request(wanted: ExecuteRequest, toolchain: Toolchain, settings: Settings, run: RunLimits) -> Submission:
@@ -42,9 +41,9 @@ def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits) -> Lim
     default, maximum = run_limits(toolchain, run)
     limits = default
     if wanted.timeout is not None:
-        limits = dataclasses.replace(limits, wall_ns=_nanoseconds("timeout", wanted.timeout, maximum.wall_ns))
+        limits = dataclasses.replace(limits, wall_ns=nanoseconds("timeout", wanted.timeout, maximum.wall_ns))
     if wanted.cpu_time_limit is not None:
-        cpu_ns = _nanoseconds("cpu_time_limit", wanted.cpu_time_limit, maximum.wall_ns)
+        cpu_ns = nanoseconds("cpu_time_limit", wanted.cpu_time_limit, maximum.wall_ns)
         limits = dataclasses.replace(limits, cpu_ns=cpu_ns)
     if wanted.memory_limit_mb is not None:
         if not 0 < wanted.memory_limit_mb <= maximum.memory_bytes // MB:
@@ -61,13 +60,12 @@ def code_of(text: str, bytes_max: int) -> bytes:
     return code
 
 
-def check_args(field: str, args: list[str]) -> None:
+def check_args(field: str, args: Sequence[str]) -> None:
     """Raises ApiProblem 400 where a program cannot be given these arguments."""
-    if any("\0" in argument for argument in args):
-        raise out_of_range(field, "arguments cannot hold NUL")
-    size = sum(len(argument.encode()) + 1 for argument in args)
-    if size > MAX_ARGS_BYTES or len(json.dumps(args)) > MAX_ESCAPED_BYTES:
-        raise out_of_range(field, f"at most {MAX_ARGS_BYTES} bytes together, and {MAX_ESCAPED_BYTES} as JSON")
+    try:
+        fields.arguments(args)
+    except ValueError as error:
+        raise out_of_range(field, str(error)) from None
 
 
 def files_of(entries: list[FileEntry], toolchain: Toolchain, bytes_max: int) -> tuple[File, ...]:
@@ -91,11 +89,12 @@ def files_of(entries: list[FileEntry], toolchain: Toolchain, bytes_max: int) -> 
     return tuple(found)
 
 
-def _nanoseconds(field: str, seconds: float, maximum_ns: int) -> int:
-    nanoseconds = int(seconds * 1e9)
-    if not 0 < nanoseconds <= maximum_ns:
+def nanoseconds(field: str, seconds: float, maximum_ns: int) -> int:
+    """At least one. Raises ApiProblem 400 for less, and for more than the maximum."""
+    exact = seconds * 1e9  # infinite for 1e308 seconds
+    if not 1 <= exact <= maximum_ns:
         raise out_of_range(field, f"must be above 0 and at most {maximum_ns / 1e9:g} seconds")
-    return nanoseconds
+    return int(exact)
 
 
 def out_of_range(field: str, message: str) -> ApiProblem:

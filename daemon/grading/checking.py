@@ -123,15 +123,17 @@ class Judged:
 
     async def _run(self, checker: task.Custom, built: Built) -> Finished:
         is_icpc = checker.protocol is task.Protocol.ICPC
-        names = ICPC_ARGUMENTS if is_icpc else TESTLIB_ARGUMENTS
         files = await judge_files(built, self._data, () if is_icpc else (File("output", self._output),))
         stdin = self._output if is_icpc else b""
         try:
-            return await self._executor.run(
-                judge_order(checker.submission, built, files, (*names, *checker.flags), stdin)
-            )
+            return await self._executor.run(judge_order(checker.submission, built, files, arguments_of(checker), stdin))
         finally:
             os.close(files)
+
+
+def arguments_of(checker: task.Custom) -> tuple[str, ...]:
+    """What a checker or an interactor is started with: the names of its files, then its flags."""
+    return (*(ICPC_ARGUMENTS if checker.protocol is task.Protocol.ICPC else TESTLIB_ARGUMENTS), *checker.flags)
 
 
 async def judge_files(built: Built, data: task.Data, more: tuple[File, ...] = ()) -> int:

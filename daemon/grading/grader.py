@@ -12,7 +12,7 @@ from daemon.judge.files import pack
 from daemon.judge.submission import Report, Submission
 from daemon.sandbox.client import Client
 from daemon.sandbox.descriptors import close_all
-from daemon.sandbox.errors import CellblockError
+from daemon.sandbox.errors import CallersFault, CellblockError
 from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order
 from daemon.toolchain.plan import graded_limits
@@ -146,13 +146,15 @@ class _Grading:
         return tuple(results)
 
     async def _test(self, test: Test) -> TestResult:
-        """A failure of ours is tried once more, and then it is the test's result: IE."""
+        """A failure of ours is tried once more, and then it is the test's result: IE. What never can run is not."""
         for attempt in range(ATTEMPTS):
             try:
                 async with test.opened() as data:
                     return await self._attempt(test, data)
             except CheckerFailed as error:
                 failure = str(error)
+            except CallersFault as error:
+                return TestResult(test.id, Verdict.IE, str(error))
             except (CellblockError, OSError) as error:
                 log.warning("a test failed for a reason of ours", test=test.id, attempt=attempt, reason=str(error))
                 failure = "the sandbox could not run it"
@@ -201,8 +203,8 @@ class _Grading:
         checker, (built,) = _checker_of(self._task, test), self._judges.checkers
         assert isinstance(checker, Custom)
         files = await checking.judge_files(built, data)
-        arguments = (*checking.ICPC_ARGUMENTS, *checker.flags)
         try:
+            arguments = checking.arguments_of(checker)
             order = checking.judge_order(checker.submission, built, files, arguments, b"", graded=False)
             talked = await talk(self._client, self._order(test, data.input, None, None), order)
         finally:

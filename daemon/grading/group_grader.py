@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from daemon.judge.executor import Built, Executor
 from daemon.judge.submission import Submission
-from daemon.sandbox.order import Finished, SandboxUnavailable
+from daemon.sandbox.order import BadOrder, Finished, SandboxUnavailable
 
 from .checking import SCORE, CheckerFailed, exit_code, failure, judge_order
 from .scoring import GraderCall, Result
@@ -31,6 +31,8 @@ class GroupGrader:
                 return result_of(await self._executor.run(order))
             except SandboxUnavailable:
                 continue
+            except BadOrder as error:
+                raise CheckerFailed(str(error)) from error
         raise CheckerFailed("the sandbox could not run the grader")
 
 

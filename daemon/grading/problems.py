@@ -7,15 +7,17 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from daemon.judge.submission import Submission
+from daemon.sandbox import fields
 from daemon.sandbox.errors import CallersFault
 from daemon.sandbox.model import Limits
 from daemon.toolchain.registry import Registry, UnknownLanguage
 from daemon.toolchain.schema import Toolchain
 
 from . import task as tasks
+from .checking import arguments_of
 from .group_scoring import group_tree
 from .legacy_scoring import legacy_tree
 from .packages.languages import of_file
@@ -89,7 +91,7 @@ def _judging(
     problem: Problem, opened: Open, toolchains: Registry, stop_on_failure: bool
 ) -> tuple[tasks.Checker, Submission | None, tuple[tasks.Test, ...], Schedule]:
     checker = _checker(problem, opened, toolchains)
-    tests = tuple(_test(case, opened, bool(tasks.programs_of(checker))) for case in problem.cases)
+    tests = tuple(_test(case, opened, tasks.programs_of(checker)) for case in problem.cases)
     try:
         schedule = schedule_of(problem, stop_on_failure)
     except ValueError as error:
@@ -113,6 +115,9 @@ def _group_grader(problem: Problem, opened: Open, toolchains: Registry) -> Submi
         return None
     if problem.grader is None:
         raise CannotGrade("testdata.yaml says grading: custom, but graders/ has no program")
+    for group in problem.groups:
+        if isinstance(group.rules, LegacyRules):
+            _check_args(f"{group.name or 'data'}: grader_flags", group.rules.grader_flags)
     return _judge(problem.grader, opened, toolchains)
 
 
@@ -180,13 +185,25 @@ def _grouped(group: Group) -> dict[str, object]:
     return {key: value for key, value in values.items() if key in group.declared}
 
 
-def _test(case: Case, opened: Open, is_custom: bool) -> tasks.Test:
+def _test(case: Case, opened: Open, validators: tuple[tasks.Custom, ...]) -> tasks.Test:
+    _check_args(f"{case.name}: args", case.args)
+    data = functools.partial(_data, case, opened)
+    if validators:
+        for one in validators:
+            given = arguments_of(dataclasses.replace(one, flags=case.validator_args))
+            _check_args(f"{case.name}: flags of the output validator", given)
+        return tasks.Test(case.name, data, case.args, None, case.validator_args)
     try:
-        options = None if is_custom else TokenOptions.of_flags(case.validator_args)
+        return tasks.Test(case.name, data, case.args, TokenOptions.of_flags(case.validator_args))
     except ValueError as error:
         raise CannotGrade(f"{case.name}: {error}") from error
-    data = functools.partial(_data, case, opened)
-    return tasks.Test(case.name, data, case.args, options, case.validator_args if is_custom else None)
+
+
+def _check_args(what: str, args: Sequence[str]) -> None:
+    try:
+        fields.arguments(args)
+    except ValueError as error:
+        raise CannotGrade(f"{what}: {error}") from None
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from . import descriptors as fds
 from . import messages, wire
 from .model import KilledBy
-from .order import Finished, Order, SandboxUnavailable
+from .order import BadOrder, Finished, Order, SandboxUnavailable
 from .outbox import Outbox
 from .pumps import READ_BYTES, Drain, feed_of
 from .running import Running
@@ -182,7 +182,7 @@ class Client:
     async def run(self, order: Order) -> Finished:
         """Run one step in a fresh jail.
 
-        Raises SandboxUnavailable when no jail was to be had or when one was lost. Cancelling kills the run.
+        Raises SandboxUnavailable when no jail was to be had or when one was lost, BadOrder. Cancelling kills the run.
         """
         async with self.started(order) as running:
             drain = Drain(
@@ -243,7 +243,7 @@ class Client:
             running.close_unclaimed()
 
     async def _start(self, number: int, running: Running, order: Order) -> list[int]:
-        """stdin, stdout and stderr of the jail, which goes as soon as there is one. Raises SandboxUnavailable.
+        """stdin, stdout and stderr of the jail, which goes as soon as it can. Raises SandboxUnavailable, BadOrder.
 
         A keeper that has not said hello is not one.
         """
@@ -253,6 +253,7 @@ class Client:
         message = messages.Run(
             number, order.toolchain, order.step, order.limits, order.args, order.files is not None, order.graded
         )
+        _check(message, len(given))
         self._send(message, given)
         patience_s = GRADED_ACQUIRE_S if order.graded else self._acquire_s
         try:
@@ -260,6 +261,14 @@ class Client:
                 return await asyncio.shield(running.started)
         except TimeoutError:
             raise SandboxUnavailable("keeper", f"no jail within {patience_s:.0f} s") from None
+
+
+def _check(message: messages.Run, descriptors: int) -> None:
+    """As the keeper will. Raises BadOrder."""
+    try:
+        messages.decode(message.encode(), descriptors, messages.TO_KEEPER)
+    except (messages.BadMessage, ValueError) as error:
+        raise BadOrder(f"a program cannot be run like this: {error}") from error
 
 
 def _connected(path: str) -> socket.socket:

@@ -1,13 +1,15 @@
 """Checks of single fields of messages: each takes what JSON gave, and returns the value or raises ValueError."""
 
 import enum
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .model import Limits
 
 Check = Callable[[Any], Any]
 MAX_ARGS_BYTES = 32 << 10  # of a program's arguments together, with a NUL after each
+MAX_ESCAPED_BYTES = 60_000  # of them as JSON: they travel in a message of at most 64 KB
 
 
 def number(low: int, high: int) -> Check:
@@ -64,6 +66,18 @@ def texts(value: Any) -> tuple[str, ...]:
     if sum(len(item.encode()) + 1 for item in value) > MAX_ARGS_BYTES:
         raise ValueError(f"more than {MAX_ARGS_BYTES} bytes")
     return tuple(value)
+
+
+def arguments(given: Sequence[str]) -> None:
+    """Raises ValueError, with a sentence for whoever gave them, where a program cannot have all of these arguments."""
+    if any("\0" in argument for argument in given):
+        raise ValueError("arguments cannot hold NUL")
+    try:
+        size = sum(len(argument.encode()) + 1 for argument in given)
+    except UnicodeEncodeError:
+        raise ValueError("arguments cannot hold lone surrogates") from None
+    if size > MAX_ARGS_BYTES or len(json.dumps(list(given))) > MAX_ESCAPED_BYTES:
+        raise ValueError(f"arguments have at most {MAX_ARGS_BYTES} bytes together, and {MAX_ESCAPED_BYTES} as JSON")
 
 
 def numbers(low: int, high: int) -> Check:

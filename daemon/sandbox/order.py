@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from .errors import OurFault
+from .errors import CallersFault, OurFault
 from .model import Limits, Outcome
 from .pumps import OnOutput
 
@@ -17,6 +17,11 @@ class SandboxUnavailable(OurFault):
     def __init__(self, stage: str, reason: str, started: bool = False, streamed: bool = False) -> None:
         super().__init__(f"{stage}: {reason}")
         self.stage, self.reason, self.started, self.streamed = stage, reason, started, streamed
+
+
+class BadOrder(CallersFault):
+    """A run that the keeper would not take, however often it were asked. Nothing of it was sent: the keeper ends the
+    whole peer, with every run of it, for one message that it does not take."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.functional.test_stream import events
 from tests.server import IS_EMULATED, Server
 
 SLOWER = 20 if IS_EMULATED else 1  # than a host
@@ -258,3 +259,30 @@ def test_a_client_that_hangs_up_stops_its_grading(cellblock: Server) -> None:
     began = time.monotonic()
     assert grade(cellblock, SUM["python"])["verdict"] == "AC"
     assert time.monotonic() - began < 4
+
+
+NEVER = {  # what no program can be given, and the field that is told
+    "limits.wall_time": {"limits": {"wall_time": 1e-10}},
+    "limits.cpu_time": {"limits": {"cpu_time": 1e-10}},
+    "limits.cpu_time, infinite": {"limits": {"cpu_time": 1e308}},
+    "limits.wall_time, infinite": {"limits": {"wall_time": 1e308}},
+    "tests.0.args": {"tests": [{"args": ["\x01" * 12_000]}]},
+    "checker.flags": {"checker": {"kind": "custom", "code": "", "language": "python", "flags": ["f" * 32_760]}},
+}
+
+
+def test_what_no_program_can_be_given_is_told_and_touches_no_run_of_another(cellblock: Server) -> None:
+    """The keeper ends a peer that sends it nonsense, with every run in flight."""
+    wait = "import time\nprint('begun', flush=True)\ntime.sleep(2)\nprint('ended')"
+    heard = events(cellblock, language="python", code=wait)
+    assert "stdout" in (name for name, _, _ in heard)
+    for name, fields in NEVER.items():
+        body = {"code": "", "language": "python", "tests": TESTS[:1], **fields}
+        answer = cellblock.request("POST", "/grade", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        assert (answer.status, answer.json["code"]) == (400, "invalid_request"), name
+        assert answer.json["errors"][0]["field"] == name.partition(",")[0]
+    for field in ("timeout", "cpu_time_limit"):
+        for seconds in (1e-10, 1e308):
+            assert cellblock.post({"language": "python", "code": "", field: seconds}).status == 400
+    *_, (_, result, _) = heard
+    assert result["stdout"] == "begun\nended\n"

@@ -229,6 +229,9 @@ def test_no_time_limit_is_computed_from_submissions_that_are_not_accepted(proble
     assert listed(problems) == [] and kept(problems) == (0, 0)
 
 
+VALIDATOR: dict[str, str | None] = {
+    "problem.yaml": "name: x\nvalidation: custom\n", "output_validators/judge.py": "import sys\nsys.exit(42)\n",
+}  # fmt: skip
 CANNOT: list[tuple[dict[str, str | None], str]] = [
     ({"output_validators/judge.cob": "x", "problem.yaml": "name: x\nvalidation: custom\n"}, "no toolchain for cobol"),
     ({"output_validators/judge.rs": "fn", "problem.yaml": "name: x\nvalidation: custom\n"}, "checker does not compile"),
@@ -239,6 +242,33 @@ CANNOT: list[tuple[dict[str, str | None], str]] = [
             "problem.yaml": "name: x\nvalidation: custom interactive\n",
         },
         "more than one output validator",
+    ),
+    *(
+        ({"data/secret/testdata.yaml": f'output_validator_flags: "{flags}"\n', **VALIDATOR}, f"secret/1: flags {why}")
+        for flags, why in (
+            ("f" * 40_000, "of the output validator: arguments have at most 32768 bytes"),
+            (
+                "\\x01" * 12_000,
+                "of the output validator: arguments have at most 32768 bytes together, and 60000 as JSON",
+            ),
+            ("a\\0b", "of the output validator: arguments cannot hold NUL"),
+        )
+    ),
+    (
+        {
+            "problem.yaml": "problem_format_version: 2025-09\nname: x\ntype: pass-fail\n"
+            "uuid: 11111111-1111-4111-8111-111111111111\nlimits:\n  time_limit: 1\n",
+            "data/secret/1.yaml": 'args: ["a\\0b"]\n',
+        },
+        "secret/1: args: arguments cannot hold NUL",
+    ),
+    (
+        {
+            "problem.yaml": "name: x\ntype: scoring\n",
+            "graders/mean.py": "print('AC 1')",
+            "data/testdata.yaml": f"grading: custom\ngrader_flags: {'f' * 40_000}\n",
+        },
+        "data: grader_flags: arguments have at most 32768 bytes",
     ),
 ]
 
