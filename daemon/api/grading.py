@@ -2,13 +2,16 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import uuid
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from daemon.grading import task as tasks
 from daemon.grading.checking import CheckerFailed, arguments_of
+from daemon.grading.packages.threads import to_the_end
 from daemon.grading.programs import CannotGrade
 from daemon.grading.schedules import Listed
 from daemon.grading.tokens import TokenOptions
@@ -37,6 +40,7 @@ from .grade_models import (
 from .parts import Parts, validate
 
 MB, KB = 1 << 20, 1 << 10
+MUCH_CHARACTERS = MB  # of a test
 
 
 class Grade:
@@ -52,10 +56,10 @@ class Grade:
         """
         parts = self._parts
         parts.admission.check()
-        with parts.admission.room() as room, contextlib.ExitStack() as stack:
+        with parts.admission.room() as room:
             wanted = await body.read(request, GradeRequest, room, parts.settings.body_bytes_max)
             toolchain = parts.toolchains.find(wanted.language)
-            task = of_request(wanted, toolchain, parts.toolchains, parts.settings, stack)
+            task = of_request(wanted, toolchain, parts.toolchains, parts.settings)
             code = wanted.code
             del wanted
             return await self.answer(request, task, code)
@@ -97,10 +101,8 @@ class Grade:
         return of_result(result, task.submission.toolchain, version, problem)
 
 
-def of_request(
-    wanted: GradeRequest, toolchain: Toolchain, toolchains: Registry, settings: Settings, stack: contextlib.ExitStack
-) -> tasks.Task:
-    """What the request asks for; the tests' data is in sealed memfds, which are closed with the stack.
+def of_request(wanted: GradeRequest, toolchain: Toolchain, toolchains: Registry, settings: Settings) -> tasks.Task:
+    """What the request asks for.
 
     Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
     """
@@ -108,22 +110,45 @@ def of_request(
     files = submissions.files_of(wanted.files, toolchain, settings.files_bytes_max)
     code = submissions.code_of(wanted.code, settings.code_bytes_max)
     submission = Submission(toolchain, code, limits, output_bytes, files=files)
-    tests = tuple(_test(entry, number, stack) for number, entry in enumerate(wanted.tests))
+    tests = tuple(_test(entry, number) for number, entry in enumerate(wanted.tests))
     if len({test.id for test in tests}) != len(tests):
         raise submissions.out_of_range("tests", "two have the same id")
     schedule = Listed([test.id for test in tests], wanted.stop_on_failure)
     return tasks.Task(submission, tests, _checker(wanted, toolchains, settings), schedule)
 
 
-def _test(entry: TestEntry, number: int, stack: contextlib.ExitStack) -> tasks.Test:
+def _test(entry: TestEntry, number: int) -> tasks.Test:
     submissions.check_args(f"tests.{number}.args", entry.args)
-    given = memfd("input", entry.input.encode(), sealed=True)
-    stack.callback(os.close, given)
-    answer = memfd("answer", entry.expected.encode(), sealed=True)
-    stack.callback(os.close, answer)
     name = str(number + 1) if entry.id is None else entry.id
-    data = tasks.Data(given, answer)
-    return tasks.Test(name, lambda: contextlib.nullcontext(data), tuple(entry.args))
+    return tasks.Test(name, functools.partial(_data, entry.input, entry.expected), tuple(entry.args))
+
+
+@contextlib.asynccontextmanager
+async def _data(given: str, expected: str) -> AsyncIterator[tasks.Data]:
+    """In sealed memfds while the test runs; much of it is copied by a thread."""
+    if len(given) + len(expected) > MUCH_CHARACTERS:
+        data = await to_the_end(_open_data, given, expected, undo=_close_data)
+    else:
+        data = _open_data(given, expected)
+    try:
+        yield data
+    finally:
+        _close_data(data)
+
+
+def _open_data(given: str, expected: str) -> tasks.Data:
+    """Raises OSError."""
+    descriptor = memfd("input", given.encode(), sealed=True)
+    try:
+        return tasks.Data(descriptor, memfd("answer", expected.encode(), sealed=True))
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def _close_data(data: tasks.Data) -> None:
+    os.close(data.input)
+    os.close(data.answer)
 
 
 def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> tasks.Checker:

@@ -1,8 +1,10 @@
 """POST /grade: a submission is compiled once and run on every test; each ending gets its verdict."""
 
 import contextlib
+import http.client
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -286,3 +288,21 @@ def test_what_no_program_can_be_given_is_told_and_touches_no_run_of_another(cell
             assert cellblock.post({"language": "python", "code": "", field: seconds}).status == 400
     *_, (_, result, _) = heard
     assert result["stdout"] == "begun\nended\n"
+
+
+def test_descriptors_are_those_of_the_tests_that_run(cellblock: Server) -> None:
+    """300 tests would be 600, before the first of them runs."""
+    tests = [{"input": f"{n} 1\n", "expected": f"{n + 1}\n"} for n in range(300)]
+    body = json.dumps({"code": SUM["python"], "language": "python", "tests": tests}).encode()
+    folder = pathlib.Path(f"/proc/{cellblock.http.pid}/fd")
+    before = most = len(list(folder.iterdir()))
+    last = b""
+    connection = http.client.HTTPConnection("127.0.0.1", cellblock.port, timeout=60)
+    with contextlib.closing(connection):
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        connection.request("POST", "/grade", body, headers)
+        for line in connection.getresponse():
+            most = max(most, len(list(folder.iterdir())))
+            last = line if line.startswith(b"data: ") else last
+    assert json.loads(last[6:])["verdict"] == "AC"
+    assert most - before < 60, f"{most} from {before}"
