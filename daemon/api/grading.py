@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from daemon.grading import task as tasks
-from daemon.grading.checking import CheckerFailed, arguments_of
+from daemon.grading.checking import JUDGE_FILES, CheckerFailed, arguments_of
 from daemon.grading.packages.threads import to_the_end
 from daemon.grading.programs import CannotGrade
 from daemon.grading.schedules import Listed
@@ -162,7 +162,8 @@ def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> 
                 raise submissions.out_of_range("checker", str(error)) from None
         case CustomChecker():
             toolchain = toolchains.find(wanted.checker.language)
-            files = submissions.files_of(wanted.checker.files, toolchain, settings.files_bytes_max)
+            entries, most = wanted.checker.files, settings.files_bytes_max
+            files = submissions.files_of(entries, toolchain, most, "checker.files", JUDGE_FILES)
             code = submissions.code_of(wanted.checker.code, settings.code_bytes_max)
             submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), settings.output_bytes, files=files)
             checker = tasks.Custom(submission, tasks.Protocol(wanted.checker.protocol), tuple(wanted.checker.flags))

@@ -2,7 +2,7 @@
 
 import base64
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from daemon.judge.files import BadName, File, check_together
 from daemon.judge.submission import Submission
@@ -68,24 +68,24 @@ def check_args(field: str, args: Sequence[str]) -> None:
         raise out_of_range(field, str(error)) from None
 
 
-def files_of(entries: list[FileEntry], toolchain: Toolchain, bytes_max: int) -> tuple[File, ...]:
-    """The files beside a source. Raises ApiProblem 400 and 413."""
+def files_of(
+    entries: list[FileEntry], toolchain: Toolchain, bytes_max: int, field: str = "files", taken: Iterable[str] = ()
+) -> tuple[File, ...]:
+    """The files beside a source, none of which has a name that is `taken`. Raises ApiProblem 400 and 413."""
     found = []
     for number, entry in enumerate(entries):
         try:
             is_base64 = entry.encoding == "base64"
             content = base64.b64decode(entry.content, validate=True) if is_base64 else entry.content.encode()
         except ValueError as error:
-            raise out_of_range(f"files.{number}.content", f"not base64: {error}") from None
+            raise out_of_range(f"{field}.{number}.content", f"not base64: {error}") from None
         found.append(File(entry.name, content))
     if sum(file.size for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
-    own = (name for step in toolchain.steps for name in (step.artifact, step.packed) if name is not None)
-    taken = {toolchain.source, *own}
     try:
-        check_together(tuple(found), taken)
+        check_together(tuple(found), {*toolchain.own_files, *taken})
     except BadName as error:
-        raise out_of_range("files", str(error)) from None
+        raise out_of_range(field, str(error)) from None
     return tuple(found)
 
 

@@ -32,6 +32,7 @@ ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem
 TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
 ICPC_ARGUMENTS = ("input", "answer", FEEDBACK + "/")
 TESTLIB_ARGUMENTS = ("input", "output", "answer", JUDGE_LEAVES[0])
+JUDGE_FILES = ("input", "output", "answer", FEEDBACK)  # beside a checker, above its own
 SCORE = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 

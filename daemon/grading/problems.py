@@ -29,6 +29,7 @@ from .programs import (
     CannotGrade,
     CannotRun,
     Open,
+    check_beside,
     main_of,
     program_of,
     read_folder,
@@ -70,6 +71,8 @@ def task_of(
     It blocks for as long as the disk does. Raises CannotGrade, CannotRead, OSError.
     """
     checker, grader, tests, schedule = _judging(problem, opened, toolchains, stop_on_failure)
+    for folder in _folders(problem):
+        check_beside(opened, folder, submission.toolchain)
     return tasks.Task(
         with_includes(problem, opened, submission), tests, checker, schedule, is_interactive=problem.is_interactive,
         passes_max=problem.limits.passes_max if problem.is_multi_pass else 1, group_grader=grader,
@@ -80,11 +83,15 @@ def check(problem: Problem, opened: Open, toolchains: Registry) -> tuple[Submiss
     """The programs of a package that judge, by which submissions can be graded. Raises and blocks as task_of, and meets
     now what a grading would meet on its way."""
     checker, grader, _, _ = _judging(problem, opened, toolchains, False)
-    folders = {case.files for case in problem.cases if case.files is not None}
-    for folder in (*folders, *(include.folder for include in problem.includes)):
+    for folder in (*_folders(problem), *(include.folder for include in problem.includes)):
         read_folder(opened, folder)
     judges = tuple(one.submission for one in tasks.programs_of(checker))
     return judges if grader is None else (*judges, grader)
+
+
+def _folders(problem: Problem) -> set[str]:
+    """What is put beside a submission on some test."""
+    return {case.files for case in problem.cases if case.files is not None}
 
 
 def _judging(

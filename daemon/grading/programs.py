@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from daemon.judge.files import File, check_name
+from daemon.judge.files import Above, File, check_name
 from daemon.judge.submission import Submission
 from daemon.sandbox.errors import CallersFault
 from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
@@ -90,14 +90,14 @@ def with_includes(problem: Problem, opened: Open, submission: Submission) -> Sub
     found = next((folders[code] for code in folders if code in codes), folders.get(FOR_ALL))
     if found is None:
         return submission
-    files = {file.name: file for file in submission.files}
-    left = SOURCES_BYTES
+    files, left = [], SOURCES_BYTES
     for path in found.files:
-        name = path.removeprefix(found.folder + "/")
         content = read(opened, path, left)
         left -= len(content)
-        files[name] = File(check_name(name), content)
-    return _beside(submission, tuple(files.values()), found.folder)
+        files.append(File(check_name(path.removeprefix(found.folder + "/")), content))
+    above = Above(file.name for file in files)
+    own = (file for file in submission.files if not above.replaces(file.name))
+    return _beside(submission, (*own, *files), found.folder)
 
 
 def _beside(submission: Submission, files: tuple[File, ...], path: str) -> Submission:
@@ -106,6 +106,15 @@ def _beside(submission: Submission, files: tuple[File, ...], path: str) -> Submi
     if any(file.name.partition("/")[0] == taken for file in files):
         raise CannotRun(f"{path}: has a {taken} that is not the main file; {submission.toolchain.title} needs the name")
     return dataclasses.replace(submission, files=files)
+
+
+def check_beside(opened: Open, folder: str, toolchain: Toolchain) -> None:
+    """Raises CannotRun where a file of this folder, which is put beside programs, has the name of one that the
+    toolchain itself puts there; OSError."""
+    for path in _paths(opened, folder):
+        name = path.removeprefix(folder + "/").partition("/")[0]
+        if name in toolchain.own_files:
+            raise CannotRun(f"{folder}: has a {name}; {toolchain.title} needs the name")
 
 
 def read_folder(opened: Open, folder: str) -> list[File]:

@@ -1,9 +1,11 @@
 """Files beside a source: which names are allowed, and how they travel to a jail in one descriptor."""
 
 import dataclasses
+import errno
 import os
 import re
 import struct
+from collections.abc import Iterable, Iterator
 
 from daemon.sandbox.descriptors import memfd, send_all, write_all
 from daemon.sandbox.errors import CallersFault
@@ -51,24 +53,45 @@ def check_together(files: tuple[File, ...], taken: set[str]) -> None:
         if file.name in names or file.name in directories:
             raise BadName(f"{file.name} is there already")
         names.add(file.name)
-        parents = file.name.split("/")[:-1]
-        for depth in range(len(parts := parents)):
-            directory = "/".join(parts[: depth + 1])
+        for directory in _directories(file.name):
             if directory in names:
                 raise BadName(f"{directory} is a file")
             directories.add(directory)
 
 
+def _directories(name: str) -> tuple[str, ...]:
+    """Those that the file is in, the outermost first."""
+    parts = name.split("/")
+    return tuple("/".join(parts[:depth]) for depth in range(1, len(parts)))
+
+
+class Above:
+    """Files that are put over others: what has a name of theirs, is in a folder's place or has a file as its folder
+    gives way."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._directories = frozenset(one for name in self._names for one in _directories(name))
+
+    def replaces(self, name: str) -> bool:
+        """Whether a file of this name cannot be beside them."""
+        taken = name in self._names or name in self._directories
+        return taken or any(one in self._names for one in _directories(name))
+
+
 def pack(files: tuple[File, ...], beside: int | None = None) -> int:
     """A memfd with the files one after the other: struct file_head of daemon/warden/native/jail.c, name, content.
 
-    They come after those that are packed in `beside`. A jail's init or program unpacks it at the jail's uid. The caller
-    closes it. Raises OSError.
+    They come after those that are packed in `beside`, of which those that are in their way are left out. A jail's init
+    or program unpacks it at the jail's uid. The caller closes it. Raises OSError.
     """
     packed = memfd("files", b"")
     try:
         if beside is not None:
-            send_all(packed, beside, os.fstat(beside).st_size)
+            above = Above(file.name for file in files)
+            for known, start, size in _packed(beside):
+                if not above.replaces(known):
+                    send_all(packed, beside, size, start)
         for file in files:
             name, size = file.name.encode(), file.size
             write_all(packed, _HEAD.pack(len(name), size) + name)
@@ -80,3 +103,19 @@ def pack(files: tuple[File, ...], beside: int | None = None) -> int:
         os.close(packed)
         raise
     return packed
+
+
+def _packed(descriptor: int) -> Iterator[tuple[str, int, int]]:
+    """Of each file that is packed there its name, and where it begins and how many bytes it has with its head.
+
+    A compiler may have packed it: raises OSError for what is cut or has no such names.
+    """
+    start, end = 0, os.fstat(descriptor).st_size
+    while start < end:
+        head = os.pread(descriptor, _HEAD.size, start)
+        name_bytes, content_bytes = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
+        size = _HEAD.size + name_bytes + content_bytes
+        if not 0 < name_bytes <= NAME_BYTES or start + size > end:
+            raise OSError(errno.EINVAL, "packed files that are cut")
+        yield os.fsdecode(os.pread(descriptor, name_bytes, start + _HEAD.size)), start, size
+        start += size

@@ -49,14 +49,14 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def send_all(descriptor: int, source: int, size: int) -> None:
-    """The first `size` bytes of a file, without a copy in this process (sendfile(2)).
+def send_all(descriptor: int, source: int, size: int, offset: int = 0) -> None:
+    """`size` bytes of a file, from `offset` on, without a copy in this process (sendfile(2)).
 
     Raises OSError, also where there are fewer.
     """
-    offset = 0
-    while offset < size:
-        sent = os.sendfile(descriptor, source, offset, min(COPY_BYTES, size - offset))
+    end = offset + size
+    while offset < end:
+        sent = os.sendfile(descriptor, source, offset, min(COPY_BYTES, end - offset))
         if not sent:
             raise OSError(errno.EINVAL, "a file is shorter than it was")
         offset += sent

@@ -217,6 +217,12 @@ class Toolchain(_Model):
         return self
 
     @property
+    def own_files(self) -> frozenset[str]:
+        """Names below /work of the source and of what steps leave: no other file may have one of them."""
+        left = (name for step in self.steps for name in (step.artifact, step.packed) if name is not None)
+        return frozenset((self.source, *left))
+
+    @property
     def compiles(self) -> bool:
         """True when a step before the last leaves an artefact."""
         return len(self.steps) > 1

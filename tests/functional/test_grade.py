@@ -306,3 +306,15 @@ def test_descriptors_are_those_of_the_tests_that_run(cellblock: Server) -> None:
             last = line if line.startswith(b"data: ") else last
     assert json.loads(last[6:])["verdict"] == "AC"
     assert most - before < 60, f"{most} from {before}"
+
+
+JUDGED = "import sys\nsys.exit(42 if sys.stdin.read() == open(sys.argv[2]).read() else 43)"
+
+
+@pytest.mark.parametrize("name", ["input", "answer/x", "output", "feedback", "feedback/judgemessage.txt"])
+def test_a_checkers_own_files_have_no_names_of_ours(cellblock: Server, name: str) -> None:
+    checker = {"kind": "custom", "code": JUDGED, "language": "python", "files": [{"name": name, "content": "x"}]}
+    body = json.dumps({"code": "", "language": "python", "tests": TESTS, "checker": checker}).encode()
+    answer = cellblock.request("POST", "/grade", body, {"Content-Type": "application/json"})
+    assert answer.status == 400, answer.text
+    assert answer.json["errors"][0]["field"] == "checker.files"

@@ -208,6 +208,33 @@ def test_what_the_package_includes_lies_beside_submissions_in_that_language(prob
     assert told(answer) == (400, "cannot_grade")
 
 
+def test_a_tests_own_files_go_before_a_contestants(problems: Server) -> None:
+    """Also where one is a folder of the other; what the language itself needs the name of is told."""
+    yaml = "problem_format_version: 2025-09\nname: x\nuuid: 11111111-1111-4111-8111-111111111111\nlimits:\n  time_limit: 1\n"
+    files = {"problem.yaml": yaml, "data/secret/1.in": "", "data/secret/1.ans": "7", "data/secret/1.files/a.txt": "7"}
+    put(problems, "files", files)
+    for name in ("a.txt", "a.txt/x"):
+        own = [{"name": name, "content": "own"}]
+        for language, code in (
+            ("python", "print(open('a.txt').read())"),
+            ("rust", 'fn main() { print!("{}", std::fs::read_to_string("a.txt").unwrap()); }'),
+        ):
+            assert grade(problems, "files", code, language, files=own)["verdict"] == "AC", (name, language)
+    put(problems, "files", {**files, "data/secret/1.files/main.py": ""})
+    answer = problems.request("POST", "/problems/files/grade", grading(ADD), JSON)
+    assert told(answer) == (400, "cannot_grade")
+    assert "has a main.py; Python needs the name" in answer.json["detail"]
+
+
+def test_what_a_checker_is_given_goes_before_files_of_its_own(problems: Server) -> None:
+    judge = "import sys\nsys.exit(42 if sys.stdin.read().split() == open(sys.argv[2]).read().split() else 43)\n"
+    own = {f"output_validators/judge/{name}": "own" for name in ("main.py", "input/x", "answer", "feedback")}
+    own["output_validators/judge/main.py"] = judge
+    put(problems, "sum", with_files(SUM, {"problem.yaml": VALIDATOR["problem.yaml"], ".timelimit": "1", **own}))
+    result = grade(problems, "sum", ADD)
+    assert result["verdict"] == "AC", result
+
+
 def test_without_a_time_limit_it_is_computed_from_the_accepted_submissions(problems: Server) -> None:
     """0.3 s of CPU and a little, times two, in tenths of a second."""
     limits = put(problems, "sum", UNTIMED).json["limits"]
