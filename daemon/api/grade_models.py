@@ -107,7 +107,8 @@ class ProblemVersion(pydantic.BaseModel):
 
 class GradeResponse(pydantic.BaseModel):
     """Of the submission: the first verdict that is not AC, IE wherever it stands. `version` is the toolchain's;
-    `problem` is null where the tests came with the request."""
+    `problem` is null where the tests came with the request; `problems` says what the package or its programs did
+    against the format."""
 
     verdict: Verdict
     score: float | None
@@ -118,4 +119,5 @@ class GradeResponse(pydantic.BaseModel):
     language: str
     version: str | None
     problem: ProblemVersion | None
+    problems: list[str]
     request_id: str

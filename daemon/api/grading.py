@@ -208,6 +208,7 @@ def of_result(
         language=toolchain.id,
         version=version,
         problem=problem,
+        problems=list(result.problems),
         request_id=uuid.uuid4().hex,
     )
 

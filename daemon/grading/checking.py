@@ -6,6 +6,7 @@ run in a jail on the whole output, which is kept in a memfd until then and never
 
 import contextlib
 import dataclasses
+import math
 import os
 import re
 import signal
@@ -232,9 +233,15 @@ def _text(data: bytes) -> str:
 
 
 def _score(text: str) -> float | None:
-    """Of score.txt: one number. Raises CheckerFailed for anything else."""
+    """Of score.txt: one finite number. Raises CheckerFailed for anything else."""
     if not text:
         return None
-    if len(text) > SCORE_BYTES or SCORE.fullmatch(text) is None:
-        raise CheckerFailed(f"the checker's score.txt is no number: {text[:SCORE_BYTES]!a}")
-    return float(text)
+    if len(text) > SCORE_BYTES or (score := number(text)) is None:
+        raise CheckerFailed(f"the checker's score.txt is no finite number: {text[:SCORE_BYTES]!a}")
+    return score
+
+
+def number(text: str) -> float | None:
+    """The finite number that the text is, or None."""
+    found = float(text) if SCORE.fullmatch(text) is not None else math.inf
+    return found if math.isfinite(found) else None

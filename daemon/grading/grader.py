@@ -137,8 +137,7 @@ class _Grading:
         for name in self._tests:
             if name not in progress.results:
                 break
-            verdict, own = progress.results[name].verdict, self._known.get(name)
-            results.append(own if own is not None and own.verdict is verdict else TestResult(name, verdict))
+            results.append(_as_scheduled(name, progress, self._known.get(name)))
         if self._task.on_result is not None:
             for result in results[self._told :]:
                 self._task.on_result(result)
@@ -230,6 +229,17 @@ class _Grading:
             files=built.files if files is None else files, stdin=given, args=test.args, graded=True, keeps=False,
             on_output=None if check is None else check.hear,
         )  # fmt: skip
+
+
+def _as_scheduled(name: str, progress: Progress, own: TestResult | None) -> TestResult:
+    """What counts of a test: its own result, but where the schedule says otherwise, with the sentence that says why."""
+    verdict = progress.results[name].verdict
+    if own is None or verdict is Verdict.SK:
+        return TestResult(name, verdict)
+    if own.verdict is verdict:
+        return own
+    said = (one.removeprefix(f"{name}: ") for one in progress.problems if one.startswith(f"{name}: "))
+    return dataclasses.replace(own, verdict=verdict, reason=next(said, own.reason))
 
 
 def _checker_of(task: Task, test: Test) -> Checker:

@@ -6,7 +6,7 @@ from daemon.judge.executor import Built, Executor
 from daemon.judge.submission import Submission
 from daemon.sandbox.order import BadOrder, Finished, SandboxUnavailable
 
-from .checking import SCORE, CheckerFailed, exit_code, failure, judge_order
+from .checking import CheckerFailed, exit_code, failure, judge_order, number
 from .scoring import GraderCall, Result
 from .verdicts import Verdict
 
@@ -48,6 +48,7 @@ def result_of(finished: Finished) -> Result:
         raise CheckerFailed(failure(finished, code, "", "the grader"))
     said = finished.stdout[:1000].decode("utf-8", "replace")
     words = said.split()
-    if len(words) != 2 or words[0] not in WORDS or SCORE.fullmatch(words[1]) is None:
+    score = number(words[1]) if len(words) == 2 and words[0] in WORDS else None
+    if score is None:
         raise CheckerFailed(f"the grader printed no result: {said.strip()!a:.200}")
-    return Result(WORDS[words[0]], float(words[1]))
+    return Result(WORDS[words[0]], score)

@@ -235,6 +235,30 @@ def test_what_a_checker_is_given_goes_before_files_of_its_own(problems: Server) 
     assert result["verdict"] == "AC", result
 
 
+SCORES = {
+    "problem.yaml": "problem_format_version: 2025-09\nname: x\ntype: scoring\n"
+    "uuid: 11111111-1111-4111-8111-111111111111\nlimits:\n  time_limit: 1\n",
+    "output_validator/judge.py": "import sys\nopen(sys.argv[3] + 'score.txt', 'w').write(sys.stdin.read())\nsys.exit(42)\n",
+    "data/secret/1.in": "", "data/secret/1.ans": "",
+}  # fmt: skip
+
+
+def test_a_score_that_the_format_does_not_allow_is_ie_with_a_sentence(problems: Server) -> None:
+    assert put(problems, "scores", SCORES).status == 201
+    good = grade(problems, "scores", "print(60)")
+    assert (good["verdict"], good["score"], good["problems"]) == ("AC", 60, [])
+    result = grade(problems, "scores", "print(250)")
+    (test,) = result["tests"]
+    assert (result["verdict"], test["verdict"], test["score"]) == ("IE", "IE", 250), result
+    assert test["reason"] == "the score 250 exceeds the maximum of 100"
+    assert result["problems"] == ["secret/1: " + test["reason"]]
+    assert test["cpu_time"] > 0
+    for infinite in ("1e999", "inf", "-1e999"):
+        (test,) = grade(problems, "scores", f"print('{infinite}')")["tests"]
+        assert test["verdict"] == "IE"
+        assert test["reason"] == f"the checker's score.txt is no finite number: '{infinite}'"
+
+
 def test_without_a_time_limit_it_is_computed_from_the_accepted_submissions(problems: Server) -> None:
     """0.3 s of CPU and a little, times two, in tenths of a second."""
     limits = put(problems, "sum", UNTIMED).json["limits"]
