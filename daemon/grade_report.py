@@ -46,8 +46,7 @@ async def grade(settings: Settings, request: Request) -> bool:
     Raises CellblockError for a package that cannot be read or graded, before anything of it is run.
     """
     async with unpacked(request.path, request.within) as package:
-        for warning in package.problem.warnings:
-            Console(stderr=True).print(f"warning: {warning}", style="yellow", highlight=False)
+        _warn(package.problem.warnings)
         await asyncio.to_thread(problems.check, package.problem, package.open, launch.load_registry(settings))
         cpu_s, rows = await _graded(settings, package, request.only)
     if request.as_json:
@@ -55,6 +54,11 @@ async def grade(settings: Settings, request: Request) -> bool:
     else:
         _print(cpu_s, rows)
     return all(row.is_as_promised for row in rows)
+
+
+def _warn(sentences: tuple[str, ...]) -> None:
+    for sentence in sentences:
+        Console(stderr=True).print(f"warning: {sentence}", style="yellow", highlight=False)
 
 
 async def _graded(settings: Settings, package: Package, only: pathlib.Path | None) -> tuple[float, list[Graded]]:
@@ -72,6 +76,7 @@ async def _graded(settings: Settings, package: Package, only: pathlib.Path | Non
 
             graded = Examples(package, Grader(executor, client), toolchains, bounds, on_test)
             cpu_s = (await graded.timing()).limit.seconds
+            _warn(problems.cuts_of(package.problem, cpu_s, bounds))
             if only is not None:
                 return cpu_s, [await _one(settings, graded, toolchains, only, cpu_s)]
             rows = []

@@ -7,7 +7,7 @@ import pydantic
 from daemon.grading.packages.problem import ProblemType
 from daemon.grading.packages.store import Listed, Stored
 from daemon.grading.packages.time_limit import LimitSource
-from daemon.grading.problems import Bounds, limits_of, not_run_here
+from daemon.grading.problems import Bounds, cuts_of, limits_of, not_run_here
 from daemon.toolchain.registry import Registry
 
 from .models import FileEntry, Strict, Text
@@ -51,7 +51,8 @@ class ExampleSubmission(pydantic.BaseModel):
 
 class ProblemSummary(pydantic.BaseModel):
     """`version`: SHA-256 of the zip. `stored_at`: seconds since 1970. `languages` null allows all; else the format's
-    codes. `cannot`: a sentence for each program of the package that this deployment has no toolchain for."""
+    codes. `cannot`: a sentence for each program of the package that this deployment has no toolchain for. `warnings`:
+    what is odd, and each limit that is cut to what this deployment allows."""
 
     id: str
     version: str
@@ -114,7 +115,7 @@ def summary_of(stored: Stored, bounds: Bounds, toolchains: Registry) -> ProblemS
             ExampleSubmission(name=one.name, expected=list(one.expected.verdicts)) for one in problem.submissions
         ],
         cannot=list(not_run_here(problem, toolchains)),
-        warnings=list(problem.warnings),
+        warnings=[*problem.warnings, *cuts_of(problem, stored.time_limit.seconds, bounds)],
     )
 
 

@@ -24,7 +24,7 @@ from .packages.threads import to_the_end
 from .packages.time_limit import DEFAULT_S, LimitSource, TimeLimit, from_slowest
 from .problems import Bounds, limits_of, task_of
 from .programs import CannotGrade, CannotRun, program_of
-from .task import GradeResult, TestResult
+from .task import GradeResult, TestResult, cpu_s_max
 from .verdicts import Verdict
 
 Admitted = Callable[[], AbstractAsyncContextManager[object]]
@@ -101,7 +101,7 @@ class Examples:
         timing = self._package.problem.timing
         if timing.limit_s is not None:
             return Timing(TimeLimit(timing.limit_s, LimitSource.PACKAGE))
-        longest_s = self._bounds.maximum.wall_ns / 1e9
+        longest_s = cpu_s_max(self._bounds.maximum.wall_ns)
         slowest_ns, left_s, failed = 0, most_s, []
         clock = asyncio.get_running_loop().time
         for submission in self._package.problem.submissions:

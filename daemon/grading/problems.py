@@ -51,16 +51,34 @@ class Bounds:
 
 
 def limits_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[Limits, int]:
-    """Of each test, and the bytes that it may print. A package that wants more than the deployment allows has the most.
+    """Of each test, and the bytes that it may print. A package that wants more than the deployment allows has the most,
+    and of CPU time so much that wall time, which has a most too, remains the backstop.
 
     `cpu_s`: the time limit, which the package says or which was computed from its accepted submissions.
     """
     most = bounds.maximum
-    cpu_s = min(cpu_s, most.wall_ns / 1e9)
+    cpu_s = min(cpu_s, tasks.cpu_s_max(most.wall_ns))
     memory_bytes = min(problem.limits.memory_bytes or DEFAULT_MEMORY_BYTES, most.memory_bytes)
     wall_ns = tasks.wall_ns(cpu_s, most.wall_ns)
     output_bytes = min(problem.limits.output_bytes or DEFAULT_OUTPUT_BYTES, bounds.output_bytes)
     return Limits(memory_bytes, wall_ns, most.processes, max(1, int(cpu_s * 1e9))), output_bytes
+
+
+def cuts_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[str, ...]:
+    """A sentence for each limit that the package has and the deployment does not allow."""
+    limits, output_bytes = limits_of(problem, cpu_s, bounds)
+    assert limits.cpu_ns is not None
+    memory_bytes = problem.limits.memory_bytes or DEFAULT_MEMORY_BYTES
+    wanted = (
+        ("time limit", cpu_s, limits.cpu_ns / 1e9, "s"),
+        ("memory", memory_bytes / MB, limits.memory_bytes / MB, "MB"),
+        ("output", (problem.limits.output_bytes or DEFAULT_OUTPUT_BYTES) / MB, output_bytes / MB, "MB"),
+    )
+    return tuple(
+        f"limits: {name}: {value:g} {unit} is more than is allowed here; a test has {granted:g} {unit}"
+        for name, value, granted, unit in wanted
+        if value > granted * (1 + 1e-6)  # a part of a nanosecond is no cut
+    )
 
 
 def task_of(

@@ -109,6 +109,12 @@ def wall_ns(cpu_s: float, most_ns: int) -> int:
     return min(int((WALL_FACTOR * cpu_s + WALL_MORE_S) * 1e9), most_ns)
 
 
+def cpu_s_max(most_ns: int) -> float:
+    """The longest time limit that wall time of at most so much can be the backstop of."""
+    most_s = most_ns / 1e9
+    return max(most_s - WALL_MORE_S, most_s / 2)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class TestResult:
     """Of one test. Times are ns, None where it was not run or the kernel does not tell. `reason` says why it is not

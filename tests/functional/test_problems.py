@@ -259,6 +259,19 @@ def test_a_score_that_the_format_does_not_allow_is_ie_with_a_sentence(problems: 
         assert test["reason"] == f"the checker's score.txt is no finite number: '{infinite}'"
 
 
+def test_limits_above_what_is_allowed_here_are_cut_with_a_warning(problems: Server) -> None:
+    files = {"problem.yaml": "name: x\nlimits:\n  memory: 8192\n  output: 500\n", ".timelimit": "300\n"}
+    summary = put(problems, "large", with_files(SUM, files)).json
+    limits = summary["limits"]
+    assert (limits["cpu_time"], limits["wall_time"]) == (118, 120)  # wall time is the backstop still
+    assert [one for one in summary["warnings"] if one.startswith("limits: ")] == [
+        "limits: time limit: 300 s is more than is allowed here; a test has 118 s",
+        f"limits: memory: 8192 MB is more than is allowed here; a test has {limits['memory_mb']} MB",
+        f"limits: output: 500 MB is more than is allowed here; a test has {limits['output_kb'] // 1024} MB",
+    ]
+    assert not [one for one in put(problems, "sum", SUM).json["warnings"] if "limits" in one]
+
+
 def test_without_a_time_limit_it_is_computed_from_the_accepted_submissions(problems: Server) -> None:
     """0.3 s of CPU and a little, times two, in tenths of a second."""
     limits = put(problems, "sum", UNTIMED).json["limits"]
