@@ -59,7 +59,7 @@ def parse(data: bytes | bytearray, model: type[Model]) -> Model:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise ApiProblem(400, "invalid_json", f"The body is not valid JSON: {reason}") from None
     if isinstance(value, dict) and (len(value) > FIELDS_MAX or any(map(_is_long, value.values()))):
-        raise ApiProblem(400, "invalid_request", f"At most {FIELDS_MAX} fields, and {ITEMS_MAX} items in each")
+        raise _too_many(value, model)
     try:
         return model.model_validate(value)
     except pydantic.ValidationError as error:
@@ -69,6 +69,16 @@ def parse(data: bytes | bytearray, model: type[Model]) -> Model:
         )
         detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
         raise ApiProblem(400, "invalid_request", detail, errors) from None
+
+
+def _too_many(value: dict[str, Any], model: type[pydantic.BaseModel]) -> ApiProblem:
+    """Of fields, or of items in the first field that has too many; with the field's own maximum, where it has one."""
+    for name, field in model.model_fields.items():
+        if _is_long(value.get(name)):
+            own = [one.max_length for one in field.metadata if hasattr(one, "max_length")]
+            error = FieldError(name, f"at most {min([*own, ITEMS_MAX])} items")
+            return ApiProblem(400, "invalid_request", f"{name}: {error.message}", (error,))
+    return ApiProblem(400, "invalid_request", f"At most {FIELDS_MAX} fields, and {ITEMS_MAX} items in each")
 
 
 class _Ambiguous(ValueError):

@@ -318,3 +318,20 @@ def test_a_checkers_own_files_have_no_names_of_ours(cellblock: Server, name: str
     answer = cellblock.request("POST", "/grade", body, {"Content-Type": "application/json"})
     assert answer.status == 400, answer.text
     assert answer.json["errors"][0]["field"] == "checker.files"
+
+
+@pytest.mark.parametrize("count", [1001, 2000])
+def test_too_many_tests_are_told_with_the_field_and_its_maximum(cellblock: Server, count: int) -> None:
+    body = json.dumps({"code": "", "language": "python", "tests": [{}] * count}).encode()
+    answer = cellblock.request("POST", "/grade", body, {"Content-Type": "application/json"})
+    (error,) = answer.json["errors"]
+    assert (answer.status, error["field"]) == (400, "tests")
+    assert "at most 1000 items" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"), [(0, "AC"), (1, "WA"), (2, "WA"), (4, "WA"), (8, "WA"), (3, "IE"), (7, "IE"), (16, "IE")]
+)
+def test_which_exit_codes_of_testlib_are_understood(cellblock: Server, code: int, verdict: str) -> None:
+    checker = {"kind": "custom", "code": f"raise SystemExit({code})", "language": "python", "protocol": "testlib"}
+    assert grade(cellblock, "", tests=[{}], checker=checker)["verdict"] == verdict
