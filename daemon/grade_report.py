@@ -70,7 +70,8 @@ async def _graded(settings: Settings, package: Package, only: pathlib.Path | Non
             def on_test(name: str, _: TestResult) -> None:
                 progress.update(bar, advance=1, description=name)
 
-            graded = Examples(package, Grader(executor, client), toolchains, bounds, on_test)
+            grader = Grader(executor, client, settings.tests_at_once)
+            graded = Examples(package, grader, toolchains, bounds, on_test)
             cpu_s = (await graded.timing()).limit.seconds
             if only is not None:
                 return cpu_s, [await _one(settings, graded, toolchains, only, cpu_s)]

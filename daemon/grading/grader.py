@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+from collections.abc import AsyncIterator
 
 import structlog
 
 from daemon.judge.executor import Built, Executor
 from daemon.judge.files import pack
 from daemon.judge.submission import Report, Submission
-from daemon.sandbox.client import Client
+from daemon.sandbox.client import GRADED_ACQUIRE_S, Client
 from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.errors import CellblockError
 from daemon.sandbox.model import KilledBy
-from daemon.sandbox.order import Finished, Order
+from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.toolchain.plan import graded_limits
 
 from . import checking, verdicts
@@ -35,10 +36,15 @@ AHEAD = 1  # tests whose jail is ready when a core gets free
 
 
 class Grader:
-    """Grades through one executor. Any number of tasks may be under way; the keeper gives each run a core in turn."""
+    """Grades through one executor. Any number of tasks may be under way; the keeper gives each run a core in turn.
 
-    def __init__(self, executor: Executor, client: Client) -> None:
+    Of all tasks together `tests_max` tests run at the same time, which bounds the jails that they ask for; others wait
+    in the order in which they came.
+    """
+
+    def __init__(self, executor: Executor, client: Client, tests_max: int) -> None:
         self._executor, self._client = executor, client
+        self._seats = asyncio.Semaphore(tests_max)
 
     async def grade(self, task: Task) -> GradeResult:
         """Raises SandboxUnavailable where the submission or the checker could not be built for a reason of ours, and
@@ -53,7 +59,8 @@ class Grader:
             if isinstance(built, Report):
                 return _not_built(task, built)
             judges = _Judges(tuple(checkers), group_grader)
-            return await _Grading(self._executor, self._client, task, built, judges, self._at_once()).run()
+            at_once = self._at_once()
+            return await _Grading(self._executor, self._client, task, built, judges, at_once, self._seats).run()
 
     async def check(self, judge: Submission) -> None:
         """Raises CheckerFailed for one that does not compile, SandboxUnavailable."""
@@ -83,11 +90,12 @@ class _Grading:
     """One task under way."""
 
     def __init__(
-        self, executor: Executor, client: Client, task: Task, built: Built, judges: _Judges, at_once: int
-    ) -> None:
+        self, executor: Executor, client: Client, task: Task, built: Built, judges: _Judges, at_once: int,
+        seats: asyncio.Semaphore,
+    ) -> None:  # fmt: skip
         self._executor, self._client = executor, client
         self._task, self._built, self._judges = task, built, judges
-        self._at_once = at_once
+        self._at_once, self._seats = at_once, seats
         self._tests = {test.id: test for test in task.tests}
         self._known: dict[str, TestResult] = {}
         self._groups: dict[str, Result] = {}  # those that the group grader has graded
@@ -149,7 +157,7 @@ class _Grading:
         """A failure of ours is tried once more, and then it is the test's result: IE."""
         for attempt in range(ATTEMPTS):
             try:
-                async with test.opened() as data:
+                async with _seat(self._seats), test.opened() as data:
                     return await self._attempt(test, data)
             except CheckerFailed as error:
                 failure = str(error)
@@ -204,7 +212,8 @@ class _Grading:
         arguments = (*checking.ICPC_ARGUMENTS, *checker.flags)
         try:
             order = checking.judge_order(checker.submission, built, files, arguments, b"", graded=False)
-            talked = await talk(self._client, self._order(test, data.input, None, None), order)
+            program = self._order(test, data.input, None, None)
+            talked = await self._executor.patiently(program.toolchain, lambda: talk(self._client, program, order))
         finally:
             os.close(files)
         facts = _facts(talked.program)
@@ -280,6 +289,20 @@ def _not_built(task: Task, report: Report) -> GradeResult:
         for result in skipped:
             task.on_result(result)
     return GradeResult(Verdict.CE, skipped, compile_ns=report.compile_ns, compilation=report)
+
+
+@contextlib.asynccontextmanager
+async def _seat(seats: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of the tests that run at the same time. Raises SandboxUnavailable for a wait as long as that for a core."""
+    try:
+        async with asyncio.timeout(GRADED_ACQUIRE_S):
+            await seats.acquire()
+    except TimeoutError:
+        raise SandboxUnavailable("grading", f"no turn within {GRADED_ACQUIRE_S:.0f} s") from None
+    try:
+        yield
+    finally:
+        seats.release()
 
 
 async def _cancel(tasks: list[asyncio.Task[TestResult]]) -> None:
