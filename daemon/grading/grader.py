@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import AsyncIterator
 
@@ -32,6 +33,7 @@ log = structlog.get_logger("cellblock.grading")
 _Outcome = tuple[Finished, verdicts.Judgement, checking.Answer | None]
 
 ATTEMPTS = 2  # our own failure is repeated once
+SCHEDULE_PAUSE = 20  # times what the schedule took, of all tests anew, before it is asked again
 AHEAD = 1  # tests whose jail is ready when a core gets free
 
 
@@ -98,27 +100,26 @@ class _Grading:
         self._at_once, self._seats = at_once, seats
         self._tests = {test.id: test for test in task.tests}
         self._known: dict[str, TestResult] = {}
-        self._groups: dict[str, Result] = {}  # those that the group grader has graded
+        self._heard: dict[str, Result] = {}  # what the schedule hears: of tests, and of groups that were graded
         self._problems: list[str] = []
-        self._told = 0
+        self._names, self._told = list(self._tests), list[TestResult]()
 
     async def run(self) -> GradeResult:
         running: dict[str, asyncio.Task[TestResult]] = {}
+        clock = asyncio.get_running_loop().time
         try:
-            while (progress := self._progress()).outcome is None:
+            while True:
+                asked_s = clock()
+                progress = self._task.schedule.progress(self._heard)
+                if progress.outcome is not None:
+                    break
                 self._tell(progress)
                 if progress.to_grade:
                     await self._grade_group(progress.to_grade[0])
                     continue
-                await _cancel([running.pop(name) for name in list(running) if name not in progress.may_run])
-                for name in progress.may_run:
-                    if name not in running and len(running) < self._at_once:
-                        running[name] = asyncio.create_task(self._test(self._tests[name]))
-                if not running:
-                    raise AssertionError("a schedule that neither ends nor goes on")
-                await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
-                for name in [name for name, one in running.items() if one.done()]:
-                    self._known[name] = running.pop(name).result()
+                may_run = set(progress.may_run)
+                await _cancel([running.pop(name) for name in list(running) if name not in may_run])
+                await self._go_on(progress.may_run, running, clock() + SCHEDULE_PAUSE * (clock() - asked_s))
         finally:
             await _cancel(list(running.values()))
         results = self._tell(progress)
@@ -126,32 +127,45 @@ class _Grading:
         problems = (*self._problems, *progress.problems)
         return GradeResult(outcome.verdict, results, outcome.score, problems, built.compile_ns, built.cached)
 
-    def _progress(self) -> Progress:
-        known = {name: Result(result.verdict, result.score, result.multiplier) for name, result in self._known.items()}
-        return self._task.schedule.progress({**known, **self._groups})
+    async def _go_on(
+        self, may_run: tuple[str, ...], running: dict[str, asyncio.Task[TestResult]], until_s: float
+    ) -> None:
+        """Run tests until the schedule is to hear of results: some are known, and it is time or no test is left."""
+        names = (name for name in may_run if name not in running and name not in self._known)
+        clock, is_news = asyncio.get_running_loop().time, False
+        while not (is_news and clock() >= until_s):
+            for name in itertools.islice(names, self._at_once - len(running)):
+                running[name] = asyncio.create_task(self._test(self._tests[name]))
+            if is_news and len(running) < self._at_once:
+                return
+            if not running:
+                raise AssertionError("a schedule that neither ends nor goes on")
+            left_s = max(0.0, until_s - clock()) if is_news else None
+            await asyncio.wait(running.values(), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            for name in [name for name, one in running.items() if one.done()]:
+                self._known[name] = result = running.pop(name).result()
+                self._heard[name] = Result(result.verdict, result.score, result.multiplier)
+                is_news = True
 
     async def _grade_group(self, call: GraderCall) -> None:
         """Tests that are running go on meanwhile. A grader without an answer makes its group IE."""
         assert self._judges.group_grader is not None
         try:
-            self._groups[call.group] = await self._judges.group_grader.grade(call)
+            self._heard[call.group] = await self._judges.group_grader.grade(call)
         except CheckerFailed as error:
             self._problems.append(f"{call.group or 'data'}: {error}")
-            self._groups[call.group] = Result(Verdict.IE)
+            self._heard[call.group] = Result(Verdict.IE)
 
     def _tell(self, progress: Progress) -> tuple[TestResult, ...]:
         """The results that will not change, in order; those that are new are told."""
-        results = []
-        for name in self._tests:
+        for name in self._names[len(self._told) :]:
             if name not in progress.results:
                 break
             verdict, own = progress.results[name].verdict, self._known.get(name)
-            results.append(own if own is not None and own.verdict is verdict else TestResult(name, verdict))
-        if self._task.on_result is not None:
-            for result in results[self._told :]:
-                self._task.on_result(result)
-        self._told = len(results)
-        return tuple(results)
+            self._told.append(own if own is not None and own.verdict is verdict else TestResult(name, verdict))
+            if self._task.on_result is not None:
+                self._task.on_result(self._told[-1])
+        return tuple(self._told)
 
     async def _test(self, test: Test) -> TestResult:
         """A failure of ours is tried once more, and then it is the test's result: IE."""
