@@ -196,7 +196,8 @@ class _Grading:
         """Run with the interactor.
 
         If that ended first and rejects, nothing that the submission did later counts; if the submission failed, what
-        the interactor made of that does not (legacy format, "Interactive problems").
+        the interactor made of that does not (legacy format, "Interactive problems"). What it says when nobody reads any
+        more is no failure, however much it is: problemtools takes its SIGPIPE for a good end.
         """
         checker, (built,) = _checker_of(self._task, test), self._judges.checkers
         assert isinstance(checker, Custom)
@@ -208,6 +209,8 @@ class _Grading:
         finally:
             os.close(files)
         facts = _facts(talked.program)
+        if talked.unheard:
+            facts = dataclasses.replace(facts, output=False, exit_code=0)
         if facts.clean or talked.judge_first or talked.judge_flooded:
             answer = checking.read_answer(checker.protocol, talked.judge)
             if facts.clean or not answer.accepted:

@@ -19,27 +19,29 @@ GRACE_S = 5.0  # for the interactor to come to its verdict once the submission h
 @dataclasses.dataclass(slots=True)
 class Talk:
     """How both ended. `judge_first`: the interactor said its last word before the submission did. `judge_flooded`: it
-    was ended because it said too much."""
+    was ended because it said too much. `unheard`: the submission was ended because it said too much to an interactor
+    that did not read any more."""
 
     program: Finished
     judge: Finished
     judge_first: bool
     judge_flooded: bool
+    unheard: bool
 
 
 async def talk(client: Client, program: Order, judge: Order) -> Talk:
     """Run both until both have ended. `output_bytes` of the program bounds what it says, TALK_BYTES the interactor.
 
-    Once the interactor has ended, the submission meets the end of its input and a broken pipe; once the submission has
-    ended, the interactor meets the end of its input, and has GRACE_S. The submission goes first, because it may wait
-    for a core, and the other's clock runs. Raises SandboxUnavailable.
+    Once one has ended, the other meets the end of its input, and what it still says is thrown away: neither meets a
+    broken pipe, whichever is quicker. The interactor has GRACE_S after the submission's end. The submission goes first,
+    because it may wait for a core, and the other's clock runs. Raises SandboxUnavailable.
     """
     async with client.started(program) as one, client.started(judge) as other:
         loop = asyncio.get_running_loop()
         over: list[Running] = []
         silent: list[Running] = []  # in the order in which they fell silent
         with contextlib.ExitStack() as stack:
-            drains = []
+            drains, bridges = [], []
             for running, order in ((one, program), (other, judge)):
                 drain = Drain(loop, {running.stderr: "stderr"}, order.output_bytes, lambda: None, None)
                 stack.callback(drain.close)
@@ -50,6 +52,7 @@ async def talk(client: Client, program: Order, judge: Order) -> Talk:
                     functools.partial(_over, source, over), functools.partial(silent.append, source),
                 )  # fmt: skip
                 stack.callback(bridge.close)
+                bridges.append(bridge)
             outcome, left = await one.ended()
             is_judge_first = bool(silent) and silent[0] is other
             is_flood = other in over
@@ -66,6 +69,7 @@ async def talk(client: Client, program: Order, judge: Order) -> Talk:
         Finished(judge_outcome, b"", said[1], other in over, judge_left),
         is_judge_first,
         is_flood,
+        one in over and bridges[0].is_unheard,
     )
 
 

@@ -81,8 +81,9 @@ class Bridge:
     """Moves what one program writes into another's input, without a copy in this process (splice(2)).
 
     `on_over` is called once, at the first byte beyond `room`; both pipes are closed then. `on_end` is called once, when
-    nobody can write any more, and before the reader can know. Owns both pipes, and closes both at the end of the one
-    and when nobody reads the other. `close` may be called at any time, and again.
+    nobody can write any more, and before the reader can know. Once nobody reads, the rest is thrown away: a writer
+    never meets a broken pipe because it was the slower of two. Owns both pipes, and closes both at the end of the one.
+    `close` may be called at any time, and again.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Bridge:
         self._loop, self._source, self._target, self._room, self._on_over = loop, source, target, room, on_over
         self._on_end = on_end
         self._is_open = True
+        self.is_unheard = False  # something was written when nobody read any more
         for descriptor in (source, target):
             os.set_blocking(descriptor, False)
         loop.add_reader(source, self._move)
@@ -110,21 +112,24 @@ class Bridge:
             self._on_over()
             self.close()
             return
+        size = min(READ_BYTES, self._room)
         try:
-            moved = os.splice(
-                self._source, self._target, min(READ_BYTES, self._room), flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
-            )
-        except BlockingIOError:  # there is something, so the other side has no room
-            self._loop.remove_reader(self._source)
-            self._loop.add_writer(self._target, self._go_on)
+            moved = len(os.read(self._source, size)) if self.is_unheard else self._splice(size)
+        except BlockingIOError:
+            if not self.is_unheard:  # there is something, so the other side has no room
+                self._loop.remove_reader(self._source)
+                self._loop.add_writer(self._target, self._go_on)
             return
-        except OSError:  # EPIPE
-            self.close()
+        except BrokenPipeError:
+            self.is_unheard = True  # what is there is read at the next turn
             return
         self._room -= moved
         if not moved:
             self._on_end()
             self.close()
+
+    def _splice(self, size: int) -> int:
+        return os.splice(self._source, self._target, size, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
 
     def _go_on(self) -> None:
         self._loop.remove_writer(self._target)

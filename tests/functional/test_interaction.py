@@ -1,0 +1,49 @@
+"""A submission and an interactor, of which one ends before the other: the verdict is never a matter of who was quicker."""
+
+import pytest
+
+from tests.functional.test_grade_command import YAML
+from tests.functional.test_problems import grade, put
+from tests.server import Server
+
+FIRST = """
+import sys
+sys.exit(int(open(sys.argv[1]).read()))
+"""  # says nothing and gives the verdict that its input names
+LAST = """
+import sys
+words = sys.stdin.read().split()
+for _ in range(1000): print("7" * 1000, flush=True)
+sys.exit(42 if words == ["right"] else 43)
+"""  # says a megabyte when the submission is gone
+TALKS_ON = "import sys\nsys.stdin.read()\nfor _ in range(1000): print('7' * 1000, flush=True)\n"
+FLOODS = "import sys\nsys.stdin.read()\nwhile True: print('7' * 1000, flush=True)\n"
+
+
+def verdict(server: Server, interactor: str, given: str, code: str) -> tuple[str, str]:
+    """Of the only test, with the reason or the interactor's message."""
+    files: dict[str, str | bytes | None] = {
+        "problem.yaml": YAML + "validation: custom interactive\n", ".timelimit": "2\n",
+        "data/secret/1.in": given, "data/secret/1.ans": "\n", "output_validators/judge.py": interactor,
+    }  # fmt: skip
+    answer = put(server, "talk", files)
+    assert answer.status in (200, 201), answer.text
+    (test,) = grade(server, "talk", code)["tests"]
+    return test["verdict"], test["reason"] or test["checker_message"]
+
+
+@pytest.mark.parametrize(("code", "expected"), [("print('right')", "AC"), ("print('wrong')", "WA")])
+def test_an_interactor_may_talk_to_a_submission_that_is_gone(cellblock: Server, code: str, expected: str) -> None:
+    assert verdict(cellblock, LAST, "1\n", code) == (expected, "")
+
+
+@pytest.mark.parametrize("code", [TALKS_ON, FLOODS], ids=["talks on", "floods"])
+@pytest.mark.parametrize(("given", "expected"), [("42\n", "AC"), ("43\n", "WA")])
+def test_what_a_submission_says_after_the_interactors_verdict_changes_nothing(
+    cellblock: Server, code: str, given: str, expected: str
+) -> None:
+    assert verdict(cellblock, FIRST, given, code) == (expected, "")
+
+
+def test_a_submission_that_fails_after_it_was_accepted_has_failed(cellblock: Server) -> None:
+    assert verdict(cellblock, FIRST, "42\n", "import sys\nsys.stdin.read()\nsys.exit(3)\n") == ("RE", "exit code 3")
