@@ -13,7 +13,6 @@ from daemon.judge.submission import Report, Submission
 from daemon.sandbox.client import Client
 from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.errors import CellblockError
-from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order
 from daemon.toolchain.plan import graded_limits
 
@@ -22,9 +21,10 @@ from .checking import CheckerFailed
 from .group_grader import GroupGrader
 from .interaction import talk
 from .packages.threads import to_the_end
+from .run_facts import facts_of
 from .scoring import GraderCall, Progress, Result
 from .task import AllOf, Checker, Custom, Data, GradeResult, Task, Test, TestResult, programs_of
-from .verdicts import RunFacts, Verdict
+from .verdicts import Verdict
 
 log = structlog.get_logger("cellblock.grading")
 
@@ -183,12 +183,13 @@ class _Grading:
             files = None
             if data.files:
                 files = await to_the_end(pack, data.files, self._built.files, undo=os.close)
+            order = self._order(test, data.input, check, files)
             try:
-                finished = await self._executor.run(self._order(test, data.input, check, files))
+                finished = await self._executor.run(order)
             finally:
                 if files is not None:
                     os.close(files)
-            facts = _facts(finished)
+            facts = facts_of(finished, order.limits)
             answer = await check.answer() if facts.clean else None
         return finished, verdicts.of_run(facts, None if answer is None else answer.accepted), answer
 
@@ -205,10 +206,11 @@ class _Grading:
         arguments = (*checking.ICPC_ARGUMENTS, *checker.flags)
         try:
             order = checking.judge_order(checker.submission, built, files, arguments, b"", graded=False)
-            talked = await talk(self._client, self._order(test, data.input, None, None), order)
+            program = self._order(test, data.input, None, None)
+            talked = await talk(self._client, program, order)
         finally:
             os.close(files)
-        facts = _facts(talked.program)
+        facts = facts_of(talked.program, program.limits)
         if talked.unheard:
             facts = dataclasses.replace(facts, output=False, exit_code=0)
         if facts.clean or talked.judge_first or talked.judge_flooded:
@@ -263,18 +265,6 @@ def _added(
 
 def _sum(one: int | None, other: int | None) -> int | None:
     return other if one is None else None if other is None else one + other
-
-
-def _facts(finished: Finished) -> RunFacts:
-    killed_by, status = finished.outcome.killed_by, finished.outcome.wait_status
-    if killed_by is not None or finished.truncated:
-        status = None  # it was ended from outside
-    return RunFacts(
-        exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
-        signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
-        memory=killed_by is KilledBy.MEMORY, cpu=killed_by is KilledBy.CPU, output=finished.truncated,
-        wall=killed_by is KilledBy.WALL,
-    )  # fmt: skip
 
 
 def _not_built(task: Task, report: Report) -> GradeResult:
