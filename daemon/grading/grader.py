@@ -11,7 +11,6 @@ from daemon.judge.executor import Built, Executor
 from daemon.judge.files import pack
 from daemon.judge.submission import Report, Submission
 from daemon.sandbox.client import Client
-from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.errors import CellblockError
 from daemon.sandbox.order import Finished, Order
 from daemon.toolchain.plan import graded_limits
@@ -206,23 +205,17 @@ class _Grading:
         arguments = (*checking.ICPC_ARGUMENTS, *checker.flags)
         try:
             order = checking.judge_order(checker.submission, built, files, arguments, b"", graded=False)
-            program = self._order(test, data.input, None, None)
-            talked = await talk(self._client, program, order)
+            talked = await talk(self._client, self._order(test, data.input, None, None), order)
         finally:
             os.close(files)
-        facts = facts_of(talked.program, program.limits)
-        if talked.unheard:
-            facts = dataclasses.replace(facts, output=False, exit_code=0)
-        if facts.clean or talked.judge_first or talked.judge_flooded:
+        if talked.judge is not None:
             answer = checking.read_answer(checker.protocol, talked.judge)
-            if facts.clean or not answer.accepted:
+            if talked.facts.clean or not answer.accepted:
                 judged = verdicts.Judgement(Verdict.AC if answer.accepted else Verdict.WA)
                 return talked.program, judged, answer
             if answer.next_input is not None:
                 os.close(answer.next_input)
-        else:
-            close_all(talked.judge.left.values())
-        return talked.program, verdicts.of_run(facts), None
+        return talked.program, verdicts.of_run(talked.facts), None
 
     def _order(self, test: Test, given: int, check: checking.Check | None, files: int | None) -> Order:
         submission, built = self._task.submission, self._built

@@ -1,5 +1,7 @@
 """A submission and an interactor, of which one ends before the other: the verdict is never a matter of who was quicker."""
 
+import time
+
 import pytest
 
 from tests.functional.test_grade_command import YAML
@@ -20,10 +22,10 @@ TALKS_ON = "import sys\nsys.stdin.read()\nfor _ in range(1000): print('7' * 1000
 FLOODS = "import sys\nsys.stdin.read()\nwhile True: print('7' * 1000, flush=True)\n"
 
 
-def verdict(server: Server, interactor: str, given: str, code: str) -> tuple[str, str]:
+def verdict(server: Server, interactor: str, given: str, code: str, limit_s: int = 2) -> tuple[str, str]:
     """Of the only test, with the reason or the interactor's message."""
     files: dict[str, str | bytes | None] = {
-        "problem.yaml": YAML + "validation: custom interactive\n", ".timelimit": "2\n",
+        "problem.yaml": YAML + "validation: custom interactive\n", ".timelimit": f"{limit_s}\n",
         "data/secret/1.in": given, "data/secret/1.ans": "\n", "output_validators/judge.py": interactor,
     }  # fmt: skip
     answer = put(server, "talk", files)
@@ -47,3 +49,20 @@ def test_what_a_submission_says_after_the_interactors_verdict_changes_nothing(
 
 def test_a_submission_that_fails_after_it_was_accepted_has_failed(cellblock: Server) -> None:
     assert verdict(cellblock, FIRST, "42\n", "import sys\nsys.stdin.read()\nsys.exit(3)\n") == ("RE", "exit code 3")
+
+
+def test_an_interactor_may_think_for_long_when_the_submission_is_gone(cellblock: Server) -> None:
+    thinks = "import sys, time\nsys.stdin.read()\ntime.sleep(6)\nsys.exit(42)\n"
+    assert verdict(cellblock, thinks, "1\n", "print('right')") == ("AC", "")
+
+
+def test_nobody_waits_for_an_interactor_whose_word_does_not_count(cellblock: Server) -> None:
+    endless = "while True: pass\n"
+    begun_s, own_limit_s = time.monotonic(), 60
+    assert verdict(cellblock, endless, "1\n", "raise SystemExit(3)") == ("RE", "exit code 3")
+    assert time.monotonic() - begun_s < own_limit_s
+
+
+def test_an_interactors_wall_limit_lies_beyond_the_submissions(cellblock: Server) -> None:
+    """With a time limit whose wall limit is longer than that of other judges."""
+    assert verdict(cellblock, LAST, "1\n", "print('right')", limit_s=30) == ("AC", "")
