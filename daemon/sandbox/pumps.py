@@ -16,21 +16,22 @@ OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr"
 class Drain:
     """Reads streams whenever they have something, for as long as anybody holds their other ends.
 
-    `streams`: descriptors, each called `stdout` or `stderr`. There is room for `room` bytes of all together; `on_over`
-    is called once, at the first byte more. `on_output` hears what there is room for as it comes, and where `keeps` is
-    true it is kept. Owns the descriptors; `close` may be called at any time, and again.
+    `streams`: descriptors, each called `stdout` or `stderr`. There is room for `room` bytes of all together, and
+    `spare` more are thrown away; `on_over` is called once, at the first byte beyond both. `on_output` hears what
+    there is room for as it comes, and where `keeps` is true it is kept. Owns the descriptors; `close` may be called
+    at any time, and again.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, streams: dict[int, str], room: int, on_over: Callable[[], None],
-        on_output: OnOutput | None, keeps: bool = True,
+        on_output: OnOutput | None, keeps: bool = True, spare: int = 0,
     ) -> None:  # fmt: skip
         self._loop, self._room, self._on_over, self._on_output = loop, room, on_over, on_output
-        self._keeps = keeps
+        self._keeps, self._spare = keeps, spare
         self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self._open = dict(streams)
         self._ended = asyncio.Event()
-        self.is_over = False  # there was more than there was room for
+        self.is_over = False  # there was more than may be
         self.is_heard = False  # on_output was called
         for descriptor in self._open:
             os.set_blocking(descriptor, False)
@@ -72,7 +73,8 @@ class Drain:
             if self._on_output is not None:
                 self.is_heard = True
                 self._on_output(name, kept)
-        if len(kept) < len(data) and not self.is_over:
+        self._spare -= len(data) - len(kept)
+        if self._spare < 0 and not self.is_over:
             self.is_over = True
             self._on_over()
 

@@ -66,3 +66,8 @@ def test_nobody_waits_for_an_interactor_whose_word_does_not_count(cellblock: Ser
 def test_an_interactors_wall_limit_lies_beyond_the_submissions(cellblock: Server) -> None:
     """With a time limit whose wall limit is longer than that of other judges."""
     assert verdict(cellblock, LAST, "1\n", "print('right')", limit_s=30) == ("AC", "")
+
+
+def test_an_interactor_may_log_more_than_is_kept(cellblock: Server) -> None:
+    logs = "import sys\nsys.stderr.write('x' * 1000000)\n" + LAST
+    assert verdict(cellblock, logs, "1\n", "print('right')") == ("AC", "")
