@@ -110,15 +110,12 @@ class Bridge:
             os.close(self._target)
 
     def _move(self) -> None:
-        if self._room <= 0:
-            self._on_over()
-            self.close()
-            return
-        size = min(READ_BYTES, self._room)
+        is_full = self._room <= 0
+        size = min(READ_BYTES, self._room) or 1
         try:
-            moved = len(os.read(self._source, size)) if self.is_unheard else self._splice(size)
+            moved = len(os.read(self._source, size)) if self.is_unheard or is_full else self._splice(size)
         except BlockingIOError:
-            if not self.is_unheard:  # there is something, so the other side has no room
+            if not self.is_unheard and not is_full:  # there is something, so the other side has no room
                 self._loop.remove_reader(self._source)
                 self._loop.add_writer(self._target, self._go_on)
             return
@@ -128,6 +125,9 @@ class Bridge:
         self._room -= moved
         if not moved:
             self._on_end()
+            self.close()
+        elif is_full:
+            self._on_over()
             self.close()
 
     def _splice(self, size: int) -> int:

@@ -54,6 +54,15 @@ async def test_what_is_read_arrives_and_the_end_is_told() -> None:
         assert os.read(one.reader, 10) == b"hello"
 
 
+@pytest.mark.parametrize(("said", "told"), [(b"12345", ["end"]), (b"123456", ["over"])])
+async def test_the_limit_is_the_last_byte_that_may_be_said(said: bytes, told: list[str]) -> None:
+    with joined(room=5) as one:
+        os.write(one.writer, said)
+        os.close(one.writer)
+        await one.ended.wait()
+        assert (one.told, os.read(one.reader, 10)) == (told, b"12345")
+
+
 async def test_a_writer_whose_reader_is_gone_writes_on_and_its_end_is_told() -> None:
     with joined(room=10 << 20) as one:
         os.close(one.reader)
