@@ -13,9 +13,7 @@ from daemon.judge.executor import Built, Executor
 from daemon.judge.files import pack
 from daemon.judge.submission import Report, Submission
 from daemon.sandbox.client import GRADED_ACQUIRE_S, Client
-from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.errors import CellblockError
-from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.toolchain.plan import graded_limits
 
@@ -24,9 +22,10 @@ from .checking import CheckerFailed
 from .group_grader import GroupGrader
 from .interaction import talk
 from .packages.threads import to_the_end
+from .run_facts import facts_of
 from .scoring import GraderCall, Progress, Result
 from .task import AllOf, Checker, Custom, Data, GradeResult, Task, Test, TestResult, programs_of
-from .verdicts import RunFacts, Verdict
+from .verdicts import Verdict
 
 log = structlog.get_logger("cellblock.grading")
 
@@ -205,12 +204,13 @@ class _Grading:
             files = None
             if data.files:
                 files = await to_the_end(pack, data.files, self._built.files, undo=os.close)
+            order = self._order(test, data.input, check, files)
             try:
-                finished = await self._executor.run(self._order(test, data.input, check, files))
+                finished = await self._executor.run(order)
             finally:
                 if files is not None:
                     os.close(files)
-            facts = _facts(finished)
+            facts = facts_of(finished, order.limits)
             answer = await check.answer() if facts.clean else None
         return finished, verdicts.of_run(facts, None if answer is None else answer.accepted), answer
 
@@ -218,7 +218,8 @@ class _Grading:
         """Run with the interactor.
 
         If that ended first and rejects, nothing that the submission did later counts; if the submission failed, what
-        the interactor made of that does not (legacy format, "Interactive problems").
+        the interactor made of that does not (legacy format, "Interactive problems"). What it says when nobody reads any
+        more is no failure, however much it is: problemtools takes its SIGPIPE for a good end.
         """
         checker, (built,) = _checker_of(self._task, test), self._judges.checkers
         assert isinstance(checker, Custom)
@@ -230,17 +231,14 @@ class _Grading:
             talked = await self._executor.patiently(program.toolchain, lambda: talk(self._client, program, order))
         finally:
             os.close(files)
-        facts = _facts(talked.program)
-        if facts.clean or talked.judge_first or talked.judge_flooded:
+        if talked.judge is not None:
             answer = checking.read_answer(checker.protocol, talked.judge)
-            if facts.clean or not answer.accepted:
+            if talked.facts.clean or not answer.accepted:
                 judged = verdicts.Judgement(Verdict.AC if answer.accepted else Verdict.WA)
                 return talked.program, judged, answer
             if answer.next_input is not None:
                 os.close(answer.next_input)
-        else:
-            close_all(talked.judge.left.values())
-        return talked.program, verdicts.of_run(facts), None
+        return talked.program, verdicts.of_run(talked.facts), None
 
     def _order(self, test: Test, given: int, check: checking.Check | None, files: int | None) -> Order:
         submission, built = self._task.submission, self._built
@@ -283,18 +281,6 @@ def _added(
 
 def _sum(one: int | None, other: int | None) -> int | None:
     return other if one is None else None if other is None else one + other
-
-
-def _facts(finished: Finished) -> RunFacts:
-    killed_by, status = finished.outcome.killed_by, finished.outcome.wait_status
-    if killed_by is not None or finished.truncated:
-        status = None  # it was ended from outside
-    return RunFacts(
-        exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
-        signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
-        memory=killed_by is KilledBy.MEMORY, cpu=killed_by is KilledBy.CPU, output=finished.truncated,
-        wall=killed_by is KilledBy.WALL,
-    )  # fmt: skip
 
 
 def _not_built(task: Task, report: Report) -> GradeResult:
