@@ -89,9 +89,10 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         store = _store_of_problems(settings)
         await store.start()
         self_tests = SelfTests(executor, toolchains, settings.run_limits(), settings.self_test_s)
+        grader = Grader(executor, client, settings.tests_at_once)
         parts = Parts(
-            settings, toolchains, client, executor, Grader(executor, client), store, constructs, self_tests, services,
-            versions, Admission(settings.runs_at_once_of_one, settings.queue), facts(),
+            settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
+            Admission(settings.runs_at_once_of_one, settings.queue), facts(),
         )  # fmt: skip
         runner = web.AppRunner(
             api.application(parts), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S

@@ -16,6 +16,7 @@ import click
 
 from daemon.host.delegation import into_delegated_group
 from daemon.sandbox.errors import CellblockError
+from daemon.terminal import legible
 
 if TYPE_CHECKING:
     from daemon.judge.submission import Report, Submission
@@ -255,5 +256,5 @@ def _our_errors() -> Iterator[None]:
     try:
         yield
     except CellblockError as error:
-        click.secho(f"cellblock: {error}", fg="red", err=True)
+        click.secho(legible(f"cellblock: {error}"), fg="red", err=True)
         sys.exit(EXIT_OURS)

@@ -2,14 +2,17 @@
 
 import asyncio
 import dataclasses
+import io
 import json
 import pathlib
 import sys
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from daemon import app, launch
 from daemon.grading import problems
@@ -22,6 +25,7 @@ from daemon.grading.task import TestResult
 from daemon.grading.verdicts import Verdict
 from daemon.judge.submission import Submission
 from daemon.settings import MB, Settings
+from daemon.terminal import legible, say
 from daemon.toolchain.registry import Registry
 
 SECONDS = 1e9
@@ -50,7 +54,7 @@ async def grade(settings: Settings, request: Request) -> bool:
         await asyncio.to_thread(problems.check, package.problem, package.open, launch.load_registry(settings))
         cpu_s, rows = await _graded(settings, package, request.only)
     if request.as_json:
-        print(json.dumps(_as_json(cpu_s, rows), indent=2))
+        say(json.dumps(_as_json(cpu_s, rows), indent=2))
     else:
         _print(cpu_s, rows)
     return all(row.is_as_promised for row in rows)
@@ -58,7 +62,7 @@ async def grade(settings: Settings, request: Request) -> bool:
 
 def _warn(sentences: tuple[str, ...]) -> None:
     for sentence in sentences:
-        Console(stderr=True).print(f"warning: {sentence}", style="yellow", highlight=False)
+        Console(stderr=True).print(Text(legible(f"warning: {sentence}"), "yellow"))
 
 
 async def _graded(settings: Settings, package: Package, only: pathlib.Path | None) -> tuple[float, list[Graded]]:
@@ -72,9 +76,10 @@ async def _graded(settings: Settings, package: Package, only: pathlib.Path | Non
             bar = progress.add_task("", total=total)
 
             def on_test(name: str, _: TestResult) -> None:
-                progress.update(bar, advance=1, description=name)
+                progress.update(bar, advance=1, description=escape(legible(name)))
 
-            graded = Examples(package, Grader(executor, client), toolchains, bounds, on_test)
+            grader = Grader(executor, client, settings.tests_at_once)
+            graded = Examples(package, grader, toolchains, bounds, on_test)
             cpu_s = (await graded.timing()).limit.seconds
             _warn(problems.cuts_of(package.problem, cpu_s, bounds))
             if only is not None:
@@ -104,14 +109,17 @@ def _print(cpu_s: float, rows: list[Graded]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         got = "not run" if row.result is None else row.got
-        table.add_row(row.name, _promise(row), _expected(row), got, *_figures(row), style=_style(row))
-    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
+        cells = (row.name, _promise(row), _expected(row), got, *_figures(row))
+        table.add_row(*(Text(legible(cell)) for cell in cells), style=_style(row))
+    is_terminal, drawn = sys.stdout.isatty(), io.StringIO()
+    Console(file=drawn, force_terminal=is_terminal, width=None if is_terminal else PIPE_COLUMNS).print(table)
+    say(drawn.getvalue().rstrip("\n"))
     for row in rows:
         for sentence in _why(row):
-            print(f"{row.name}: {sentence}")
+            say(legible(f"{row.name}: {sentence}"))
     counts = [sum(_promise(row) == word for row in rows) for word in ("kept", "broken")]
     not_run = sum(row.result is None for row in rows)
-    print(f"{counts[0]} kept, {counts[1]} broken, {not_run} not run")
+    say(f"{counts[0]} kept, {counts[1]} broken, {not_run} not run")
 
 
 def _expected(row: Graded) -> str:

@@ -156,6 +156,12 @@ class Settings(pydantic_settings.BaseSettings):
         """How many uploads each HTTP process takes at the same time, at least one."""
         return max(1, self.uploads_at_once // self.http_processes)
 
+    @property
+    def tests_at_once(self) -> int:
+        """How many tests of all gradings each HTTP process has under way: one on each core, one ready for it, and one
+        more for a core that is free while others' checkers run."""
+        return 2 * (os.cpu_count() or 1) + 1
+
     def place(self) -> Place:
         """What plans are built for."""
         return Place(self.toolchain_root, self.parked_max if self.pools else 0, self.run_limits(), self.deployment())
@@ -175,8 +181,10 @@ class Settings(pydantic_settings.BaseSettings):
             for field in dataclasses.fields(Deployment)
             if hasattr(self, field.name)
         }
-        # Removal overlaps; services, self-tests and versions have no slot.
-        jails_max = 2 * self.runs_at_once + 8 * self.http_processes
+        # Of each slot, each upload and each test that is graded, twice as many, because removal overlaps; a test has a
+        # program and what judges it. Services, self-tests and versions have no slot.
+        slots = max(self.runs_at_once, self.http_processes) + max(self.uploads_at_once, self.http_processes)
+        jails_max = 2 * slots + (4 * self.tests_at_once + 8) * self.http_processes
         return Deployment(jails_max=jails_max, parked_bytes_max=self.parked_mb_max * MB, **own)
 
 

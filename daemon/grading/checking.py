@@ -27,7 +27,8 @@ from .packages.threads import to_the_end
 from .tokens import TokenOptions, Tokens
 
 MESSAGE_BYTES = 2000  # of what a checker says, kept for judges
-JUDGE_OUTPUT_BYTES = 64 << 10
+JUDGE_OUTPUT_BYTES = 64 << 10  # that are kept
+JUDGE_SPARE_BYTES = 64 << 20  # more may be said, to nobody
 SCORE_BYTES = 100
 ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem package format
 TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
@@ -162,8 +163,8 @@ def judge_order(
     toolchain = judge.toolchain
     return Order(
         toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=own_limits(JUDGE_LIMITS),
-        output_bytes=JUDGE_OUTPUT_BYTES, source=built.source, artifact=built.artifact, files=files, stdin=stdin,
-        args=args, graded=graded,
+        output_bytes=JUDGE_OUTPUT_BYTES, spare_bytes=JUDGE_SPARE_BYTES, source=built.source,
+        artifact=built.artifact, files=files, stdin=stdin, args=args, graded=graded,
     )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ async def unpacked(path: pathlib.Path, within: pathlib.Path | None = None) -> As
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, directory)
         problem = await read_package(archive, directory, limits)
-        warnings = tuple(f"{name}: is left out: a link to nothing or out of the package" for name in left_out)
+        warnings = tuple(f"{name}: is left out: {reason}" for name, reason in left_out)
         yield Package(dataclasses.replace(problem, warnings=(*warnings, *problem.warnings)), directory)
 
 
@@ -154,7 +154,9 @@ class Examples:
             raise CannotGrade(str(error)) from None
 
 
-def _archive(path: pathlib.Path, limits: ArchiveLimits, within: pathlib.Path | None) -> tuple[int, tuple[str, ...]]:
+def _archive(
+    path: pathlib.Path, limits: ArchiveLimits, within: pathlib.Path | None
+) -> tuple[int, tuple[tuple[str, str], ...]]:
     if not path.is_dir():
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC), ()
     zipped = zip_folder(path, limits, within)

@@ -3,18 +3,18 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import os
+from collections.abc import AsyncIterator
 
 import structlog
 
 from daemon.judge.executor import Built, Executor
 from daemon.judge.files import pack
 from daemon.judge.submission import Report, Submission
-from daemon.sandbox.client import Client
-from daemon.sandbox.descriptors import close_all
+from daemon.sandbox.client import GRADED_ACQUIRE_S, Client
 from daemon.sandbox.errors import CallersFault, CellblockError
-from daemon.sandbox.model import KilledBy
-from daemon.sandbox.order import Finished, Order
+from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.toolchain.plan import graded_limits
 
 from . import checking, verdicts
@@ -22,23 +22,30 @@ from .checking import CheckerFailed
 from .group_grader import GroupGrader
 from .interaction import talk
 from .packages.threads import to_the_end
+from .run_facts import facts_of
 from .scoring import GraderCall, Progress, Result
 from .task import AllOf, Checker, Custom, Data, GradeResult, Task, Test, TestResult, programs_of
-from .verdicts import RunFacts, Verdict
+from .verdicts import Verdict
 
 log = structlog.get_logger("cellblock.grading")
 
 _Outcome = tuple[Finished, verdicts.Judgement, checking.Answer | None]
 
 ATTEMPTS = 2  # our own failure is repeated once
+SCHEDULE_PAUSE = 20  # times what the schedule took, of all tests anew, before it is asked again
 AHEAD = 1  # tests whose jail is ready when a core gets free
 
 
 class Grader:
-    """Grades through one executor. Any number of tasks may be under way; the keeper gives each run a core in turn."""
+    """Grades through one executor. Any number of tasks may be under way; the keeper gives each run a core in turn.
 
-    def __init__(self, executor: Executor, client: Client) -> None:
+    Of all tasks together `tests_max` tests run at the same time, which bounds the jails that they ask for; others wait
+    in the order in which they came.
+    """
+
+    def __init__(self, executor: Executor, client: Client, tests_max: int) -> None:
         self._executor, self._client = executor, client
+        self._seats = asyncio.Semaphore(tests_max)
 
     async def grade(self, task: Task) -> GradeResult:
         """Raises SandboxUnavailable where the submission or the checker could not be built for a reason of ours, and
@@ -53,7 +60,8 @@ class Grader:
             if isinstance(built, Report):
                 return _not_built(task, built)
             judges = _Judges(tuple(checkers), group_grader)
-            return await _Grading(self._executor, self._client, task, built, judges, self._at_once()).run()
+            at_once = self._at_once()
+            return await _Grading(self._executor, self._client, task, built, judges, at_once, self._seats).run()
 
     async def check(self, judge: Submission) -> None:
         """Raises CheckerFailed for one that does not compile, SandboxUnavailable."""
@@ -83,34 +91,34 @@ class _Grading:
     """One task under way."""
 
     def __init__(
-        self, executor: Executor, client: Client, task: Task, built: Built, judges: _Judges, at_once: int
-    ) -> None:
+        self, executor: Executor, client: Client, task: Task, built: Built, judges: _Judges, at_once: int,
+        seats: asyncio.Semaphore,
+    ) -> None:  # fmt: skip
         self._executor, self._client = executor, client
         self._task, self._built, self._judges = task, built, judges
-        self._at_once = at_once
+        self._at_once, self._seats = at_once, seats
         self._tests = {test.id: test for test in task.tests}
         self._known: dict[str, TestResult] = {}
-        self._groups: dict[str, Result] = {}  # those that the group grader has graded
+        self._heard: dict[str, Result] = {}  # what the schedule hears: of tests, and of groups that were graded
         self._problems: list[str] = []
-        self._told = 0
+        self._names, self._told = list(self._tests), list[TestResult]()
 
     async def run(self) -> GradeResult:
         running: dict[str, asyncio.Task[TestResult]] = {}
+        clock = asyncio.get_running_loop().time
         try:
-            while (progress := self._progress()).outcome is None:
+            while True:
+                asked_s = clock()
+                progress = self._task.schedule.progress(self._heard)
+                if progress.outcome is not None:
+                    break
                 self._tell(progress)
                 if progress.to_grade:
                     await self._grade_group(progress.to_grade[0])
                     continue
-                await _cancel([running.pop(name) for name in list(running) if name not in progress.may_run])
-                for name in progress.may_run:
-                    if name not in running and len(running) < self._at_once:
-                        running[name] = asyncio.create_task(self._test(self._tests[name]))
-                if not running:
-                    raise AssertionError("a schedule that neither ends nor goes on")
-                await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
-                for name in [name for name, one in running.items() if one.done()]:
-                    self._known[name] = running.pop(name).result()
+                may_run = set(progress.may_run)
+                await _cancel([running.pop(name) for name in list(running) if name not in may_run])
+                await self._go_on(progress.may_run, running, clock() + SCHEDULE_PAUSE * (clock() - asked_s))
         finally:
             await _cancel(list(running.values()))
         results = self._tell(progress)
@@ -118,37 +126,50 @@ class _Grading:
         problems = (*self._problems, *progress.problems)
         return GradeResult(outcome.verdict, results, outcome.score, problems, built.compile_ns, built.cached)
 
-    def _progress(self) -> Progress:
-        known = {name: Result(result.verdict, result.score, result.multiplier) for name, result in self._known.items()}
-        return self._task.schedule.progress({**known, **self._groups})
+    async def _go_on(
+        self, may_run: tuple[str, ...], running: dict[str, asyncio.Task[TestResult]], until_s: float
+    ) -> None:
+        """Run tests until the schedule is to hear of results: some are known, and it is time or no test is left."""
+        names = (name for name in may_run if name not in running and name not in self._known)
+        clock, is_news = asyncio.get_running_loop().time, False
+        while not (is_news and clock() >= until_s):
+            for name in itertools.islice(names, self._at_once - len(running)):
+                running[name] = asyncio.create_task(self._test(self._tests[name]))
+            if is_news and len(running) < self._at_once:
+                return
+            if not running:
+                raise AssertionError("a schedule that neither ends nor goes on")
+            left_s = max(0.0, until_s - clock()) if is_news else None
+            await asyncio.wait(running.values(), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            for name in [name for name, one in running.items() if one.done()]:
+                self._known[name] = result = running.pop(name).result()
+                self._heard[name] = Result(result.verdict, result.score, result.multiplier)
+                is_news = True
 
     async def _grade_group(self, call: GraderCall) -> None:
         """Tests that are running go on meanwhile. A grader without an answer makes its group IE."""
         assert self._judges.group_grader is not None
         try:
-            self._groups[call.group] = await self._judges.group_grader.grade(call)
+            self._heard[call.group] = await self._judges.group_grader.grade(call)
         except CheckerFailed as error:
             self._problems.append(f"{call.group or 'data'}: {error}")
-            self._groups[call.group] = Result(Verdict.IE)
+            self._heard[call.group] = Result(Verdict.IE)
 
     def _tell(self, progress: Progress) -> tuple[TestResult, ...]:
         """The results that will not change, in order; those that are new are told."""
-        results = []
-        for name in self._tests:
+        for name in self._names[len(self._told) :]:
             if name not in progress.results:
                 break
-            results.append(_as_scheduled(name, progress, self._known.get(name)))
-        if self._task.on_result is not None:
-            for result in results[self._told :]:
-                self._task.on_result(result)
-        self._told = len(results)
-        return tuple(results)
+            self._told.append(_as_scheduled(name, progress, self._known.get(name)))
+            if self._task.on_result is not None:
+                self._task.on_result(self._told[-1])
+        return tuple(self._told)
 
     async def _test(self, test: Test) -> TestResult:
         """A failure of ours is tried once more, and then it is the test's result: IE. What never can run is not."""
         for attempt in range(ATTEMPTS):
             try:
-                async with test.opened() as data:
+                async with _seat(self._seats), test.opened() as data:
                     return await self._attempt(test, data)
             except CheckerFailed as error:
                 failure = str(error)
@@ -184,12 +205,13 @@ class _Grading:
             files = None
             if data.files:
                 files = await to_the_end(pack, data.files, self._built.files, undo=os.close)
+            order = self._order(test, data.input, check, files)
             try:
-                finished = await self._executor.run(self._order(test, data.input, check, files))
+                finished = await self._executor.run(order)
             finally:
                 if files is not None:
                     os.close(files)
-            facts = _facts(finished)
+            facts = facts_of(finished, order.limits)
             answer = await check.answer() if facts.clean else None
         return finished, verdicts.of_run(facts, None if answer is None else answer.accepted), answer
 
@@ -197,7 +219,8 @@ class _Grading:
         """Run with the interactor.
 
         If that ended first and rejects, nothing that the submission did later counts; if the submission failed, what
-        the interactor made of that does not (legacy format, "Interactive problems").
+        the interactor made of that does not (legacy format, "Interactive problems"). What it says when nobody reads any
+        more is no failure, however much it is: problemtools takes its SIGPIPE for a good end.
         """
         checker, (built,) = _checker_of(self._task, test), self._judges.checkers
         assert isinstance(checker, Custom)
@@ -205,20 +228,18 @@ class _Grading:
         try:
             arguments = checking.arguments_of(checker)
             order = checking.judge_order(checker.submission, built, files, arguments, b"", graded=False)
-            talked = await talk(self._client, self._order(test, data.input, None, None), order)
+            program = self._order(test, data.input, None, None)
+            talked = await self._executor.patiently(program.toolchain, lambda: talk(self._client, program, order))
         finally:
             os.close(files)
-        facts = _facts(talked.program)
-        if facts.clean or talked.judge_first or talked.judge_flooded:
+        if talked.judge is not None:
             answer = checking.read_answer(checker.protocol, talked.judge)
-            if facts.clean or not answer.accepted:
+            if talked.facts.clean or not answer.accepted:
                 judged = verdicts.Judgement(Verdict.AC if answer.accepted else Verdict.WA)
                 return talked.program, judged, answer
             if answer.next_input is not None:
                 os.close(answer.next_input)
-        else:
-            close_all(talked.judge.left.values())
-        return talked.program, verdicts.of_run(facts), None
+        return talked.program, verdicts.of_run(talked.facts), None
 
     def _order(self, test: Test, given: int, check: checking.Check | None, files: int | None) -> Order:
         submission, built = self._task.submission, self._built
@@ -274,24 +295,26 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return other if one is None else None if other is None else one + other
 
 
-def _facts(finished: Finished) -> RunFacts:
-    killed_by, status = finished.outcome.killed_by, finished.outcome.wait_status
-    if killed_by is not None or finished.truncated:
-        status = None  # it was ended from outside
-    return RunFacts(
-        exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
-        signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
-        memory=killed_by is KilledBy.MEMORY, cpu=killed_by is KilledBy.CPU, output=finished.truncated,
-        wall=killed_by is KilledBy.WALL,
-    )  # fmt: skip
-
-
 def _not_built(task: Task, report: Report) -> GradeResult:
     skipped = tuple(TestResult(test.id, Verdict.SK) for test in task.tests)
     if task.on_result is not None:
         for result in skipped:
             task.on_result(result)
     return GradeResult(Verdict.CE, skipped, compile_ns=report.compile_ns, compilation=report)
+
+
+@contextlib.asynccontextmanager
+async def _seat(seats: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of the tests that run at the same time. Raises SandboxUnavailable for a wait as long as that for a core."""
+    try:
+        async with asyncio.timeout(GRADED_ACQUIRE_S):
+            await seats.acquire()
+    except TimeoutError:
+        raise SandboxUnavailable("grading", f"no turn within {GRADED_ACQUIRE_S:.0f} s") from None
+    try:
+        yield
+    finally:
+        seats.release()
 
 
 async def _cancel(tasks: list[asyncio.Task[TestResult]]) -> None:

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from daemon.sandbox.client import Client
 from daemon.sandbox.descriptors import close_all, memfd, sealed_copy
@@ -26,6 +26,7 @@ from .versions import Versions
 HEAL_STEP_S = 0.02
 HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
 
+_Ended = TypeVar("_Ended")
 
 OnStage = Callable[[str], None] | None
 
@@ -207,12 +208,16 @@ class Executor:
 
         A program that may have begun is begun at most twice. Raises SandboxUnavailable.
         """
+        return await self.patiently(order.toolchain, lambda: self._client.run(order))
+
+    async def patiently(self, toolchain: str, attempt: Callable[[], Awaitable[_Ended]]) -> _Ended:
+        """What `run` promises, for what runs a program of the toolchain in a way of its own."""
         repeated = False
         deadline_s: float | None = None
         clock = asyncio.get_running_loop().time
         while True:
             try:
-                return await self._client.run(order)
+                return await attempt()
             except SandboxUnavailable as error:
                 deadline_s = deadline_s or clock() + HEAL_S
                 if error.streamed or (error.started and repeated) or clock() > deadline_s:
@@ -220,7 +225,7 @@ class Executor:
                 repeated = repeated or error.started
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline_s):
-                    await self._client.wait_ready(order.toolchain)
+                    await self._client.wait_ready(toolchain)
             await asyncio.sleep(HEAL_STEP_S)  # the keeper may hear of a warden's death a moment after we do
 
 

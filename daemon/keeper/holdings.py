@@ -60,10 +60,10 @@ class Holdings:
             return None
         return self.group.pin(core)
 
-    def has_met_memory_limit(self) -> bool:
+    def has_met_memory_limit(self, told: bool = False) -> bool:
         """The kernel killed for want of memory, and the limit was the jail's own; False where it does not tell."""
         try:
-            return self.group.out_of_memory(told=False).own
+            return self.group.out_of_memory(told).own
         except (OSError, ValueError, KeyError):
             return False
 

@@ -8,9 +8,11 @@ Its owner hears News: a pool until the jail is given away, then a run. Ends are 
 import dataclasses
 import logging
 import os
+import re
+import signal
 from collections.abc import Callable
 
-from daemon.host.cgroup import TooSmall, Tree
+from daemon.host import cgroup
 from daemon.sandbox import descriptors as fds
 from daemon.sandbox import messages, wire
 from daemon.sandbox.model import KilledBy, Limits, Outcome
@@ -26,6 +28,7 @@ from .warden import MakeRequest, Warden
 
 log = logging.getLogger("cellblock.keeper")
 
+ENDED_BEFORE_GO = re.compile(r"the program ended before go: wait status (\d+)")  # so jail.c tells it
 CORES = os.cpu_count() or 1  # asking costs a file of /sys each time
 
 
@@ -50,7 +53,12 @@ class Ended:
     left: dict[int, int]
 
 
-News = Parked | Refused | Ended
+@dataclasses.dataclass(frozen=True, slots=True)
+class TooSmall:
+    """News: its command ended before go, within less memory than the step's own: its memory limit was met."""
+
+
+News = Parked | Refused | TooSmall | Ended
 
 
 class Jail:
@@ -61,7 +69,7 @@ class Jail:
     """
 
     def __init__(
-        self, loop: Loop, tree: Tree, warden: Warden, step: StepPlan, number: int, limits: Limits, warm: Warm,
+        self, loop: Loop, tree: cgroup.Tree, warden: Warden, step: StepPlan, number: int, limits: Limits, warm: Warm,
         baseline_bytes: int, owner: Callable[[News], None], on_gone: Callable[["Jail"], None],
     ) -> None:  # fmt: skip
         self.number, self.step, self.warden, self.owner = number, step, warden, owner
@@ -118,7 +126,7 @@ class Jail:
             self._limits = limits
             started_s = self.warden.clock()
             self._send_go(order, given, join)
-        except TooSmall:
+        except cgroup.TooSmall:
             too_small = True  # it uses more than that already: the limit is met at once
         except (OSError, ValueError) as error:
             too_small = self._holds.has_met_memory_limit()  # v2 meets a new limit by killing what is there
@@ -274,7 +282,8 @@ class Jail:
             case ev.TellParked():
                 self.owner(Parked())
             case ev.TellRefused(stage, reason):
-                _tell_later(self._guard, self.owner, Refused(stage, reason))
+                news = _of_refusal(self._machine.state, self._holds, Refused(stage, reason), self._limits, self.step)
+                _tell_later(self._guard, self.owner, news)
             case ev.TellOutcome():
                 outcome = self._holds.outcome(self._machine.state, self._limits)
                 _tell_later(self._guard, self.owner, Ended(outcome, self._holds.take_left()))
@@ -302,6 +311,18 @@ class Jail:
             self._guard.unwatch(self._holds.memory_event)
         self.warden.forget(self.number)
         return self._holds.release()
+
+
+def _of_refusal(
+    state: states.State, holds: Holdings, refusal: Refused, limits: Limits, step: StepPlan
+) -> Refused | TooSmall:
+    """Of a jail that ended before go. A runtime ends by itself too, where it finds its memory too small."""
+    told = ENDED_BEFORE_GO.match(refusal.reason)
+    ended = told is not None and int(told[1]) != signal.SIGKILL  # that may be anybody's
+    by = state.killed_by
+    is_killed = by is not KilledBy.CLIENT and holds.has_met_memory_limit(by is KilledBy.MEMORY)
+    is_less = limits.memory_bytes < step.default.memory_bytes
+    return TooSmall() if is_less and (ended or is_killed) else refusal
 
 
 def _tell_later(guard: Guard, owner: Callable[[News], None], news: News) -> None:

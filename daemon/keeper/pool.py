@@ -22,13 +22,16 @@ STARTING_MAX = os.cpu_count() or 1  # in the background; those that somebody wai
 
 
 class Taker(Protocol):
-    """Whoever waits for a jail: hears one of the two, perhaps at once."""
+    """Whoever waits for a jail: hears one of the three, perhaps at once."""
 
     def given(self, found: jail.Jail) -> None:
         """The jail is parked and the taker's from now on."""
 
     def denied(self, stage: str, reason: str) -> None:
         """There is no jail for it; `stage` and `reason` are for the log."""
+
+    def met_memory_limit(self) -> None:
+        """The step's command cannot even be started within its limits."""
 
 
 class Refused(OurFault):
@@ -120,9 +123,13 @@ class Pool:
                     found.kill(KilledBy.CLIENT)
                 else:
                     taker[0].given(found)
-            case states.Deny(ticket, stage, reason):
+            case states.Deny(ticket, stage, reason, is_limit):
                 if ticket in self._takers:
-                    self._takers.pop(ticket)[0].denied(stage, reason)
+                    waiting = self._takers.pop(ticket)[0]
+                    if is_limit:
+                        waiting.met_memory_limit()
+                    else:
+                        waiting.denied(stage, reason)
             case states.Destroy(key):
                 if key in self._jails:
                     self._jails.pop(key).kill(KilledBy.CLIENT)
@@ -152,6 +159,9 @@ class Pool:
             case jail.Refused(stage, reason):
                 self._jails.pop(key, None)
                 self._machine.feed(states.Refused(key, stage, reason))
+            case jail.TooSmall():
+                self._jails.pop(key, None)
+                self._machine.feed(states.Refused(key, "limits", "too little memory to start", is_limit=True))
             case jail.Ended():
                 raise AssertionError(f"{self} keeps a jail that went")
 

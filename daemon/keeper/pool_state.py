@@ -43,11 +43,13 @@ class IsParked:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refused:
-    """A jail that we started or keep is none any more."""
+    """A jail that we started or keep is none any more. `is_limit`: it could not be started within the limits of the
+    ticket that it was started for, which is no failure."""
 
     key: int
     stage: str
     reason: str
+    is_limit: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,11 +102,12 @@ class Give:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deny:
-    """The ticket gets none."""
+    """The ticket gets none. `is_limit`: because of its own limits."""
 
     ticket: int
     stage: str
     reason: str
+    is_limit: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -178,8 +181,8 @@ def decide(state: State, event: Event | Tick, now: float) -> Step:
             state = _cancel(state, ticket, effects)
         case IsParked(key, is_stale):
             state = _parked(state, key, is_stale, effects)
-        case Refused(key, stage, reason):
-            state = _refused(state, key, stage, reason, now, effects)
+        case Refused(key):
+            state = _refused(state, event, key, now, effects)
         case Wardens(problem, lost):
             effects += [Destroy(key) for key in state.parked if key in lost]
             parked = tuple(key for key in state.parked if key not in lost)
@@ -233,7 +236,7 @@ def _parked(state: State, key: int, is_stale: bool, effects: list[Effect]) -> St
     return state._replace(parked=(*state.parked, key))
 
 
-def _refused(state: State, key: int, stage: str, reason: str, now: float, effects: list[Effect]) -> State:
+def _refused(state: State, event: Refused, key: int, now: float, effects: list[Effect]) -> State:
     own = [waiting for waiting in state.waiting if waiting.key == key]
     is_ours = key in state.starting or key in state.parked
     if not own and not is_ours:
@@ -243,8 +246,11 @@ def _refused(state: State, key: int, stage: str, reason: str, now: float, effect
     denied = own
     if was_starting and len(state.shared) > len(state.starting):
         denied = [state.shared[0]]  # one jail less than was hoped for
-    effects += [Deny(waiting.ticket, stage, reason) for waiting in denied]
+    is_limit = event.is_limit and bool(own)
+    effects += [Deny(waiting.ticket, event.stage, event.reason, is_limit) for waiting in denied]
     state = state._replace(waiting=tuple(waiting for waiting in state.waiting if waiting not in denied))
+    if is_limit:
+        return state
     retry_s = now + min(RETRY_S * 2 ** min(state.failures, RETRY_DOUBLINGS), RETRY_S_MAX)
     return state._replace(failures=state.failures + 1, retry_s=retry_s)
 

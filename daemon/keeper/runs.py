@@ -1,11 +1,12 @@
 """One run of a peer: waits for a jail, has it go, and says what becomes of it."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from daemon.sandbox import messages
-from daemon.sandbox.model import KilledBy
+from daemon.sandbox.model import KilledBy, Outcome, Usage
 
 from . import jail
 from .cores import Cores
@@ -103,6 +104,26 @@ class Run:
         self._speaker.say(messages.Refused(self._order.run, stage[:short], reason[:short]))
         self._speaker.run_ended(self._order.run)
 
+    def met_memory_limit(self) -> None:
+        """What the peer hears of any run that is killed at its limit: it began, said nothing and ended."""
+        self._ticket = None
+        self._close_given()
+        pipes: list[int] = []
+        try:
+            for far_end in (1, 0, 0):
+                pair = os.pipe()
+                pipes.append(pair[far_end])
+                os.close(pair[1 - far_end])
+            self._speaker.say(messages.Started(self._order.run), pipes)
+        except OSError as error:
+            self.denied("limits", str(error))
+            return
+        finally:
+            self._close(pipes)
+        outcome = Outcome(None, KilledBy.MEMORY, Usage(0, None, None))
+        self._speaker.say(messages.Ended.of(self._order.run, outcome, ()))
+        self._speaker.run_ended(self._order.run)
+
     def _give_core(self) -> None:
         core, self._core = self._core, None
         ticket, self._core_ticket = self._core_ticket, None
@@ -127,7 +148,7 @@ class Run:
                 self._speaker.run_ended(self._order.run)
             case jail.Refused(stage, reason):
                 self.denied(stage, reason)
-            case jail.Parked():
+            case jail.Parked() | jail.TooSmall():
                 raise AssertionError(f"{self} was given a jail that was not parked")
 
 

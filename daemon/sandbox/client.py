@@ -187,7 +187,7 @@ class Client:
         async with self.started(order) as running:
             drain = Drain(
                 self._loop, running.outputs, order.output_bytes, lambda: running.kill(KilledBy.OUTPUT),
-                order.on_output, order.keeps,
+                order.on_output, order.keeps, order.spare_bytes,
             )  # fmt: skip
             feed = feed_of(self._loop, running.stdin, order.stdin)
             try:

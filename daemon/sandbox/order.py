@@ -29,13 +29,15 @@ class Order:
     """What is run: descriptors are borrowed until `Client.run` returns.
 
     `stdin` may be the descriptor of a file. `graded`: alone on a core, which it waits for as long as GRADED_ACQUIRE_S.
-    Without `keeps` its output goes to `on_output` alone.
+    Without `keeps` its output goes to `on_output` alone. Of output beyond `output_bytes`, `spare_bytes` are thrown away
+    before the run is ended for it.
     """
 
     toolchain: str
     step: str
     limits: Limits
     output_bytes: int
+    spare_bytes: int = 0
     source: int | None = None
     artifact: int | None = None
     files: int | None = None  # packed (judge/files.py)
@@ -49,7 +51,7 @@ class Order:
 @dataclasses.dataclass(slots=True)
 class Finished:
     """How it went. `left` are the files that the step left, by their number among what it leaves; they are the caller's
-    to close. `truncated`: there was more output than `output_bytes`."""
+    to close. `truncated`: there was more output than it may have."""
 
     outcome: Outcome
     stdout: bytes

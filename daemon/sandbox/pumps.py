@@ -16,21 +16,22 @@ OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr"
 class Drain:
     """Reads streams whenever they have something, for as long as anybody holds their other ends.
 
-    `streams`: descriptors, each called `stdout` or `stderr`. There is room for `room` bytes of all together; `on_over`
-    is called once, at the first byte more. `on_output` hears what there is room for as it comes, and where `keeps` is
-    true it is kept. Owns the descriptors; `close` may be called at any time, and again.
+    `streams`: descriptors, each called `stdout` or `stderr`. There is room for `room` bytes of all together, and
+    `spare` more are thrown away; `on_over` is called once, at the first byte beyond both. `on_output` hears what
+    there is room for as it comes, and where `keeps` is true it is kept. Owns the descriptors; `close` may be called
+    at any time, and again.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, streams: dict[int, str], room: int, on_over: Callable[[], None],
-        on_output: OnOutput | None, keeps: bool = True,
+        on_output: OnOutput | None, keeps: bool = True, spare: int = 0,
     ) -> None:  # fmt: skip
         self._loop, self._room, self._on_over, self._on_output = loop, room, on_over, on_output
-        self._keeps = keeps
+        self._keeps, self._spare = keeps, spare
         self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self._open = dict(streams)
         self._ended = asyncio.Event()
-        self.is_over = False  # there was more than there was room for
+        self.is_over = False  # there was more than may be
         self.is_heard = False  # on_output was called
         for descriptor in self._open:
             os.set_blocking(descriptor, False)
@@ -72,7 +73,8 @@ class Drain:
             if self._on_output is not None:
                 self.is_heard = True
                 self._on_output(name, kept)
-        if len(kept) < len(data) and not self.is_over:
+        self._spare -= len(data) - len(kept)
+        if self._spare < 0 and not self.is_over:
             self.is_over = True
             self._on_over()
 
@@ -81,8 +83,9 @@ class Bridge:
     """Moves what one program writes into another's input, without a copy in this process (splice(2)).
 
     `on_over` is called once, at the first byte beyond `room`; both pipes are closed then. `on_end` is called once, when
-    nobody can write any more, and before the reader can know. Owns both pipes, and closes both at the end of the one
-    and when nobody reads the other. `close` may be called at any time, and again.
+    nobody can write any more, and before the reader can know. Once nobody reads, the rest is thrown away: a writer
+    never meets a broken pipe because it was the slower of two. Owns both pipes, and closes both at the end of the one.
+    `close` may be called at any time, and again.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Bridge:
         self._loop, self._source, self._target, self._room, self._on_over = loop, source, target, room, on_over
         self._on_end = on_end
         self._is_open = True
+        self.is_unheard = False  # something was written when nobody read any more
         for descriptor in (source, target):
             os.set_blocking(descriptor, False)
         loop.add_reader(source, self._move)
@@ -106,25 +110,28 @@ class Bridge:
             os.close(self._target)
 
     def _move(self) -> None:
-        if self._room <= 0:
-            self._on_over()
-            self.close()
-            return
+        is_full = self._room <= 0
+        size = min(READ_BYTES, self._room) or 1
         try:
-            moved = os.splice(
-                self._source, self._target, min(READ_BYTES, self._room), flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
-            )
-        except BlockingIOError:  # there is something, so the other side has no room
-            self._loop.remove_reader(self._source)
-            self._loop.add_writer(self._target, self._go_on)
+            moved = len(os.read(self._source, size)) if self.is_unheard or is_full else self._splice(size)
+        except BlockingIOError:
+            if not self.is_unheard and not is_full:  # there is something, so the other side has no room
+                self._loop.remove_reader(self._source)
+                self._loop.add_writer(self._target, self._go_on)
             return
-        except OSError:  # EPIPE
-            self.close()
+        except BrokenPipeError:
+            self.is_unheard = True  # what is there is read at the next turn
             return
         self._room -= moved
         if not moved:
             self._on_end()
             self.close()
+        elif is_full:
+            self._on_over()
+            self.close()
+
+    def _splice(self, size: int) -> int:
+        return os.splice(self._source, self._target, size, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
 
     def _go_on(self) -> None:
         self._loop.remove_writer(self._target)

@@ -122,12 +122,17 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
 
 
 def _judge(toolchain: Toolchain, place: Place, run: StepPlan) -> StepPlan:
-    """The last step again, of a checker or an interactor: it has limits of its own, and leaves what it has to say."""
+    """The last step again, of a checker or an interactor: it has limits of its own, and leaves what it has to say.
+
+    An interactor may have all of its wall time after all of a submission's.
+    """
     entry = toolchain.steps[-1]
     limits = own_limits(JUDGE_LIMITS)
+    most = max_of(limits, place.run.graded)
+    most = dataclasses.replace(most, wall_ns=limits.wall_ns + place.run.graded.wall_ns)
     return dataclasses.replace(
         run, id=entry.id + JUDGE, warm=Warm.EXEC, parked=0, leaves=JUDGE_LEAVES, default=limits,
-        maximum=max_of(limits, place.run.graded), graded=max_of(limits, place.run.graded),
+        maximum=most, graded=most,
     )  # fmt: skip
 
 

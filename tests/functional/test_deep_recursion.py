@@ -1,4 +1,4 @@
-"""The stack of a graded run may take all of its memory, in every language; another run's is its toolchain's."""
+"""The stack of a graded run may take all of its memory, in every language but V8's; another run's is its toolchain's."""
 
 import json
 from typing import Any

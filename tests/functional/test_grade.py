@@ -185,6 +185,20 @@ def test_a_checker_that_fails_is_our_failure_and_never_the_contestants(cellblock
     assert test["reason"].startswith("the checker ended with code 3")
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_checker_may_say_more_than_is_kept(cellblock: Server, stream: str) -> None:
+    checker = {"kind": "custom", "code": f"import sys\nsys.{stream}.write('x' * 1000000)\n{ICPC}", "language": "python"}
+    tests = [{"input": str(n), "expected": "10"} for n in (10, 12)]
+    assert verdicts(grade(cellblock, "print(input())", tests=tests, checker=checker)) == ["AC", "WA"]
+
+
+def test_a_checker_that_floods_is_our_failure(cellblock: Server) -> None:
+    checker = {"kind": "custom", "code": "while True: print('x' * 1000000)", "language": "python"}
+    (test,) = grade(cellblock, "print(13)", tests=[{"expected": "10"}], checker=checker)["tests"]
+    assert test["verdict"] == "IE"
+    assert test["reason"].startswith("the checker met its output limit")
+
+
 def test_testlibs_protocol(cellblock: Server) -> None:
     code = "import sys\n_, given, output, answer = sys.argv[:4]\nsame = open(output).read() == open(answer).read()\nsys.stderr.write('as testlib'); sys.exit(0 if same else 1)"
     checker = {"kind": "custom", "code": code, "language": "python", "protocol": "testlib"}

@@ -1,6 +1,7 @@
 """`cellblock grade`: a problem package's example submissions get the verdicts that their folders promise, or exit 1."""
 
 import json
+import os
 import pathlib
 import subprocess
 
@@ -143,3 +144,34 @@ def test_what_is_no_package_is_one_line(tmp_path: pathlib.Path) -> None:
     assert done.returncode == 125
     assert done.stderr.startswith("cellblock: problem.yaml")
     assert done.stderr.count("\n") == 1
+
+
+def test_what_a_package_says_reaches_the_terminal_as_text(tmp_path: pathlib.Path) -> None:
+    """Names, markup and what a program says to its own compiler could clear the screen or ring the bell."""
+    files = {name: text for name, text in SUM.items() if not name.startswith("submissions/")}
+    package = small_packages.write(
+        tmp_path / "package", {**files, "submissions/accepted/[bold]b.py": "def \x1b[2J", "a\x1b[2Jb": "", "a\\b": ""}
+    )
+    done = grade(package)
+    assert done.returncode == 1, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "accepted/[bold]b.py" in done.stdout
+    assert r"warning: a\x1b[2Jb: is left out: no file of a package may have such a name" in done.stderr
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_refused(tmp_path: pathlib.Path) -> None:
+    package = small_packages.write(tmp_path / "package", SUM)
+    os.mkfifo(package / "data" / "secret" / "3.in")
+    done = grade(package)
+    assert (done.returncode, done.stderr) == (125, "cellblock: data/secret/3.in: is neither a file nor a folder\n")
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])
+def test_a_full_disk_is_one_line(tmp_path: pathlib.Path, options: list[str]) -> None:
+    files = {name: text for name, text in SUM.items() if not name.startswith("submissions/")}
+    package = small_packages.write(tmp_path / "package", {**files, "submissions/accepted/add.py": ADD})
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [COMMAND, "grade", str(package), *options], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert (done.returncode, done.stderr) == (125, "cellblock: standard output: No space left on device\n")

@@ -1,5 +1,6 @@
 """Each limit ends a program at its bound, with its own reason, and nothing else does."""
 
+import json
 import pathlib
 
 import pytest
@@ -171,3 +172,18 @@ fn main() { println!("{}", ENDLESS) }
         )
         assert 1.4 <= answer["compile_time"] < took_s < 10
         assert server.execute("rust", "fn main() {}")["success"] is True
+
+
+@pytest.mark.parametrize("memory_mb", [1, 4, 8])
+def test_memory_that_a_runtime_cannot_even_start_with_is_a_memory_limit(cellblock: Server, memory_mb: int) -> None:
+    """Its own limit, not our failure: of a run and of a test that is graded."""
+    cellblock.execute("typescript", "console.log(1)")
+    answer = cellblock.execute("typescript", "console.log(1)", memory_limit_mb=memory_mb)
+    assert answer["reason"] == "memory_limit", answer
+    asked = {"language": "typescript", "code": "console.log(1)", "tests": [{"expected": "1"}]}
+    graded = cellblock.request(
+        "POST", "/grade", json.dumps({**asked, "limits": {"memory_mb": memory_mb}}).encode(),
+        {"Content-Type": "application/json"},
+    ).json  # fmt: skip
+    assert (graded["verdict"], graded["tests"][0]["reason"]) == ("MLE", "memory"), graded
+    assert cellblock.is_healthy()

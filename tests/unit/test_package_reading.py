@@ -198,10 +198,10 @@ def test_a_folder_is_zipped_with_the_files_its_links_lead_to(tmp_path: pathlib.P
         assert archive.read("data/secret/03.in") == b"3 4\n"
         assert stat.S_IMODE(archive.getinfo("run").external_attr >> 16) == 0o755
     assert ".timelimit" in names and ".git/config" not in names
-    assert zipped.left_out == ("gone", "passwd", "shared.h")
+    assert [name for name, _ in zipped.left_out] == ["gone", "passwd", "shared.h"]
     wider = zip_folder(package, ArchiveLimits(), within=tmp_path)
     os.close(wider.archive)
-    assert wider.left_out == ("gone", "passwd")
+    assert [name for name, _ in wider.left_out] == ["gone", "passwd"]
 
 
 def test_a_link_that_leads_back_is_refused(tmp_path: pathlib.Path) -> None:

@@ -253,3 +253,11 @@ def test_whatever_happens_everybody_gets_one_answer_and_the_pool_is_full_in_the_
     answered = shop.given.keys() | shop.denied.keys()
     assert answered | forgotten == set(range(1, tickets + 1))
     assert not shop.given.keys() & shop.denied.keys()
+
+
+def test_a_jail_that_its_tickets_own_limits_do_not_let_start_is_no_failure_of_the_pool() -> None:
+    shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True))
+    _, effects = ps.decide(shop.state, ps.Refused(min(shop.starting), "limits", "too little", is_limit=True), shop.now)
+    assert effects == [ps.Deny(1, "limits", "too little", is_limit=True)]
+    shop.feed(ps.Refused(min(shop.starting), "limits", "too little", is_limit=True))
+    assert (shop.state.failures, shop.state.retry_s, shop.state.waiting) == (0, None, ())

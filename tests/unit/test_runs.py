@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from daemon.keeper import jail
 from daemon.keeper.cores import Cores
 from daemon.keeper.runs import Run
 from daemon.sandbox import messages
+from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.model import KilledBy, Limits, Outcome, Usage
 from daemon.sandbox.plan import JailSpec, StepPlan, Warm
 
@@ -175,3 +177,18 @@ def test_where_the_host_cannot_pin_cores_only_count() -> None:
     found = Jail()
     Scene(found, order=GRADED, cores=Cores((0, 1), pins=False))
     assert found.went == [None]
+
+
+def test_a_run_whose_memory_its_command_cannot_start_with_has_met_its_limit() -> None:
+    """The peer hears of it what it hears of any run that is killed at its limit."""
+    scene = Scene(None)
+    scene.run.met_memory_limit()
+    outcome = Outcome(None, KilledBy.MEMORY, Usage(0, None, None))
+    assert scene.peer.said == [messages.Started(7), messages.Ended.of(7, outcome, ())]
+    given, *pipes = scene.closed
+    try:
+        assert (given, [os.read(pipe, 1) for pipe in pipes[1:]], scene.peer.ended) == (5, [b"", b""], [7])
+        with pytest.raises(BrokenPipeError):
+            os.write(pipes[0], b"x")
+    finally:
+        close_all(pipes)

@@ -19,11 +19,12 @@ COPY_BYTES = 1 << 20
 class ZippedFolder:
     """`archive` is a descriptor of an uncompressed zip that has no name on the disk; the caller closes it.
 
-    `left_out` are links that lead to nothing or out of the folder where links may lead, and names that no zip may have.
+    `left_out` are names with the reason: links that lead to nothing or out of the folder where links may lead, and
+    names that no zip may have.
     """
 
     archive: int
-    left_out: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
 
 
 def zip_folder(folder: pathlib.Path, limits: ArchiveLimits, within: pathlib.Path | None = None) -> ZippedFolder:
@@ -31,7 +32,7 @@ def zip_folder(folder: pathlib.Path, limits: ArchiveLimits, within: pathlib.Path
 
     Links are followed to what is below `within`, by default the package itself, as the format has it; who trusts a
     collection of packages names the collection. What begins with a dash or a period is left out. It blocks. Raises
-    PackageRefused past the limits, OSError.
+    PackageRefused past the limits, and for what is neither a file nor a folder; OSError.
     """
     zipper = _Zipper((within or folder).resolve(strict=True), limits)
     with tempfile.TemporaryFile() as file:
@@ -44,7 +45,7 @@ class _Zipper:
     def __init__(self, within: pathlib.Path, limits: ArchiveLimits) -> None:
         self._within = within
         self._entries, self._bytes = limits.entries_max, limits.total_bytes_max
-        self.left_out: list[str] = []
+        self.left_out: list[tuple[str, str]] = []
 
     def add(self, zipped: zipfile.ZipFile, folder: pathlib.Path, prefix: str, depth: int) -> None:
         if depth < 0:
@@ -53,12 +54,16 @@ class _Zipper:
             name = prefix + path.name
             if path.name[0] in "-." and name not in SEEN_ANYHOW:
                 continue
-            if not path.name.isprintable() or "\\" in path.name or self._leads_out(path):
-                self.left_out.append(name)
+            if not path.name.isprintable() or "\\" in path.name:
+                self.left_out.append((name, "no file of a package may have such a name"))
+            elif self._leads_out(path):
+                self.left_out.append((name, "a link to nothing or out of where links may lead"))
             elif path.is_dir():
                 self.add(zipped, path, f"{name}/", depth - 1)
             elif path.is_file():
                 self._add_file(zipped, path, name)
+            else:
+                raise PackageRefused(f"{name}: is neither a file nor a folder")
 
     def _leads_out(self, path: pathlib.Path) -> bool:
         return path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(self._within))

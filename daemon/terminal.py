@@ -1,0 +1,29 @@
+"""What others wrote, as a terminal may show it; and a standard output that cannot be written to."""
+
+import os
+import sys
+
+from daemon.sandbox.errors import OurFault
+
+LEGIBLE = "\n\t"
+
+
+class CannotPrint(OurFault):
+    """Standard output does not take the answer."""
+
+
+def legible(text: str) -> str:
+    """Every character that a terminal might obey, as a Python escape such as \\x1b; line ends and tabs stay."""
+    return "".join(
+        one if one.isprintable() or one in LEGIBLE else one.encode("unicode_escape").decode("ascii") for one in text
+    )
+
+
+def say(text: str) -> None:
+    """A line on standard output, written when this returns. Raises CannotPrint."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        with open(os.devnull, "w") as nothing:  # Python would try once more when it ends
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        raise CannotPrint(f"standard output: {error.strerror}") from error

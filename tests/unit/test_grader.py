@@ -1,0 +1,136 @@
+"""Tests of many gradings wait for their turn, so that the jails they ask for are bounded; so is the work for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar, cast
+
+from daemon.grading.grader import Grader
+from daemon.grading.schedules import Listed
+from daemon.grading.scoring import Progress, Result
+from daemon.grading.task import Data, GradeResult, Plain, Task
+from daemon.grading.task import Test as Case
+from daemon.grading.verdicts import Verdict
+from daemon.judge.executor import Built
+from daemon.sandbox.model import Limits, Outcome, Usage
+from daemon.sandbox.order import Finished
+from daemon.settings import Settings
+
+TESTS_MAX = 3
+SLOW_S = 0.005
+
+
+class Step:
+    id = "run"
+
+
+class Toolchain:
+    id = "python"
+    steps = (Step(),)
+
+
+class Submission:
+    toolchain = Toolchain()
+    limits = Limits(1 << 20, 1, 1)
+    output_bytes = 1
+
+
+class Executor:
+    """Every run ends on a later turn of the loop; counts those that are under way."""
+
+    def __init__(self) -> None:
+        self.running = self.most = self.ended = 0
+
+    @contextlib.asynccontextmanager
+    async def built(self, _: object) -> AsyncIterator[Built]:
+        yield Built(None, None, 0)
+
+    async def run(self, _: object) -> Finished:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            for _turn in range(5):
+                await asyncio.sleep(0)
+        finally:
+            self.running -= 1
+        self.ended += 1
+        return Finished(Outcome(1 << 8, None, Usage(1, 1, 1)), b"", b"", False, {})
+
+
+class Facts:
+    cores = (0, 1, 2, 3)
+
+
+class Client:
+    facts = Facts()
+
+
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[Data]:
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        yield Data(null, null)
+    finally:
+        os.close(null)
+
+
+class Slow(Listed):
+    """Counts how often it is asked, which it takes a while over."""
+
+    __slots__ = ()
+    asked: ClassVar[int] = 0
+
+    def progress(self, known: Mapping[str, Result]) -> Progress:
+        Slow.asked += 1
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + SLOW_S:
+            pass
+        return super().progress(known)
+
+
+def task(count: int, schedule: type[Listed] = Listed) -> Task:
+    names = [str(number) for number in range(count)]
+    tests = tuple(Case(name, opened) for name in names)
+    return Task(cast("Any", Submission()), tests, Plain.EXACT, schedule(names, False))
+
+
+def test_the_tests_of_many_gradings_wait_for_their_turn(monkeypatch: Any) -> None:
+    """Each grading alone would have five under way."""
+    monkeypatch.setattr("daemon.grading.grader.graded_limits", lambda toolchain, limits: limits)
+    executor = Executor()
+
+    async def all_of() -> list[GradeResult]:
+        grader = Grader(cast("Any", executor), cast("Any", Client()), TESTS_MAX)
+        return await asyncio.gather(*(grader.grade(task(8)) for _ in range(10)))
+
+    results = asyncio.run(all_of())
+    assert (executor.most, executor.ended) == (TESTS_MAX, 80)
+    assert {test.verdict for result in results for test in result.tests} == {Verdict.RE}
+
+
+def test_there_may_be_as_many_jails_as_can_be_asked_for() -> None:
+    """A program and what judges it for each test, one for each slot and each upload."""
+    for http_processes, runs_at_once in ((1, 1), (1, 16), (12, 8), (12, 192)):
+        settings = Settings(http_processes=http_processes, runs_at_once=runs_at_once)
+        slots = http_processes * (settings.runs_at_once_of_one + settings.uploads_at_once_of_one)
+        assert settings.deployment().jails_max >= slots + 2 * http_processes * settings.tests_at_once
+
+
+def test_a_schedule_that_takes_long_is_not_asked_after_every_result(monkeypatch: Any) -> None:
+    """It computes all tests anew: 6000 times 6000 of them would be most of what the process does."""
+    monkeypatch.setattr("daemon.grading.grader.graded_limits", lambda toolchain, limits: limits)
+    told: list[str] = []
+
+    async def grade() -> GradeResult:
+        grader = Grader(cast("Any", Executor()), cast("Any", Client()), TESTS_MAX)
+        asked = dataclasses.replace(task(100, Slow), on_result=lambda result: told.append(result.id))
+        return await grader.grade(asked)
+
+    result = asyncio.run(grade())
+    assert told == [test.id for test in result.tests] == [str(number) for number in range(100)]
+    assert Slow.asked < 50
