@@ -97,6 +97,7 @@ def slow_to_check(number: int) -> str:
     return grow + "".join(f"const w{index}: Grow<[], {size}>['length'] = {size};\n" for index, size in sizes)
 
 
+@pytest.mark.slow
 def test_a_program_that_is_slow_to_check_does_not_hold_up_the_next() -> None:
     """The next one waits a tenth of a second for the type checker, then it is compiled in a jail of its own."""
     with Server(languages=["typescript"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:

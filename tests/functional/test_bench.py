@@ -20,6 +20,7 @@ def test_the_command_line_knows_every_dialect() -> None:
     assert set(cli.DIALECTS) == set(dialects.DIALECTS)
 
 
+@pytest.mark.slow
 def test_it_measures_a_server_that_is_named(cellblock: Server, tmp_path: pathlib.Path) -> None:
     done = subprocess.run(
         [COMMAND, "bench", "--url", f"http://127.0.0.1:{cellblock.port}", "--runs", "2", "--seconds", "0.2",
@@ -37,6 +38,7 @@ def test_it_measures_a_server_that_is_named(cellblock: Server, tmp_path: pathlib
     assert xml.etree.ElementTree.parse(tmp_path / "b.svg").getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_it_starts_servers_of_its_own_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
     done = subprocess.run(
         [COMMAND, "bench", "--language", "python", "--runs", "2", "--seconds", "0.2", "--concurrency", "1"],

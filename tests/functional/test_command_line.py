@@ -109,6 +109,7 @@ def test_help_tells_what_each_command_does(command: list[str]) -> None:
     assert done.stdout.startswith("Usage: cellblock")
 
 
+@pytest.mark.slow
 def test_runs_beside_each_other_do_not_sweep_each_other(write: Write) -> None:
     """Each has a keeper of its own; the end of one meets the start of others all the time."""
     program = write("a.py", "print(6 * 7)")

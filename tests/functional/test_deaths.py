@@ -86,6 +86,7 @@ def test_all_nsjails_dying_at_once_do_not_take_the_keeper_with_them() -> None:
     assert_nothing_left(server)
 
 
+@pytest.mark.slow
 def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
     with Server(languages=["python"], start_s=2) as server:  # it is given up after so long
         hung = server.wardens()[0]
@@ -175,6 +176,7 @@ def lifetime(server: Server) -> str:
     return str(server.execute("python", code)["output"])
 
 
+@pytest.mark.slow
 def test_several_http_processes_share_a_port_and_replace_each_other() -> None:
     """Nobody is refused while one is away; together they run no more at once than the setting says."""
     with Server(languages=["python"], http_processes=3, runs_at_once=6) as server:

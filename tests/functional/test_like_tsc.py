@@ -122,6 +122,7 @@ def test_nothing_leaks_from_one_check_to_the_next(warm: Server) -> None:
         assert facts(warm, probe)["reason"] == "compile_error", probe
 
 
+@pytest.mark.slow
 def test_a_check_that_takes_too_long_is_ended_and_others_go_on(warm: Server) -> None:
     """The service is replaced, and the compile step says what it has to say within its own limit."""
     endless = (

@@ -14,6 +14,7 @@ import threading
 from typing import Any
 
 import psutil
+import pytest
 
 from tests import posture
 from tests.server import Server, until
@@ -89,6 +90,7 @@ class Grading:
         return None
 
 
+@pytest.mark.slow
 def test_a_thousand_gradings_leave_nothing_and_mix_nothing_up() -> None:
     chance = random.Random(SEED)
     gradings = [Grading(number, chance) for number in range(1000, 1000 + WARM_UP + GRADINGS)]

@@ -4,9 +4,12 @@ import json
 import pathlib
 import subprocess
 
+import pytest
+
 from tests.server import COMMAND, Server
 
 
+@pytest.mark.slow
 def test_fairness_compares_the_cpu_time_of_graded_runs_alone_and_beside_neighbours(
     cellblock: Server, tmp_path: pathlib.Path
 ) -> None:
@@ -27,6 +30,7 @@ def test_fairness_compares_the_cpu_time_of_graded_runs_alone_and_beside_neighbou
         assert words in done.stdout
 
 
+@pytest.mark.slow
 def test_a_soak_shows_what_is_held_before_and_after() -> None:
     done = subprocess.run(
         [COMMAND, "bench", "--language", "python", "--soak", "0.05"],

@@ -39,6 +39,7 @@ def search_for(nonce: str) -> str:
     return SEARCH.replace("FIRST", nonce[:16]).replace("DIGEST", hashlib.sha256(nonce.encode()).hexdigest())
 
 
+@pytest.mark.slow
 def test_thousands_of_nonces_are_never_mixed_up(cellblock: Server) -> None:
     def one(_: int) -> bool:
         nonce = uuid.uuid4().hex
