@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.messages import Run
+from daemon.sandbox.model import KilledBy
 from daemon.sandbox.plan import StepPlan, Warm
 
 from . import jail
@@ -54,8 +55,8 @@ class Baseline:
             return
         made.start()
 
-    def _again(self, reason: str) -> None:
-        log.warning("cannot measure the baseline memory yet: %s", reason)
+    def _again(self, reason: str, level: int = logging.WARNING) -> None:
+        log.log(level, "cannot measure the baseline memory yet: %s", reason)
         self._left = collections.deque(RUNS)
         self._guard.after(self._pause_s, self._next)
         self._pause_s = min(2 * self._pause_s, AGAIN_S_MAX)
@@ -64,8 +65,12 @@ class Baseline:
         match news:
             case jail.Parked():
                 self._go()
+            case jail.Refused("kill", reason):
+                self._again(f"killed: {reason}", logging.INFO)  # the keeper stops
             case jail.Refused(stage, reason):
                 self._again(f"{stage}: {reason}")
+            case jail.Ended(outcome, _) if outcome.killed_by is KilledBy.CLIENT:
+                self._again("killed: client", logging.INFO)
             case jail.Ended(outcome, _) if outcome.wait_status != 0:
                 self._again(f"{self._left[0]} ended with {outcome}")
             case jail.Ended(outcome, _):
