@@ -42,8 +42,8 @@ class Group(typing.Protocol):
     def lift_cpu_quota(self) -> None:
         """Removes the CPU quota before a kill, because a throttled process dies slowly."""
 
-    def kill(self) -> bool:
-        """Kill all in the group. False where the kernel has no call for that: what is forked meanwhile may live on."""
+    def kill(self) -> None:
+        """Kill all in the group. On v1 what is forked meanwhile lives on, and v2 before Linux 5.14 kills nothing."""
 
     def cpu_ns(self) -> int | None:
         """CPU time that all its processes have used so far, those that have ended included."""

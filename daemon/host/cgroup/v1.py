@@ -125,7 +125,7 @@ class Group:
             with contextlib.suppress(FileNotFoundError):
                 self._settings.write(quota, -1)
 
-    def kill(self) -> bool:
+    def kill(self) -> None:
         # A number may be of another process by now: it is killed by a pidfd that was opened while it was in the group.
         opened: dict[str, int] = {}
         try:
@@ -138,7 +138,6 @@ class Group:
                         signal.pidfd_send_signal(opened[process], signal.SIGKILL)
         finally:
             close_all(opened.values())
-        return False
 
     def cpu_ns(self) -> int | None:
         return int(mounts.read_text(self._path("cpuacct", "cpuacct.usage")))

@@ -61,14 +61,12 @@ class Group:
         with contextlib.suppress(FileNotFoundError):
             self._settings.write(self._path("cpu.max"), f"max {PERIOD_US}")
 
-    def kill(self) -> bool:
+    def kill(self) -> None:
         try:
             mounts.write_text(self._path("cgroup.kill"), 1)  # Linux 5.14
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENODEV):  # no such call, or no such group any more
                 raise
-            return False
-        return True
 
     def cpu_ns(self) -> int | None:
         return mounts.read_keyed(self._path("cpu.stat"))["usage_usec"] * 1000
