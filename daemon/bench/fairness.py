@@ -38,7 +38,7 @@ def spreads(url: str, toolchains: Registry, runs: int, progress: Progress) -> It
             conditions: dict[str, list[Ask]] = {ALONE: [], SAME: _both(toolchain, program)}
             conditions |= {neighbour.name: _both(language, neighbour) for language, neighbour in worst}
             for name, kinds in conditions.items():
-                with _beside(url, kinds), contextlib.closing(Cellblock(url)) as dialect:
+                with beside(url, kinds), contextlib.closing(Cellblock(url)) as dialect:
                     for _ in range(WARM_UP):
                         grade(dialect)
                     samples = []
@@ -83,7 +83,7 @@ def _both(toolchain: Toolchain, neighbour: BenchProgram | Neighbour) -> list[Ask
 
 
 @contextlib.contextmanager
-def _beside(url: str, kinds: list[Ask]) -> Iterator[None]:
+def beside(url: str, kinds: list[Ask]) -> Iterator[None]:
     """Neighbours, each of which has had its first answer before the body begins. Raises what ended one of them."""
     count = os.cpu_count() or 1
     asks = [kinds[0]] * max(1, count - 1) + [kinds[1]] * count if kinds else []

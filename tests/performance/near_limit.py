@@ -13,10 +13,9 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
-from daemon.bench.connection import Connection
+from daemon.bench import fairness
 from tests.performance import contest_programs as programs
 from tests.performance.contest_hour import Judge, quantile
 from tests.server import Server
@@ -28,28 +27,17 @@ SPIN = "while True: pass"
 PARTS = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
-@contextlib.contextmanager
-def inside(url: str) -> Iterator[None]:
-    """For each core one that is graded and one that is not, again and again."""
-    stop = threading.Event()
+def inside(url: str) -> contextlib.AbstractContextManager[None]:
+    """Neighbours on the same server: graded ones leave one core, executed ones are on every core."""
     graded = {"language": "python", "code": SPIN, "tests": [{}], "limits": {"cpu_time": 0.3, "memory_mb": 64}}
     executed = {"language": "python", "code": SPIN, "timeout": 1}
-
-    def live(path: str, fields: dict[str, object]) -> None:
-        with contextlib.closing(Connection(url)) as connection:
-            while not stop.is_set():
-                connection.request("POST", path, fields)
-
-    asks = [("/grade", graded), ("/execute", executed)] * (os.cpu_count() or 1)
-    threads = [threading.Thread(target=live, args=ask) for ask in asks]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    return fairness.beside(
+        url,
+        [
+            lambda connection: connection.request("POST", "/grade", graded),
+            lambda connection: connection.request("POST", "/execute", executed),
+        ],
+    )
 
 
 @contextlib.contextmanager
