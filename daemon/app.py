@@ -81,7 +81,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     versions = Versions({toolchain.id: identity.digest(toolchain, settings.toolchain_root) for toolchain in toolchains})
     async with (
         Client(str(instance.socket_path(settings.instance)), settings.start_s) as client,
-        Constructs(toolchains if settings.validation != "off" else ()) as constructs,
+        Constructs(toolchains if settings.validation != "off" else (), settings.validation_s) as constructs,
         keep_services(client, toolchains if settings.services else (), settings.start_s) as services,
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):

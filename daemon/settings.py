@@ -109,6 +109,7 @@ class Settings(pydantic_settings.BaseSettings):
     queue: int = pydantic.Field(64, ge=0, description="requests that may wait in each HTTP process; more get 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
     validation: Literal["block", "report", "off"] = pydantic.Field("block", description="forbidden constructs")
+    validation_s: float = pydantic.Field(0.2, gt=0, description="for a source to be searched; past it it is allowed")
     self_test_s: float = pydantic.Field(30.0, gt=0, description="how often an idle toolchain proves that it works")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

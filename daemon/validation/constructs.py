@@ -1,7 +1,7 @@
 """Finds the constructs that a toolchain file forbids: advice to honest users, while the jail is the wall.
 
 A plain substring test comes first. Only a source in which it hits is lexed, by Pygments in a worker process. A source
-waits for its turn at the worker for TURN_S at most and has DEADLINE_S there; past either it is allowed. A word in a
+waits for its turn at the worker for TURN_S at most and has `deadline_s` there; past either it is allowed. A word in a
 comment or a string literal never matches.
 """
 
@@ -22,7 +22,6 @@ from daemon.toolchain.schema import Forbidden, Toolchain
 log = structlog.get_logger("cellblock.validation")
 
 TURN_S = 0.1
-DEADLINE_S = 0.2
 START_S = 30.0
 PR_SET_PDEATHSIG = 1
 _PIECE = re.compile(r"\w+|[^\w\s]")
@@ -42,12 +41,13 @@ class Finding:
 
 
 class Constructs:
-    """`async with Constructs(toolchains) as constructs` keeps one worker process, and replaces one that is too slow.
+    """`async with Constructs(toolchains, deadline_s) as constructs` keeps a worker process, and replaces one that is slow.
 
-    `find` may be called by many at once; no call lasts longer than TURN_S and DEADLINE_S together.
+    `find` may be called by many at once; no call lasts longer than TURN_S and `deadline_s` (seconds) together.
     """
 
-    def __init__(self, toolchains: Iterable[Toolchain]) -> None:
+    def __init__(self, toolchains: Iterable[Toolchain], deadline_s: float) -> None:
+        self._deadline_s = deadline_s
         self._lexers = sorted({toolchain.lexer for toolchain in toolchains if toolchain.lexer is not None})
         self._worker: concurrent.futures.ProcessPoolExecutor | None = None
         self._turn = asyncio.Lock()  # held by whoever uses or replaces the worker
@@ -71,7 +71,7 @@ class Constructs:
         """The first forbidden construct, or None.
 
         None too, which allows the source, when the lexer is busy with others for longer than TURN_S, needs longer than
-        DEADLINE_S for this source, or dies of it.
+        the deadline for this source, or dies of it.
         """
         if toolchain.lexer is None:
             return None
@@ -109,7 +109,7 @@ class Constructs:
         if self._worker is None:
             return None
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 return await asyncio.get_running_loop().run_in_executor(self._worker, search, lexer, code, rules)
         except (TimeoutError, concurrent.futures.BrokenExecutor):
             self._stop_worker()

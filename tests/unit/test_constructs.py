@@ -77,11 +77,12 @@ def test_what_only_looks_like_it_is_allowed(language: str, code: str) -> None:
 
 @pytest.fixture
 async def constructs() -> collections.abc.AsyncIterator[Constructs]:
-    async with Constructs(SHIPPED) as running:
+    async with Constructs(SHIPPED, DEADLINE_S) as running:
         yield running
 
 
 PYTHON = SHIPPED.find("python")
+DEADLINE_S = 0.2
 REFUSED = "import socket; socket.create_connection(('x', 1))"
 SLOW = REFUSED + "\nx = " + "[" * 2_000_000
 
