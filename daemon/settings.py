@@ -93,7 +93,9 @@ class Settings(pydantic_settings.BaseSettings):
     start_s: float = pydantic.Field(10.0, gt=0, description="for a warden or a parked jail to be ready")
     pools: bool = pydantic.Field(True, description="keep jails parked; without them every run waits for its jail")
     parked_max: int = pydantic.Field(64, ge=0, description="jails of one step that are kept parked, at most")
-    parked_mb_max: int = pydantic.Field(256, ge=0, description="memory of all parked jails together")
+    parked_mb_max: int = pydantic.Field(
+        256, ge=0, description="memory of all parked jails together, without pages of files"
+    )
     services: bool = pydantic.Field(True, description="keep long-lived compilers where a toolchain has one")
     wardens: int = pydantic.Field(max(1, (os.cpu_count() or 1) // 4), ge=1, le=8, description="of each toolchain")
     warden_runs_max: int = pydantic.Field(

@@ -71,6 +71,16 @@ class Pool:
         return len(self._machine.state.parked)
 
     @property
+    def starting_count(self) -> int:
+        """Jails that are to be parked, or given to whoever waits."""
+        return len(self._machine.state.starting)
+
+    @property
+    def is_short(self) -> bool:
+        """It has fewer than it wants, and no more on the way."""
+        return self.parked_count + self.starting_count < self.step.parked
+
+    @property
     def parked_bytes(self) -> int:
         """Memory of the parked jails when they were parked."""
         return sum(self._jails[key].parked_bytes for key in self._machine.state.parked)

@@ -185,7 +185,7 @@ class Hello(Message):
 class Stats(Message):
     """The keeper's state, for /health: counts, bytes, and by toolchain what its wardens lack ("ready": nothing).
 
-    `parked` has for each pool {"parked": n, "wanted": n}.
+    `parked` has for each pool {"parked": n, "starting": n, "wanted": n}.
     """
 
     TYPE = "stats"
