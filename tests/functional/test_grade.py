@@ -349,3 +349,27 @@ def test_too_many_tests_are_told_with_the_field_and_its_maximum(cellblock: Serve
 def test_which_exit_codes_of_testlib_are_understood(cellblock: Server, code: int, verdict: str) -> None:
     checker = {"kind": "custom", "code": f"raise SystemExit({code})", "language": "python", "protocol": "testlib"}
     assert grade(cellblock, "", tests=[{}], checker=checker)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "verdict", "score", "message"),
+    [
+        ("points 2.5 half of it", 7, "AC", 2.5, "half of it"),
+        ("points 0 nothing", 7, "WA", 0, "nothing"),
+        ("points points_info=7", 7, "IE", None, ""),
+        ("partially correct (0) nearly", 0, "WA", None, "partially correct (0) nearly"),
+        ("partially correct (116) far", 116, "WA", None, "partially correct (116) far"),
+    ],
+)
+@pytest.mark.parametrize("has_file", [False, True], ids=["on stderr", "in the file"])
+def test_points_and_partial_scores_of_testlib(
+    cellblock: Server, has_file: bool, said: str, code: int, verdict: str, score: float | None, message: str
+) -> None:
+    """As testlib.h says them: the message is in the file, or on stderr after a word for the result."""
+    own = said.removeprefix("points ") if "points" in said else said.split(") ")[1]
+    program = f"import sys\nopen(sys.argv[4], 'w').write({own!r})\nsys.stderr.write({said.removesuffix(own)!r} + '\\nSee file to check exit message\\n')"
+    if not has_file:
+        program = f"import sys\nsys.stderr.write({said!r} + '\\n')"
+    checker = {"kind": "custom", "code": f"{program}\nsys.exit({code})", "language": "python", "protocol": "testlib"}
+    (test,) = grade(cellblock, "", tests=[{}], checker=checker)["tests"]
+    assert (test["verdict"], test["score"], test["checker_message"]) == (verdict, score, message)
