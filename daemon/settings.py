@@ -66,6 +66,9 @@ class Settings(pydantic_settings.BaseSettings):
         None, description='cores of graded runs, such as "2-7" (cpuset(7)); one of each physical core when absent'
     )
     grade_output_mb_max: int = pydantic.Field(64, gt=0, description="output of a graded run, at most")
+    judge_data_mb: int = pydantic.Field(
+        256, gt=0, le=1024, description="input, answer and output of a test that a checker of one's own may be given"
+    )
     code_bytes_max: int = pydantic.Field(64 * 1024, gt=0, description="size of a source")
     output_bytes: int = pydantic.Field(MB, gt=0, description="stdout and stderr together")
     stdin_bytes_max: int = pydantic.Field(16 * MB, gt=0, description="size of stdin")
@@ -131,6 +134,8 @@ class Settings(pydantic_settings.BaseSettings):
             raise ValueError("memory_mb is above memory_mb_max")
         if self.timeout_s > self.timeout_s_max:
             raise ValueError("timeout_s is above timeout_s_max")
+        if self.body_bytes_max + self.grade_output_mb_max * MB > self.judge_data_mb * MB:
+            raise ValueError("judge_data_mb is below body_bytes_max and grade_output_mb_max together")
         return self
 
     @property
@@ -172,7 +177,7 @@ class Settings(pydantic_settings.BaseSettings):
         default = Limits(self.memory_mb * MB, int(self.timeout_s * 1e9), self.processes, cpu_share_ms=share_ms)
         maximum = Limits(self.memory_mb_max * MB, int(self.timeout_s_max * 1e9), self.processes, cpu_share_ms=share_ms)
         graded = Limits(self.grade_memory_mb_max * MB, int(self.grade_timeout_s_max * 1e9), self.processes)
-        return RunLimits(default, maximum, graded, self.output_bytes)
+        return RunLimits(default, maximum, graded, self.output_bytes, self.judge_data_mb * MB)
 
     def deployment(self) -> Deployment:
         """What the keeper is told of this host."""
