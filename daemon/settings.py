@@ -66,6 +66,9 @@ class Settings(pydantic_settings.BaseSettings):
         None, description='cores of graded runs, such as "2-7" (cpuset(7)); one of each physical core when absent'
     )
     grade_output_mb_max: int = pydantic.Field(64, gt=0, description="output of a graded run, at most")
+    jails_max: int | None = pydantic.Field(
+        None, ge=2, description="living jails, without the parked ones; more runs wait. All that may run when absent"
+    )
     judge_data_mb: int = pydantic.Field(
         256, gt=0, le=1024, description="input, answer and output of a test that a checker of one's own may be given"
     )
@@ -189,8 +192,8 @@ class Settings(pydantic_settings.BaseSettings):
         # Of each slot, each upload and each test that is graded, twice as many, because removal overlaps; a test has a
         # program and what judges it. Services, self-tests and versions have no slot.
         slots = max(self.runs_at_once, self.http_processes) + max(self.uploads_at_once, self.http_processes)
-        jails_max = 2 * slots + (4 * self.tests_at_once + 8) * self.http_processes
-        return Deployment(jails_max=jails_max, parked_bytes_max=self.parked_mb_max * MB, **own)
+        own["jails_max"] = self.jails_max or 2 * slots + (4 * self.tests_at_once + 8) * self.http_processes
+        return Deployment(parked_bytes_max=self.parked_mb_max * MB, **own)
 
 
 class BadSettings(OurFault):

@@ -219,9 +219,7 @@ def _test(case: Case, opened: Open, validators: tuple[tasks.Custom, ...], bounds
     if validators:
         if case.input_bytes + case.answer_bytes > bounds.judge_bytes:
             most = f"{bounds.judge_bytes / MB:g} MB"
-            raise CannotGrade(
-                f"{case.name}: input and answer have more than {most}, which a validator may be given here"
-            )
+            raise CannotGrade(f"{case.name}: input and answer are larger than the {most} that a validator may be given")
         for one in validators:
             given = arguments_of(dataclasses.replace(one, flags=case.validator_args))
             _check_args(f"{case.name}: flags of the output validator", given)

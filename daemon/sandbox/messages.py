@@ -225,9 +225,12 @@ class Started(Message):
     run: int
 
 
+FULL = "full"  # the stage of a refusal because as many jails are alive as may be, which passes
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refused(Message):
-    """Nothing ran; `stage` and `reason` are for the log."""
+    """Nothing ran; `stage` and `reason` are for the log, but for FULL."""
 
     TYPE = "refused"
     FIELDS = {"run": _ID, "stage": _REASON, "reason": _REASON}

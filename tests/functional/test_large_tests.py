@@ -42,13 +42,12 @@ def test_a_test_that_no_validator_may_be_given_refuses_the_package() -> None:
     with Server(languages=["python"], body_bytes_max=MB, grade_output_mb_max=1, judge_data_mb=2) as server:
         answer = put(server, "large", package(MB, MB + 1, VALIDATOR, "custom"))
         assert (answer.status, answer.json["code"]) == (400, "cannot_grade")
-        assert answer.json["detail"] == (
-            "secret/1: input and answer have more than 2 MB, which a validator may be given here"
-        )
+        said = "secret/1: input and answer are larger than the 2 MB that a validator may be given"
+        assert answer.json["detail"].endswith(said)
         assert put(server, "large", package(MB, MB, VALIDATOR, "custom")).status == 201
         assert grade(server, "large", f"print({MB}, {MB})")["verdict"] == "AC"
         large = zip_bytes(
             {"problem.yaml": YAML, ".timelimit": "2\n", "data/secret/1.in": "", "data/secret/1.ans": "8" * 3 * MB}
         )
         assert put(server, "large", large).status == 200
-        assert grade(server, "large", f"print('8' * {MB})")["verdict"] == "WA"
+        assert grade(server, "large", "print('8')")["verdict"] == "WA"
