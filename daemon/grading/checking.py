@@ -33,9 +33,8 @@ JUDGE_SPARE_BYTES = 64 << 20  # more may be said, to nobody
 SCORE_BYTES = 100
 ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem package format
 TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
-TESTLIB_POINTS = 7
-TESTLIB_PARTLY = re.compile(r"partially correct \(\d+\)")
-TESTLIB_NOTE = "See file to check exit message"  # on stderr, where the message is in the file
+TESTLIB_FAIL, TESTLIB_POINTS = 3, 7
+TESTLIB_NOTE = "See file to check exit message"  # its last word on stderr
 ICPC_ARGUMENTS = ("input", "answer", FEEDBACK + "/")
 TESTLIB_ARGUMENTS = ("input", "output", "answer", JUDGE_LEAVES[0])
 JUDGE_FILES = ("input", "output", "answer", FEEDBACK)  # beside a checker, above its own
@@ -209,26 +208,25 @@ def _icpc_answer(finished: Finished) -> Answer | None:
 
 
 def _testlib_answer(finished: Finished) -> Answer | None:
-    """What testlib.h's quitf and quitp exit with. Their message comes in the file that they were given, and on stderr,
-    where a word for the result goes before it.
+    """What testlib.h's quitf and quitp exit with. Their message is in the file that they were given; from others, which
+    speak like it, it may come on stderr.
 
-    The code of `_pc(n)`, partially correct, is n, which may be any other's: the word tells it, and it rejects, because
-    nothing says how much n is worth. Points accept, but for none. Raises CheckerFailed for points without a number.
+    The code of `_pc(n)`, partially correct, is n. Where testlib itself ended and its code is no other's it rejects,
+    because nothing says how much n is worth. Points accept, but for none. Raises CheckerFailed for points without a
+    number.
     """
-    said, code = _text(finished.stderr).removesuffix(TESTLIB_NOTE).rstrip(), exit_code(finished)
-    in_file, partly = _left(finished, 0), TESTLIB_PARTLY.match(said)
-    message = in_file or said
-    if code is not None and partly is not None:
-        return Answer(False, f"{partly[0]} {in_file}" if in_file else said)
+    said, code = _text(finished.stderr), exit_code(finished)
+    message = _left(finished, 0) or said
     if code == TESTLIB_POINTS:
         first, _, rest = message.removeprefix("points ").partition(" ")
         score = number(first)
         if score is None:
             raise CheckerFailed(f"the checker gave points that are no finite number: {message[:SCORE_BYTES]!a}")
         return Answer(score > 0, rest.strip(), score)
-    if code not in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
-        return None
-    return Answer(code in TESTLIB_ACCEPTED, message)
+    if code in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
+        return Answer(code in TESTLIB_ACCEPTED, message)
+    is_partly = code not in (None, TESTLIB_FAIL) and said.endswith(TESTLIB_NOTE)
+    return Answer(False, f"partially correct ({code}): {message}") if is_partly else None
 
 
 def exit_code(finished: Finished) -> int | None:
