@@ -49,10 +49,13 @@ async def grade(settings: Settings, request: Request) -> bool:
 
     Raises CellblockError for a package that cannot be read or graded, before anything of it is run.
     """
+    run = settings.run_limits()
+    bounds = Bounds(run.graded, settings.grade_output_mb_max * MB, run.judge_bytes)
     async with unpacked(request.path, request.within) as package:
         _warn(package.problem.warnings)
-        await asyncio.to_thread(problems.check, package.problem, package.open, launch.load_registry(settings))
-        cpu_s, rows = await _graded(settings, package, request.only)
+        toolchains = launch.load_registry(settings)
+        await asyncio.to_thread(problems.check, package.problem, package.open, toolchains, bounds)
+        cpu_s, rows = await _graded(settings, bounds, package, request.only)
     if request.as_json:
         say(json.dumps(_as_json(cpu_s, rows), indent=2))
     else:
@@ -65,8 +68,9 @@ def _warn(sentences: tuple[str, ...]) -> None:
         Console(stderr=True).print(Text(legible(f"warning: {sentence}"), "yellow"))
 
 
-async def _graded(settings: Settings, package: Package, only: pathlib.Path | None) -> tuple[float, list[Graded]]:
-    bounds = Bounds(settings.run_limits().graded, settings.grade_output_mb_max * MB)
+async def _graded(
+    settings: Settings, bounds: Bounds, package: Package, only: pathlib.Path | None
+) -> tuple[float, list[Graded]]:
     examples = package.problem.submissions
     timed = sum(one.folder == ACCEPTED for one in examples) if package.problem.timing.limit_s is None else 0
     tests = len(package.problem.cases)

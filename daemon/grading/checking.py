@@ -17,6 +17,7 @@ from daemon.judge.executor import Built, Executor
 from daemon.judge.files import File, pack
 from daemon.judge.submission import Submission
 from daemon.sandbox.descriptors import close_all, memfd, sealed_copy, write_all
+from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order
 from daemon.toolchain.plan import FEEDBACK, JUDGE_LEAVES, JUDGE_LIMITS, own_limits
 from daemon.toolchain.schema import JUDGE
@@ -32,6 +33,8 @@ JUDGE_SPARE_BYTES = 64 << 20  # more may be said, to nobody
 SCORE_BYTES = 100
 ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem package format
 TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
+TESTLIB_FAIL, TESTLIB_POINTS = 3, 7
+TESTLIB_NOTE = "See file to check exit message"  # its last word on stderr
 ICPC_ARGUMENTS = ("input", "answer", FEEDBACK + "/")
 TESTLIB_ARGUMENTS = ("input", "output", "answer", JUDGE_LEAVES[0])
 JUDGE_FILES = ("input", "output", "answer", FEEDBACK)  # beside a checker, above its own
@@ -40,6 +43,10 @@ SCORE = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 class CheckerFailed(Exception):
     """The checker neither accepted nor rejected: nobody can say what the output is worth. The text is for judges."""
+
+
+class CheckerHangs(CheckerFailed):
+    """It took all of its time: asked again, it would do so again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,10 +155,13 @@ async def judge_files(built: Built, data: task.Data, more: tuple[File, ...] = ()
     return await to_the_end(pack, (*given, *more), built.files, undo=os.close)
 
 
-def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:
+def read_answer(protocol: task.Protocol, finished: Finished, who: str = "the checker") -> Answer:
     """What a checker's or interactor's end says. Closes what it left. Raises CheckerFailed, OSError."""
     try:
-        return _icpc_answer(finished) if protocol is task.Protocol.ICPC else _testlib_answer(finished)
+        answer = _icpc_answer(finished) if protocol is task.Protocol.ICPC else _testlib_answer(finished)
+        if answer is None:
+            raise _no_answer(finished, who)
+        return answer
     finally:
         close_all(finished.left.values())
 
@@ -181,24 +191,42 @@ def opened(executor: Executor, checker: task.Checker, built: tuple[Built, ...], 
         os.close(output)
 
 
-def _icpc_answer(finished: Finished) -> Answer:
+def _no_answer(finished: Finished, who: str) -> CheckerFailed:
+    kind = CheckerHangs if finished.outcome.killed_by is KilledBy.WALL else CheckerFailed
+    return kind(failure(finished, exit_code(finished), _left(finished, 0), who))
+
+
+def _icpc_answer(finished: Finished) -> Answer | None:
     """42 accepts and 43 rejects ("Output validators"); anything else is no answer."""
     message = _left(finished, 0)
     code = exit_code(finished)
     if code not in (ICPC_ACCEPTED, ICPC_REJECTED):
-        raise CheckerFailed(failure(finished, code, message))
+        return None
     score = _score(_left(finished, 2))
     following = finished.left.get(3) if code == ICPC_ACCEPTED else None
     return Answer(code == ICPC_ACCEPTED, message, score, None if following is None else sealed_copy(following))
 
 
-def _testlib_answer(finished: Finished) -> Answer:
-    """What testlib.h's quitf exits with; its message comes on stderr, or in the file that it was given."""
-    message = _left(finished, 0) or _text(finished.stderr)
-    code = exit_code(finished)
-    if code not in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
-        raise CheckerFailed(failure(finished, code, message))
-    return Answer(code in TESTLIB_ACCEPTED, message)
+def _testlib_answer(finished: Finished) -> Answer | None:
+    """What testlib.h's quitf and quitp exit with. Their message is in the file that they were given; from others, which
+    speak like it, it may come on stderr.
+
+    The code of `_pc(n)`, partially correct, is n. Where testlib itself ended and its code is no other's it rejects,
+    because nothing says how much n is worth. Points accept, but for none. Raises CheckerFailed for points without a
+    number.
+    """
+    said, code = _text(finished.stderr), exit_code(finished)
+    message = _left(finished, 0) or said
+    if code == TESTLIB_POINTS:
+        first, _, rest = message.removeprefix("points ").partition(" ")
+        score = number(first)
+        if score is None:
+            raise CheckerFailed(f"the checker gave points that are no finite number: {message[:SCORE_BYTES]!a}")
+        return Answer(score > 0, rest.strip(), score)
+    if code in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
+        return Answer(code in TESTLIB_ACCEPTED, message)
+    is_partly = code not in (None, TESTLIB_FAIL) and said.endswith(TESTLIB_NOTE)
+    return Answer(False, f"partially correct ({code}): {message}") if is_partly else None
 
 
 def exit_code(finished: Finished) -> int | None:

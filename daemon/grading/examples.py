@@ -144,7 +144,9 @@ class Examples:
         problem = self._package.problem
         limits, output_bytes = limits_of(problem, cpu_s, self._bounds)
         submission = dataclasses.replace(written, limits=limits, output_bytes=output_bytes)
-        task = await to_the_end(task_of, problem, self._package.open, submission, self._toolchains)
+        task = await to_the_end(
+            task_of, problem, self._package.open, submission, self._toolchains, self._bounds
+        )  # fmt: skip
         if self._on_test is not None:
             on_test = self._on_test
             task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))

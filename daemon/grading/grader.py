@@ -18,7 +18,7 @@ from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.toolchain.plan import graded_limits
 
 from . import checking, verdicts
-from .checking import CheckerFailed
+from .checking import CheckerFailed, CheckerHangs
 from .group_grader import GroupGrader
 from .interaction import talk
 from .packages.threads import to_the_end
@@ -166,11 +166,14 @@ class _Grading:
         return tuple(self._told)
 
     async def _test(self, test: Test) -> TestResult:
-        """A failure of ours is tried once more, and then it is the test's result: IE. What never can run is not."""
+        """A failure of ours is tried once more, and then it is the test's result: IE. What never can run is not, and
+        no checker that took all of its time."""
         for attempt in range(ATTEMPTS):
             try:
                 async with _seat(self._seats), test.opened() as data:
                     return await self._attempt(test, data)
+            except CheckerHangs as error:
+                return TestResult(test.id, Verdict.IE, str(error))
             except CheckerFailed as error:
                 failure = str(error)
             except CallersFault as error:
@@ -233,7 +236,7 @@ class _Grading:
         finally:
             os.close(files)
         if talked.judge is not None:
-            answer = checking.read_answer(checker.protocol, talked.judge)
+            answer = checking.read_answer(checker.protocol, talked.judge, "the interactor")
             if talked.facts.clean or not answer.accepted:
                 judged = verdicts.Judgement(Verdict.AC if answer.accepted else Verdict.WA)
                 return talked.program, judged, answer

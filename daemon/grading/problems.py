@@ -44,10 +44,12 @@ READ_BYTES = MB
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the deployment allows: the maximum of a graded run, and of its output."""
+    """What the deployment allows: the maximum of a graded run, of its output, and of the files of a test that a program
+    which judges it is given."""
 
     maximum: Limits
     output_bytes: int
+    judge_bytes: int
 
 
 def limits_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[Limits, int]:
@@ -82,13 +84,14 @@ def cuts_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[str, ...]:
 
 
 def task_of(
-    problem: Problem, opened: Open, submission: Submission, toolchains: Registry, stop_on_failure: bool = False
-) -> tasks.Task:
+    problem: Problem, opened: Open, submission: Submission, toolchains: Registry, bounds: Bounds,
+    stop_on_failure: bool = False,
+) -> tasks.Task:  # fmt: skip
     """The task; `opened` is asked for a test's data when that runs, and must work until the grading ends.
 
     It blocks for as long as the disk does. Raises CannotGrade, CannotRead, OSError.
     """
-    checker, grader, tests, schedule = _judging(problem, opened, toolchains, stop_on_failure)
+    checker, grader, tests, schedule = _judging(problem, opened, toolchains, bounds, stop_on_failure)
     for folder in _folders(problem):
         check_beside(opened, folder, submission.toolchain)
     return tasks.Task(
@@ -97,10 +100,10 @@ def task_of(
     )  # fmt: skip
 
 
-def check(problem: Problem, opened: Open, toolchains: Registry) -> tuple[Submission, ...]:
+def check(problem: Problem, opened: Open, toolchains: Registry, bounds: Bounds) -> tuple[Submission, ...]:
     """The programs of a package that judge, by which submissions can be graded. Raises and blocks as task_of, and meets
     now what a grading would meet on its way."""
-    checker, grader, _, _ = _judging(problem, opened, toolchains, False)
+    checker, grader, _, _ = _judging(problem, opened, toolchains, bounds, False)
     for folder in (*_folders(problem), *(include.folder for include in problem.includes)):
         read_folder(opened, folder)
     judges = tuple(one.submission for one in tasks.programs_of(checker))
@@ -113,10 +116,10 @@ def _folders(problem: Problem) -> set[str]:
 
 
 def _judging(
-    problem: Problem, opened: Open, toolchains: Registry, stop_on_failure: bool
+    problem: Problem, opened: Open, toolchains: Registry, bounds: Bounds, stop_on_failure: bool
 ) -> tuple[tasks.Checker, Submission | None, tuple[tasks.Test, ...], Schedule]:
     checker = _checker(problem, opened, toolchains)
-    tests = tuple(_test(case, opened, tasks.programs_of(checker)) for case in problem.cases)
+    tests = tuple(_test(case, opened, tasks.programs_of(checker), bounds) for case in problem.cases)
     try:
         schedule = schedule_of(problem, stop_on_failure)
     except ValueError as error:
@@ -210,10 +213,13 @@ def _grouped(group: Group) -> dict[str, object]:
     return {key: value for key, value in values.items() if key in group.declared}
 
 
-def _test(case: Case, opened: Open, validators: tuple[tasks.Custom, ...]) -> tasks.Test:
+def _test(case: Case, opened: Open, validators: tuple[tasks.Custom, ...], bounds: Bounds) -> tasks.Test:
     _check_args(f"{case.name}: args", case.args)
     data = functools.partial(_data, case, opened)
     if validators:
+        if case.input_bytes + case.answer_bytes > bounds.judge_bytes:
+            most = f"{bounds.judge_bytes / MB:g} MB"
+            raise CannotGrade(f"{case.name}: input and answer are larger than the {most} that a validator may be given")
         for one in validators:
             given = arguments_of(dataclasses.replace(one, flags=case.validator_args))
             _check_args(f"{case.name}: flags of the output validator", given)

@@ -94,7 +94,7 @@ class Keeper:
             raise Refused(fleet.problem or NO_WARDEN)
         parked = sum(pool.parked_count for pool in self._pools.values())
         if len(self._jails) - parked >= self._plan.deployment.jails_max:
-            raise Refused(f"{self._plan.deployment.jails_max} jails are alive, the configured maximum")
+            raise Refused(f"{self._plan.deployment.jails_max} jails are alive, the maximum", messages.FULL)
         try:
             made = Jail(
                 self._loop, self._tree, warden, step, next(self._numbers), limits, warm, baseline_bytes, owner,

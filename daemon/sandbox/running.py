@@ -12,13 +12,17 @@ END_S = 30.0  # after the wall limit, for the end to be told: the keeper has dea
 
 
 class Running:
-    """`kill` sends a reason to the keeper; the first that comes there counts.
+    """`kill` sends a reason to the keeper; the first that comes there counts. `begin` has a held run go; it raises
+    SandboxUnavailable.
 
     `started` resolves to the three pipes. Once they are taken, `stdin`, `stdout` and `stderr` are the taker's to close.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, order: Order, kill: Callable[[KilledBy], None]) -> None:
-        self.kill, self._order = kill, order
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, order: Order, kill: Callable[[KilledBy], None],
+        begin: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.kill, self.begin, self._order = kill, begin, order
         self.started: asyncio.Future[list[int]] = loop.create_future()
         self._ended: asyncio.Future[tuple[Outcome, dict[int, int]]] = loop.create_future()
         self.stdin = self.stdout = self.stderr = -1

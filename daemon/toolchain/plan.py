@@ -38,12 +38,14 @@ ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work", "LANG": 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunLimits:
-    """The deployment's bounds of a run: what it gets unasked, what it may ask for, and what it may have when graded."""
+    """The deployment's bounds of a run: what it gets unasked, what it may ask for, and what it may have when graded.
+    `judge_bytes`: the files of a test that what judges it may be given."""
 
     default: Limits
     maximum: Limits
     graded: Limits
     output_bytes: int
+    judge_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
 
 
 def _judge(toolchain: Toolchain, place: Place, run: StepPlan) -> StepPlan:
-    """The last step again, of a checker or an interactor: it has limits of its own, and leaves what it has to say.
+    """The last step again, of a checker or an interactor: it has limits of its own, and leaves what it has to say. The
+    files of a test lie beside its own, and count as its memory.
 
     An interactor may have all of its wall time after all of a submission's.
     """
@@ -133,6 +136,10 @@ def _judge(toolchain: Toolchain, place: Place, run: StepPlan) -> StepPlan:
     return dataclasses.replace(
         run, id=entry.id + JUDGE, warm=Warm.EXEC, parked=0, leaves=JUDGE_LEAVES, default=limits,
         maximum=most, graded=most,
+        jail=dataclasses.replace(
+            run.jail, file_bytes=max(run.jail.file_bytes, place.run.judge_bytes),
+            scratch_bytes=run.jail.scratch_bytes + place.run.judge_bytes,
+        ),
     )  # fmt: skip
 
 

@@ -156,7 +156,7 @@ def test_an_interactor_without_end_is_ie_at_once_and_not_the_submissions_fault(t
     (first, *_) = row["tests"]
     assert first["verdict"] == "IE"
     assert first["reason"].startswith(
-        "the checker met its output limit"
+        "the interactor met its output limit"
     )  # it may have had the time to tell of its broken pipe
 
 
