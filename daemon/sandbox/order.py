@@ -3,7 +3,7 @@
 import dataclasses
 
 from .errors import CallersFault, OurFault
-from .model import Limits, Outcome
+from .model import WAITING_MAX, Limits, Outcome
 from .pumps import OnOutput
 
 
@@ -47,6 +47,12 @@ class Order:
     held: bool = False
     keeps: bool = True
     on_output: OnOutput | None = None  # hears stdout and stderr as they come, besides
+
+    @property
+    def longest_s(self) -> float:
+        """The wall time after which the keeper has ended it, whatever it did."""
+        wall_s = self.limits.wall_ns / 1e9
+        return (1 + WAITING_MAX) * wall_s if self.graded else wall_s
 
 
 @dataclasses.dataclass(slots=True)

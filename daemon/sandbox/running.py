@@ -8,7 +8,7 @@ from .model import KilledBy, Outcome
 from .order import Order, SandboxUnavailable
 from .pumps import Drain
 
-END_S = 30.0  # after the wall limit, for the end to be told: the keeper has deadlines of its own
+END_S = 30.0  # after the longest that a run may last, for the end to be told: the keeper has deadlines of its own
 
 
 class Running:
@@ -46,7 +46,7 @@ class Running:
         """What became of it, and the files that it left, by number, the caller's to close; with a drain once all of its
         output is there. Raises SandboxUnavailable."""
         try:
-            async with asyncio.timeout(self._order.limits.wall_ns / 1e9 + END_S):
+            async with asyncio.timeout(self._order.longest_s + END_S):
                 outcome, left = await asyncio.shield(self._ended)
                 if drain is not None:
                     await drain.ended()
