@@ -16,25 +16,27 @@ from typing import Protocol
 from daemon.judge.executor import Built, Executor
 from daemon.judge.files import File, pack
 from daemon.judge.submission import Submission
-from daemon.sandbox.descriptors import close_all, memfd, sealed_copy, write_all
+from daemon.sandbox.descriptors import close_all, memfd, write_all
 from daemon.sandbox.order import Finished, Order
-from daemon.toolchain.plan import FEEDBACK, JUDGE_LEAVES, JUDGE_LIMITS, own_limits
+from daemon.toolchain.plan import FEEDBACK, JUDGE_LIMITS, own_limits
 from daemon.toolchain.schema import JUDGE
 
 from . import task
 from .compare import Exact, Lines
+from .feedback import JUDGE_MESSAGE, MESSAGE_BYTES, Feedback, NextPass
 from .packages.threads import to_the_end
 from .tokens import TokenOptions, Tokens
 
-MESSAGE_BYTES = 2000  # of what a checker says, kept for judges
 JUDGE_OUTPUT_BYTES = 64 << 10  # that are kept
 JUDGE_SPARE_BYTES = 64 << 20  # more may be said, to nobody
 SCORE_BYTES = 100
-ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem package format
-TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
-ICPC_ARGUMENTS = ("input", "answer", FEEDBACK + "/")
-TESTLIB_ARGUMENTS = ("input", "output", "answer", JUDGE_LEAVES[0])
-JUDGE_FILES = ("input", "output", "answer", FEEDBACK)  # beside a checker, above its own
+CODES = {  # that accept, and that reject
+    task.Protocol.ICPC: ((42,), (43,)),  # "Output validators" of the ICPC problem package format
+    task.Protocol.TESTLIB: ((0,), (1, 2, 4, 8)),  # testlib.h: ok; wrong answer, presentation, dirt, end of file
+}
+ICPC_ARGUMENTS = ("input", "answer", FEEDBACK)
+TESTLIB_ARGUMENTS = ("input", "output", "answer", FEEDBACK + JUDGE_MESSAGE)
+JUDGE_FILES = ("input", "output", "answer", FEEDBACK.rstrip("/"))  # beside a checker, above its own
 SCORE = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
@@ -44,13 +46,14 @@ class CheckerFailed(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What was said of one output. `score` None: none was given. `next_input`: what the submission shall be run on once
-    more (multi-pass), a sealed memfd that is the caller's to close."""
+    """What was said of one output. `score` and `multiplier` None: none was given. `next_pass`: the submission shall be
+    run once more (multi-pass); the caller closes it."""
 
     accepted: bool
     message: str = ""
     score: float | None = None
-    next_input: int | None = None
+    multiplier: float | None = None
+    next_pass: NextPass | None = None
 
 
 class Check(Protocol):
@@ -116,13 +119,14 @@ class Judged:
 
     async def answer(self) -> Answer:
         """Run each checker on what was kept. The first that rejects has the last word; the last score counts."""
-        score = None
+        score = multiplier = None
         for checker, built in zip(self._checkers, self._built, strict=True):
-            answer = read_answer(checker.protocol, await self._run(checker, built))
+            answer = await read_answer(checker.protocol, await self._run(checker, built))
             score = score if answer.score is None else answer.score
-            if not answer.accepted or answer.next_input is not None:
+            multiplier = multiplier if answer.multiplier is None else answer.multiplier
+            if not answer.accepted or answer.next_pass is not None:
                 break
-        return dataclasses.replace(answer, score=score)
+        return dataclasses.replace(answer, score=score, multiplier=multiplier)
 
     async def _run(self, checker: task.Custom, built: Built) -> Finished:
         is_icpc = checker.protocol is task.Protocol.ICPC
@@ -144,14 +148,28 @@ async def judge_files(built: Built, data: task.Data, more: tuple[File, ...] = ()
 
     A thread copies it: a test may have tens of megabytes.
     """
-    given = (File("input", data.input), File("answer", data.answer), File(JUDGE_LEAVES[0], b""))
-    return await to_the_end(pack, (*given, *more), built.files, undo=os.close)
+    given = (File("input", data.input), File("answer", data.answer), *more)
+    if data.feedback is None:
+        return await to_the_end(pack, (*given, File(FEEDBACK + JUDGE_MESSAGE, b"")), built.files, undo=os.close)
+    return await to_the_end(pack, given, built.files, data.feedback, undo=os.close)
 
 
-def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:
+async def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:
     """What a checker's or interactor's end says. Closes what it left. Raises CheckerFailed, OSError."""
     try:
-        return _icpc_answer(finished) if protocol is task.Protocol.ICPC else _testlib_answer(finished)
+        feedback = None if 0 not in finished.left else Feedback(finished.left[0])
+        said = feedback.text(JUDGE_MESSAGE) if feedback is not None else ""
+        if protocol is task.Protocol.TESTLIB:
+            said = said or _text(finished.stderr)
+        code = exit_code(finished)
+        accepts, rejects = CODES[protocol]
+        if code not in (*accepts, *rejects):
+            raise CheckerFailed(failure(finished, code, said))
+        if feedback is None:
+            raise CheckerFailed("the checker left no feedback that can be kept: at most 1000 files of 64 MB together")
+        if protocol is task.Protocol.TESTLIB:
+            return Answer(code in accepts, said)
+        return await _icpc_answer(code in accepts, said, feedback)
     finally:
         close_all(finished.left.values())
 
@@ -181,24 +199,14 @@ def opened(executor: Executor, checker: task.Checker, built: tuple[Built, ...], 
         os.close(output)
 
 
-def _icpc_answer(finished: Finished) -> Answer:
-    """42 accepts and 43 rejects ("Output validators"); anything else is no answer."""
-    message = _left(finished, 0)
-    code = exit_code(finished)
-    if code not in (ICPC_ACCEPTED, ICPC_REJECTED):
-        raise CheckerFailed(failure(finished, code, message))
-    score = _score(_left(finished, 2))
-    following = finished.left.get(3) if code == ICPC_ACCEPTED else None
-    return Answer(code == ICPC_ACCEPTED, message, score, None if following is None else sealed_copy(following))
-
-
-def _testlib_answer(finished: Finished) -> Answer:
-    """What testlib.h's quitf exits with; its message comes on stderr, or in the file that it was given."""
-    message = _left(finished, 0) or _text(finished.stderr)
-    code = exit_code(finished)
-    if code not in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
-        raise CheckerFailed(failure(finished, code, message))
-    return Answer(code in TESTLIB_ACCEPTED, message)
+async def _icpc_answer(accepted: bool, message: str, feedback: Feedback) -> Answer:
+    score, multiplier = _number(feedback, "score.txt"), _number(feedback, "score_multiplier.txt")
+    next_pass: NextPass | None = None
+    if feedback.asks_for_a_pass:
+        if not accepted:
+            raise CheckerFailed("the checker rejects, and asks for another pass")
+        next_pass = await to_the_end(feedback.next_pass, undo=NextPass.close)
+    return Answer(accepted, message, score, multiplier, next_pass)
 
 
 def exit_code(finished: Finished) -> int | None:
@@ -224,22 +232,18 @@ def failure(finished: Finished, code: int | None, message: str, who: str = "the 
     return f"{who} {how}" + (f": {said}" if said else "")
 
 
-def _left(finished: Finished, number: int) -> str:
-    descriptor = finished.left.get(number)
-    return "" if descriptor is None else _text(os.pread(descriptor, MESSAGE_BYTES, 0))
-
-
 def _text(data: bytes) -> str:
     return data[:MESSAGE_BYTES].decode("utf-8", "replace").strip()
 
 
-def _score(text: str) -> float | None:
-    """Of score.txt: one finite number. Raises CheckerFailed for anything else."""
+def _number(feedback: Feedback, name: str) -> float | None:
+    """One finite number. Raises CheckerFailed for anything else."""
+    text = feedback.text(name)
     if not text:
         return None
-    if len(text) > SCORE_BYTES or (score := number(text)) is None:
-        raise CheckerFailed(f"the checker's score.txt is no finite number: {text[:SCORE_BYTES]!a}")
-    return score
+    if len(text) > SCORE_BYTES or (found := number(text)) is None:
+        raise CheckerFailed(f"the checker's {name} is no finite number: {text[:SCORE_BYTES]!a}")
+    return found
 
 
 def number(text: str) -> float | None:

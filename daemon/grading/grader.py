@@ -188,14 +188,14 @@ class _Grading:
                 run = self._interact if self._task.is_interactive else self._check
                 finished, judged, answer = await run(test, data)
                 total = _added(total, judged, finished, answer)
-                if answer is None or answer.next_input is None:
+                if answer is None or answer.next_pass is None:
                     return total
-                stack.callback(os.close, answer.next_input)
+                stack.callback(answer.next_pass.close)
                 if judged.verdict is not Verdict.AC:
                     return total
                 if number + 1 == self._task.passes_max:
                     raise CheckerFailed(f"the checker asks for more than {number + 1} passes")
-                data = dataclasses.replace(data, input=answer.next_input)
+                data = dataclasses.replace(data, input=answer.next_pass.input, feedback=answer.next_pass.feedback)
         raise AssertionError("no pass at all")
 
     async def _check(self, test: Test, data: Data) -> _Outcome:
@@ -233,12 +233,12 @@ class _Grading:
         finally:
             os.close(files)
         if talked.judge is not None:
-            answer = checking.read_answer(checker.protocol, talked.judge)
+            answer = await checking.read_answer(checker.protocol, talked.judge)
             if talked.facts.clean or not answer.accepted:
                 judged = verdicts.Judgement(Verdict.AC if answer.accepted else Verdict.WA)
                 return talked.program, judged, answer
-            if answer.next_input is not None:
-                os.close(answer.next_input)
+            if answer.next_pass is not None:
+                answer.next_pass.close()
         return talked.program, verdicts.of_run(talked.facts), None
 
     def _order(self, test: Test, given: int, check: checking.Check | None, files: int | None) -> Order:
@@ -288,6 +288,7 @@ def _added(
         memory_bytes=memory_bytes or None,
         message="" if answer is None else answer.message,
         score=None if answer is None else answer.score,
+        multiplier=None if answer is None else answer.multiplier,
     )
 
 
