@@ -18,7 +18,7 @@ from daemon.judge.files import File, pack
 from daemon.judge.submission import Submission
 from daemon.sandbox.descriptors import close_all, memfd, write_all
 from daemon.sandbox.order import Finished, Order
-from daemon.toolchain.plan import FEEDBACK, JUDGE_LIMITS, own_limits
+from daemon.toolchain.plan import FEEDBACK
 from daemon.toolchain.schema import JUDGE
 
 from . import task
@@ -177,10 +177,10 @@ async def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:
 def judge_order(
     judge: Submission, built: Built, files: int | None, args: tuple[str, ...], stdin: int | bytes, graded: bool = True
 ) -> Order:
-    """The run of a checker, an interactor or a grader of groups."""
+    """The run of a checker, an interactor or a grader of groups, whose limits are its own."""
     toolchain = judge.toolchain
     return Order(
-        toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=own_limits(JUDGE_LIMITS),
+        toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=judge.limits,
         output_bytes=JUDGE_OUTPUT_BYTES, spare_bytes=JUDGE_SPARE_BYTES, source=built.source,
         artifact=built.artifact, files=files, stdin=stdin, args=args, graded=graded,
     )  # fmt: skip

@@ -206,6 +206,20 @@ def test_a_multiplier_that_is_none_is_ie(tmp_path: pathlib.Path, value: str, rea
     assert (row["verdict"], row["tests"][0]["reason"]) == ("IE", reason)
 
 
+@pytest.mark.parametrize(
+    ("limit", "judge", "reason"),
+    [
+        ("validation_time: 1", "while True: pass", "the checker met its cpu limit"),
+        ("validation_memory: 64", "bytearray(80 << 20)", "the checker met its memory limit"),
+    ],
+)
+def test_the_package_limits_its_validator(tmp_path: pathlib.Path, limit: str, judge: str, reason: str) -> None:
+    yaml = f"{CUSTOM}limits:\n  {limit}\n"
+    files = {"problem.yaml": yaml, **DATA, "submissions/accepted/add.py": ADD, "output_validators/judge.py": judge}
+    row = rows(tmp_path, files, exit_code=1)["accepted/add.py"]
+    assert (row["verdict"], row["tests"][0]["reason"]) == ("IE", reason)
+
+
 FLOOD = {
     "problem.yaml": YAML + "validation: custom interactive\n",
     "data/secret/1.in": "10\n", "data/secret/1.ans": "\n",
