@@ -181,7 +181,7 @@ class _Grading:
         return TestResult(test.id, Verdict.IE, failure)
 
     async def _attempt(self, test: Test, data: Data) -> TestResult:
-        """One run, or as many as the checker asks for (multi-pass), whose times add up."""
+        """One run, or as many as the checker asks for (multi-pass), each within the limits."""
         total = TestResult(test.id, Verdict.AC)
         with contextlib.ExitStack() as stack:
             for number in range(self._task.passes_max):
@@ -276,24 +276,24 @@ def _checker_of(task: Task, test: Test) -> Checker:
 def _added(
     total: TestResult, judged: verdicts.Judgement, finished: Finished, answer: checking.Answer | None
 ) -> TestResult:
-    """The result so far with another pass: times add up, of memory the most counts."""
+    """The result so far with another pass: the slowest and the largest count, because each has the limits for itself
+    (2025-09, "Multi-pass validation"), and a time limit may be computed from them."""
     usage = finished.outcome.usage
-    memory_bytes = max(total.memory_bytes or 0, usage.memory_bytes or 0)
     return dataclasses.replace(
         total,
         verdict=judged.verdict,
         reason=judged.reason,
-        cpu_ns=_sum(total.cpu_ns, usage.cpu_ns),
-        wall_ns=_sum(total.wall_ns, usage.wall_ns),
-        memory_bytes=memory_bytes or None,
+        cpu_ns=_most(total.cpu_ns, usage.cpu_ns),
+        wall_ns=_most(total.wall_ns, usage.wall_ns),
+        memory_bytes=_most(total.memory_bytes, usage.memory_bytes),
         message="" if answer is None else answer.message,
         score=None if answer is None else answer.score,
         multiplier=None if answer is None else answer.multiplier,
     )
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    return other if one is None else None if other is None else one + other
+def _most(one: int | None, other: int | None) -> int | None:
+    return max((known for known in (one, other) if known is not None), default=None)
 
 
 def _not_built(task: Task, report: Report) -> GradeResult:

@@ -151,6 +151,15 @@ def test_the_feedback_folder_is_kept_between_the_passes(tmp_path: pathlib.Path) 
     assert (test["verdict"], test["message"]) == ("AC", "0;1;2;")
 
 
+def test_each_pass_has_the_time_limit_for_itself(tmp_path: pathlib.Path) -> None:
+    """2025-09, "Multi-pass validation". What is told is the time of the slowest pass."""
+    works = "import time\nwhile time.process_time() < 0.5: pass\n"
+    files = with_files(COUNTS, {"submissions/accepted/echo.py": works + str(COUNTS["submissions/accepted/echo.py"])})
+    (test,) = rows(tmp_path, files)["accepted/echo.py"]["tests"]
+    assert test["verdict"] == "AC"
+    assert 400_000_000 <= test["cpu_ns"] < 1_000_000_000
+
+
 @pytest.mark.parametrize(
     ("judge", "reason"),
     [
