@@ -169,7 +169,7 @@ class Examples:
     async def grade(self, name: str, program: Program, expected: Expected, cpu_s: float) -> Graded:
         """Raises CannotGrade, SandboxUnavailable, OSError."""
         try:
-            written = await to_the_end(program_of, program, self._package.open, self._toolchains)
+            written = await to_the_end(program_of, program, self._package.open, self._toolchains, self._package.problem)
             return Graded(name, expected, await self.grade_source(name, written, cpu_s))
         except (CannotRun, UnknownLanguage) as error:
             return Graded(name, expected, None, str(error).removeprefix(f"{program.path}: "))
