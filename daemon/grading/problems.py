@@ -13,6 +13,7 @@ from daemon.judge.submission import Submission
 from daemon.sandbox import fields
 from daemon.sandbox.errors import CallersFault
 from daemon.sandbox.model import Limits
+from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
 from daemon.toolchain.registry import Registry, UnknownLanguage
 from daemon.toolchain.schema import Toolchain
 
@@ -66,18 +67,30 @@ def limits_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[Limits, i
     return Limits(memory_bytes, wall_ns, most.processes, max(1, int(cpu_s * 1e9))), output_bytes
 
 
+def _judge_limits(problem: Problem) -> Limits:
+    """Of an output validator: those of the package, at most what every judge has. Its time is CPU time, since waiting
+    for the submission is not its own (2025-09, "limits")."""
+    limits, given = own_limits(JUDGE_LIMITS), problem.limits
+    memory_bytes = min(given.validation_memory_bytes or limits.memory_bytes, limits.memory_bytes)
+    cpu_ns = None if given.validation_s is None else min(max(1, int(given.validation_s * 1e9)), limits.wall_ns)
+    return dataclasses.replace(limits, memory_bytes=memory_bytes, cpu_ns=cpu_ns)
+
+
 def cuts_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[str, ...]:
     """A sentence for each limit that the package has and the deployment does not allow."""
     limits, output_bytes = limits_of(problem, cpu_s, bounds)
     assert limits.cpu_ns is not None
     memory_bytes = problem.limits.memory_bytes or DEFAULT_MEMORY_BYTES
+    most, judge = own_limits(JUDGE_LIMITS), problem.limits
     wanted = (
         ("time limit", cpu_s, limits.cpu_ns / 1e9, "s"),
         ("memory", memory_bytes / MB, limits.memory_bytes / MB, "MB"),
         ("output", (problem.limits.output_bytes or DEFAULT_OUTPUT_BYTES) / MB, output_bytes / MB, "MB"),
+        ("validation time", judge.validation_s or 0.0, most.wall_ns / 1e9, "s"),
+        ("validation memory", (judge.validation_memory_bytes or 0) / MB, most.memory_bytes / MB, "MB"),
     )
     return tuple(
-        f"limits: {name}: {value:g} {unit} is more than is allowed here; a test has {granted:g} {unit}"
+        f"limits: {name}: {value:g} {unit} is more than is allowed here; it is {granted:g} {unit}"
         for name, value, granted, unit in wanted
         if value > granted * (1 + 1e-6)  # a part of a nanosecond is no cut
     )
@@ -131,7 +144,11 @@ def _checker(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Chec
     programs = problem.validator.programs
     if len(programs) > 1 and (problem.is_interactive or problem.is_multi_pass):
         raise CannotGrade("more than one output validator, of which each would have to talk with the submission")
-    checkers = tuple(tasks.Custom(_judge(one, opened, toolchains), tasks.Protocol.ICPC) for one in programs)
+    limits = _judge_limits(problem)
+    checkers = tuple(
+        tasks.Custom(dataclasses.replace(_judge(one, opened, toolchains), limits=limits), tasks.Protocol.ICPC)
+        for one in programs
+    )
     if not checkers:
         return TokenOptions()
     return checkers[0] if len(checkers) == 1 else tasks.AllOf(checkers)
