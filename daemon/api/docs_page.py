@@ -12,8 +12,10 @@ from markupsafe import Markup, escape
 
 from . import examples
 from .document import REF, Json
+from .models import LEAST_S
 
 TEMPLATE = pathlib.Path(__file__).with_name("docs.html")
+NULL = {"type": "null"}
 SHOWN_MAX = 12  # values of an enumeration
 
 
@@ -77,22 +79,21 @@ def type_of(schema: Json) -> Markup:
 
 
 def bounds_of(schema: Json) -> str:
-    """Of a number, the length of a text or of a list; with the default, where a request may leave it out."""
+    """Of a number, of a text's length or of a list; nothing that the description has said already."""
+    said = schema.get("description", "")
     found = []
-    for branch in (schema, *schema.get("anyOf", ())):
+    for branch in ({**schema, **one} for one in schema.get("anyOf", [{}]) if one != NULL):
         low, high = branch.get("minimum"), branch.get("maximum")
-        if "exclusiveMinimum" in branch:
-            found.append(f"above {branch['exclusiveMinimum']:g}")
-        if low is not None:
-            found.append(f"from {low:g}")
+        is_open = "exclusiveMinimum" in branch or low == LEAST_S
+        ends = ["above 0" if is_open else f"{low:,}"] if is_open or low is not None else []
         if high is not None:
-            found.append(f"up to {high:,}")
+            found.append(" to ".join([*ends, f"{high:,}"]))
+        else:
+            found += ends if is_open else [f"at least {end}" for end in ends]
         for kind, unit in (("Length", "characters"), ("Items", "items")):
             most, least = branch.get("max" + kind), branch.get("min" + kind)
-            if most is not None:
-                found.append(f"exactly {most} {unit}" if most == least else f"at most {most:,} {unit}")
-        if "items" in branch and "maxLength" in branch["items"]:
-            found.append(f"each at most {branch['items']['maxLength']:,} characters")
+            if most is not None and str(most) not in said and "enum" not in branch:
+                found.append(f"exactly {most:,} {unit}" if most == least else f"at most {most:,} {unit}")
     return ", ".join(found)
 
 

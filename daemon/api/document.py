@@ -21,7 +21,8 @@ INTRODUCTION = (
     "Runs other people's programs on this host, each in a single-use jail. Bodies are strict: an unknown field, another"
     " type or a key that occurs twice is refused. Errors are `application/problem+json` (RFC 9457): `detail` can be"
     " shown as it is, `code` is for programs. Whatever answers GET answers HEAD; a method that a path has not is 405"
-    " `method_not_allowed`, a path that is not there 404 `not_found`. Origins on localhost may ask (CORS)."
+    " `method_not_allowed`, a path that is not there 404 `not_found`. Pages from localhost may ask (CORS),"
+    " and from the origins that this deployment names."
 )
 
 
@@ -49,7 +50,8 @@ def document(figures: Figures) -> Json:
     }
     known = fill(found, {**figures, "codes": sorted(CODES)})
     assert isinstance(known, dict)
-    _add_examples(known["paths"])  # now: what they print may have a dollar
+    _add_examples(known["paths"])  # now, as the links: a dollar of theirs is no figure
+    _add_links(known["paths"])
     return known
 
 
@@ -95,7 +97,7 @@ def _parameters(one: Operation) -> Iterable[Json]:
         yield {"name": "id", "in": "path", "required": True, "description": text, "schema": schema}
     if one.has_etag:
         text = "ETags that the client has, as RFC 9110 writes them; where one of them is right, the answer is 304."
-        schema = {"type": "string", "maxLength": 4096}
+        schema = {"type": "string", "x-unbounded": "as long as a header may be"}
         yield {"name": "If-None-Match", "in": "header", "description": text, "schema": schema}
 
 
@@ -153,6 +155,14 @@ def _add_examples(paths: Json) -> None:
         if example.answer is not None:
             content = operation["responses"][str(example.status)]["content"]
             _add(content[example.media_type], example, example.answer)
+
+
+def _add_links(paths: Json) -> None:
+    """From a stored problem to what can be done with it."""
+    others = [one for one in OPERATIONS if "{id}" in one.path and one.method != "PUT"]
+    links = {one.id: {"operationId": one.id, "parameters": {"id": "$request.path.id"}} for one in others}
+    for answer in ("200", "201"):
+        paths["/problems/{id}"]["put"]["responses"][answer]["links"] = links
 
 
 def _add(media: Json, example: Example, value: Any) -> None:

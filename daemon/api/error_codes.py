@@ -29,7 +29,7 @@ CODES = {
     "files_too_long": ErrorCode(413, "the files together are above their limit"),
     "body_too_large": ErrorCode(413, "the body is above its limit"),
     "unsupported_media_type": ErrorCode(415, "the body has another media type, or is compressed"),
-    "http_error": ErrorCode(417, "the request asks for something of HTTP that is not here, such as an expectation"),
+    "http_error": ErrorCode(400, "an error of HTTP that has no code of its own"),
     "too_many_uploads": ErrorCode(429, "this address uploads a package already", retry=True),
     "internal_error": ErrorCode(500, "a defect of cellblock; the log has more under the id that `detail` names"),
     "queue_full": ErrorCode(503, "all slots are busy and nobody more may wait, or bodies take all room", retry=True),

@@ -20,7 +20,7 @@ def figures_of(settings: Settings, toolchains: Registry) -> Figures:
         "output_bytes", "problems_max", "package_mb_max", "upload_s", "package_timing_s", "grade_memory_mb_max",
         "queue", "grade_timeout_s_max",
     )  # fmt: skip
-    return {
+    found = {
         **{name: getattr(settings, name) for name in names},
         "timeout_s_max": max(limits.wall_ns for limits in most) / 1e9,
         "memory_mb_max": max(limits.memory_bytes for limits in most) // MB,
@@ -28,6 +28,7 @@ def figures_of(settings: Settings, toolchains: Registry) -> Figures:
         "base64_max": 4 * -(-settings.output_bytes // 3),
         "languages": sorted(name for toolchain in toolchains for name in toolchain.names),
     }
+    return {name: int(one) if isinstance(one, float) and one.is_integer() else one for name, one in found.items()}
 
 
 def fill(value: Any, figures: Figures) -> Any:

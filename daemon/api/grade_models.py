@@ -11,6 +11,7 @@ from .models import (
     Code,
     Diagnostics,
     Files,
+    Integer,
     LanguageName,
     Measured,
     MemoryBytes,
@@ -45,16 +46,22 @@ class TestEntry(Strict):
     args: Arguments = field("The program's arguments, as in `POST /execute`.", [])
 
 
-class PlainChecker(Strict):
-    """Compares bytes: `exact` all of them, `lines` but for blanks at the ends of lines and empty lines at the end."""
+class ExactChecker(Strict):
+    """Compares byte for byte."""
 
-    kind: Literal["exact", "lines"] = field("Which of the two.")
+    kind: Literal["exact"] = field("All bytes.")
+
+
+class LinesChecker(Strict):
+    """Compares line by line."""
+
+    kind: Literal["lines"] = field("All bytes but blanks at the ends of lines and empty lines at the end.")
 
 
 class TokenChecker(Strict):
     """Compares token by token, as the ICPC default output validator does, with its options."""
 
-    kind: Literal["tokens"] = field("Tokens are what blanks and newlines separate.", "tokens")
+    kind: Literal["tokens"] = field("Tokens are what blanks and newlines separate.")
     case_sensitive: bool = field("Whether upper and lower case differ.", False)
     space_change_sensitive: bool = field("Whether blanks and newlines count, too.", False)
     float_tolerance: Tolerance | None = field("Stands for both tolerances, relative and absolute; without unit.", None)
@@ -81,6 +88,9 @@ class CustomChecker(Strict):
     files: Files = field("Files beside the checker's source.", [])
 
 
+Checker = Annotated[ExactChecker | LinesChecker | TokenChecker | CustomChecker, pydantic.Field(discriminator="kind")]
+
+
 class GradeLimits(Strict):
     """Limits of each test. CPU time decides, wall time is the backstop."""
 
@@ -88,13 +98,13 @@ class GradeLimits(Strict):
     wall_time: Seconds | None = field(
         "Seconds of wall time; null is three times the CPU time and 2 s.", None, maximum="$grade_timeout_s_max"
     )
-    memory_mb: int = field(
+    memory_mb: Integer = field(
         "Megabytes (2^20 bytes) of memory, stack included.", 256, minimum=1, maximum="$grade_memory_mb_max"
     )
-    output_kb: int = field(
+    output_kb: Integer = field(
         "Kilobytes (1024 bytes) of stdout and stderr together.", 16384, minimum=1, maximum="$grade_output_kb_max"
     )
-    processes: int | None = field(
+    processes: Integer | None = field(
         "Processes and threads at once; null is the most, $processes. A runtime that needs more has them.",
         None,
         minimum=1,
@@ -110,9 +120,9 @@ class GradeRequest(Strict):
     tests: list[TestEntry] = pydantic.Field(
         description="The tests, in the order of the answer.", min_length=1, max_length=TESTS_MAX
     )
-    checker: Annotated[PlainChecker | TokenChecker | CustomChecker, pydantic.Field(discriminator="kind")] = field(
-        "Who compares output with what is expected.", TokenChecker()
-    )
+    checker: Annotated[
+        ExactChecker | LinesChecker | TokenChecker | CustomChecker, pydantic.Field(discriminator="kind")
+    ] = field("Who compares output with what is expected.", TokenChecker(kind="tokens"))
     limits: GradeLimits = field("Limits of each test.", GradeLimits())
     stop_on_failure: bool = field("Whether tests after the first that is not accepted are left out (SK).", False)
     files: Files = field("Files beside the source, of at most $files_bytes_max bytes together.", [])

@@ -8,6 +8,7 @@ JSON Schema. What begins with `$` is a figure of this deployment (figures.py), i
 from typing import Annotated, Any, Literal
 
 import pydantic
+from pydantic.config import JsonDict
 
 from daemon.judge.files import NAME_BYTES, check_name
 from daemon.sandbox.fields import MAX_ARGS_BYTES
@@ -25,6 +26,11 @@ def _is_unicode(text: str) -> str:
     return text
 
 
+def _integer(value: object) -> object:
+    """128.0 is the integer 128 (JSON Schema, "type"): JSON has numbers only, and some clients write them so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def field(description: str, default: Any = ..., **schema: object) -> Any:
     """A field with its description. `schema` is told in the document and not checked by pydantic: the settings decide,
     or what makes the answer."""
@@ -38,6 +44,7 @@ def told(**schema: object) -> Any:
 
 LEAST_S = 1e-9  # times are counted in nanoseconds
 
+Integer = Annotated[int, pydantic.BeforeValidator(_integer)]
 Text = Annotated[str, pydantic.AfterValidator(_is_unicode)]
 Seconds = Annotated[float, pydantic.Field(allow_inf_nan=False, json_schema_extra={"minimum": LEAST_S})]
 Code = Annotated[Text, told(maxLength="$code_bytes_max")]
@@ -63,21 +70,31 @@ class Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+_BASE64: JsonDict = {
+    "if": {"properties": {"encoding": {"const": "base64"}}, "required": ["encoding"]},
+    "then": {
+        "properties": {"content": {"pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}},
+    },
+}
+
+
 class FileEntry(Strict):
     """A file beside the source."""
+
+    model_config = pydantic.ConfigDict(json_schema_extra=_BASE64)
 
     name: Annotated[Text, pydantic.AfterValidator(check_name)] = field(
         f"Path relative to the source's folder, in UTF-8 at most {NAME_BYTES} bytes, 255 in each of at most 16 parts;"
         " no two files have the same, and none has a name that the language uses itself, such as the source's.",
         minLength=1,
         maxLength=NAME_BYTES,
-        pattern=r"^(?!\.{0,2}(/|$))[^\u0000-\u001f\u007f\\/]+(/(?!\.{0,2}(/|$))[^\u0000-\u001f\u007f\\/]+){0,15}$",
+        pattern=r"^(?!\.{0,2}(/|$))[^\u0000-\u001f\u007f\\/]{1,255}(/(?!\.{0,2}(/|$))[^\u0000-\u001f\u007f\\/]{1,255}){0,15}$",
     )
     content: Text = field("The content, as text or in base64.", maxLength="$body_bytes_max")
     encoding: Literal["utf-8", "base64"] = field("How `content` is written.", "utf-8")
 
 
-Files = Annotated[list[FileEntry], pydantic.Field(max_length=FILES_MAX)]
+Files = Annotated[list[FileEntry], pydantic.Field(max_length=FILES_MAX, json_schema_extra={"uniqueItems": True})]
 
 
 class ExecuteRequest(Strict):
@@ -99,7 +116,7 @@ class ExecuteRequest(Strict):
     args: Arguments = field(
         f"The program's arguments, in UTF-8 at most {MAX_ARGS_BYTES} bytes with a NUL after each.", []
     )
-    memory_limit_mb: int | None = field(
+    memory_limit_mb: Integer | None = field(
         "Megabytes (2^20 bytes) of memory for the program; null stands for the default of $memory_mb MB.",
         None,
         minimum=1,

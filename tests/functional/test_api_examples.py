@@ -98,7 +98,7 @@ def test_the_document_has_the_bounds_of_this_deployment() -> None:
     with Server(timeout_s_max=7, timeout_s=3, code_bytes_max=1000, memory_mb_max=300, languages=["python"]) as server:
         schemas = server.request("GET", "/openapi.json").json["components"]["schemas"]
         fields = schemas["ExecuteRequest"]["properties"]
-        assert fields["timeout"]["maximum"] == 7 and "default of 3.0 s" in fields["timeout"]["description"]
+        assert fields["timeout"]["maximum"] == 7 and "default of 3 s" in fields["timeout"]["description"]
         assert fields["memory_limit_mb"]["maximum"] == 300
         assert fields["code"]["maxLength"] == 1000
         assert fields["language"]["enum"] == ["py", "python", "python3"]

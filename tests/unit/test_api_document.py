@@ -15,7 +15,7 @@ import pytest
 
 from daemon.api import examples, routes
 from daemon.api.admission import Admission
-from daemon.api.docs_page import page
+from daemon.api.docs_page import bounds_of, page
 from daemon.api.document import REF, document
 from daemon.api.error_codes import CODES
 from daemon.api.figures import figures_of
@@ -116,7 +116,7 @@ def raised() -> set[tuple[int, str]]:
 
 
 def test_every_error_is_in_the_table_and_the_other_way_round() -> None:
-    others = {(404, "not_found"), (405, "method_not_allowed"), (417, "http_error")}  # of the router and of aiohttp
+    others = {(404, "not_found"), (405, "method_not_allowed"), (400, "http_error")}  # of the router
     assert raised() | others == {(code.status, name) for name, code in CODES.items()}
 
 
@@ -171,6 +171,23 @@ def test_what_a_description_says_is_shown_and_not_obeyed() -> None:
     hostile = {**DOCUMENT, "info": {**DOCUMENT["info"], "description": "<b>bold</b> `<i>`"}}
     html, _ = page(hostile)
     assert "&lt;b&gt;bold&lt;/b&gt; <code>&lt;i&gt;</code>" in html
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"anyOf": [{"type": "number", "minimum": 1e-9}, {"type": "null"}], "maximum": 60}, "above 0 to 60"),
+        ({"type": "integer", "minimum": 1, "maximum": 1024}, "1 to 1,024"),
+        ({"type": "integer", "minimum": 0}, "at least 0"),
+        ({"type": "string", "minLength": 32, "maxLength": 32}, "exactly 32 characters"),
+        ({"type": "string", "maxLength": 65536, "description": "At most 65536 bytes."}, ""),
+        ({"type": "array", "items": {"type": "string"}, "maxItems": 100}, "at most 100 items"),
+        ({"type": "boolean"}, ""),
+    ],
+    ids=str,
+)
+def test_bounds_are_told_in_words(schema: dict[str, Any], words: str) -> None:
+    assert bounds_of(schema) == words
 
 
 def test_references_lead_somewhere() -> None:
