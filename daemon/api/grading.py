@@ -28,10 +28,11 @@ from . import body, stream, submissions
 from .grade_models import (
     Compilation,
     CustomChecker,
+    ExactChecker,
     GradeLimits,
     GradeRequest,
     GradeResponse,
-    PlainChecker,
+    LinesChecker,
     ProblemVersion,
     TestAnswer,
     TestEntry,
@@ -153,7 +154,7 @@ def _close_data(data: tasks.Data) -> None:
 
 def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> tasks.Checker:
     match wanted.checker:
-        case PlainChecker(kind=kind):
+        case ExactChecker(kind=kind) | LinesChecker(kind=kind):
             return tasks.Plain(kind)
         case TokenChecker():
             try:
