@@ -51,6 +51,7 @@ class ParkedJails(pydantic.BaseModel):
     """Of one step of a language."""
 
     parked: Count = field("How many jails are ready but for the source.")
+    starting: Count = field("How many jails are being made to be parked.")
     wanted: Count = field("How many shall be.")
 
 
