@@ -15,6 +15,7 @@ slot     `slot`, once the request is known to be right: input validation, compil
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from .errors import RETRY_AFTER_S, ApiProblem
@@ -41,10 +42,14 @@ def _counted(size: int) -> int:
 
 
 class Slot:
-    """One of the slots, held until `release` or the end of the `async with`, whichever comes first."""
+    """One of the slots, held until `release` or the end of the `async with`, whichever comes first.
 
-    def __init__(self, give_back: Callable[[], None]) -> None:
+    `waited_ns`: how long its request waited for it.
+    """
+
+    def __init__(self, give_back: Callable[[], None], waited_ns: int) -> None:
         self._give_back: Callable[[], None] | None = give_back
+        self.waited_ns = waited_ns
 
     def release(self) -> None:
         """Give the slot to the next request. May be called again, and then does nothing."""
@@ -91,13 +96,14 @@ class Admission:
     async def slot(self) -> AsyncIterator[Slot]:
         """Wait for a slot and hold it. Raises ApiProblem 503 `queue_full` when nobody more may wait."""
         self.check()
+        asked_ns = time.monotonic_ns()
         self.waiting += 1
         try:
             await self._slots.acquire()
         finally:
             self.waiting -= 1
         self.running += 1
-        slot = Slot(self._give_back)
+        slot = Slot(self._give_back, time.monotonic_ns() - asked_ns)
         try:
             yield slot
         finally:

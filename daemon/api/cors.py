@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 LOCALHOST = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
 METHODS = "GET, POST, OPTIONS"
-HEADERS = "Content-Type, Accept"
+HEADERS = "Content-Type, Accept, X-Request-Id, Traceparent"
 MAX_AGE_S = "600"
 
 

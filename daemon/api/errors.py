@@ -14,6 +14,8 @@ from daemon.sandbox.errors import CellblockError
 from daemon.sandbox.order import BadOrder, SandboxUnavailable
 from daemon.toolchain.registry import UnknownLanguage
 
+from . import note as notes
+
 log = structlog.get_logger("cellblock.api")
 
 CONTENT_TYPE = "application/problem+json"
@@ -76,8 +78,17 @@ def body(problem: ApiProblem) -> str:
     return json.dumps(fields)
 
 
-def of(error: Exception, request: web.Request) -> ApiProblem:
-    """Any exception as a problem. A defect becomes a 500 that shows an id, and a line in the log has everything."""
+def of(error: Exception, request: web.BaseRequest) -> ApiProblem:
+    """Any exception as a problem, which the request's note tells of.
+
+    A defect becomes a 500 that shows an id, and a line in the log has everything.
+    """
+    problem = _of(error, request)
+    notes.of(request).code = problem.code
+    return problem
+
+
+def _of(error: Exception, request: web.BaseRequest) -> ApiProblem:
     match error:
         case ApiProblem():
             return error
@@ -124,6 +135,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         if error.status < 400:
             raise
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "http_error")
+        notes.of(request).code = code
         answer = response(ApiProblem(error.status, code, f"{error.reason}: {request.method} {request.path}"))
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]

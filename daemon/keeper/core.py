@@ -1,5 +1,6 @@
 """The keeper itself: puts fleets, pools and peers together, makes jails for the pools, ends in order."""
 
+import collections
 import contextlib
 import itertools
 import logging
@@ -68,6 +69,7 @@ class Keeper:
         self._measuring: set[Pool] = set()
         self._telling: Timer | None = None
         self._memory: dict[str, int] = {}
+        self._jails_not_made = 0
         self._closer = Closer()
         listener.setblocking(False)
         self._guard.watch(listener.fileno(), self._accept)
@@ -100,6 +102,7 @@ class Keeper:
                 self._jail_gone,
             )  # fmt: skip
         except OSError as error:
+            self._jails_not_made += 1
             log.error("cannot make a jail for %s/%s: %s", fleet.toolchain.id, step.id, error)
             raise Refused(str(error)) from error
         self._jails[made.number] = made
@@ -187,14 +190,17 @@ class Keeper:
             peer.say(state)
 
     def _state(self) -> messages.Stats:
+        alive = collections.Counter((jail.warden.toolchain, jail.step.id) for jail in self._jails.values())
         parked = {
-            f"{pool.toolchain}/{pool.step.id}": {"parked": pool.parked_count, "wanted": pool.step.parked}
-            for pool in self._pools.values()
-            if pool.step.parked
+            f"{pool.toolchain}/{pool.step.id}": pool.counts(alive[key])
+            for key, pool in self._pools.items()
+            if pool.step.parked or alive[key]
         }
         wardens = {name: (fleet.problem or "ready")[:PROBLEM_CHARACTERS] for name, fleet in self._fleets.items()}
         parked_bytes = sum(pool.parked_bytes for pool in self._pools.values())
-        return messages.Stats(len(self._jails), wardens, parked, parked_bytes, self._memory)
+        fleets = {name: fleet.counts for name, fleet in self._fleets.items()}
+        failures = {"jail": self._jails_not_made}
+        return messages.Stats(len(self._jails), wardens, parked, parked_bytes, self._memory, fleets, failures)
 
     # -- the end
 
