@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -12,6 +12,7 @@ from daemon.places import Place
 
 from . import state_metrics
 from .errors import ApiProblem
+from .metrics import PREFIX
 from .parts import Parts
 from .siblings import Siblings, together
 
@@ -45,8 +46,13 @@ class MetricsPage:
         if self._parts.settings.metrics != "all" and not is_local(request):
             raise ApiProblem(403, "forbidden", "Metrics are told to this host alone (the setting metrics)")
         processes = await self._siblings.ask()
+        silent = GaugeMetricFamily(
+            f"{PREFIX}processes_silent",
+            "HTTP processes whose counts are missing here",
+            self._siblings.count - len(processes),
+        )
         registry = CollectorRegistry()
-        registry.register(_Collected([*state_metrics.of_keeper(self._parts), *together(processes)]))
+        registry.register(_Collected([silent, *state_metrics.of_keeper(self._parts), *together(processes)]))
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 

@@ -20,7 +20,6 @@ from .trace import Trace, of_header
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-KEY = "cellblock.note"  # in a request
 REQUEST_ID = "X-Request-Id"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 OTHER = "other"  # a method that is none of these
@@ -68,6 +67,9 @@ class Note:
         self.known_ns = time.monotonic_ns()
 
 
+KEY = web.RequestKey("note", Note)
+
+
 def begin(request: web.BaseRequest, path: str) -> Note:
     """The note of a request that begins now. `path` is the template of its endpoint, UNMATCHED or UNREAD."""
     given = request.headers.get(REQUEST_ID, "")
@@ -84,8 +86,7 @@ def begin(request: web.BaseRequest, path: str) -> Note:
 
 def of(request: web.BaseRequest) -> Note:
     """The note of a request that has begun."""
-    note: Note = request[KEY]
-    return note
+    return request[KEY]
 
 
 def template(request: web.Request) -> str:

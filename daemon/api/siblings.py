@@ -18,7 +18,6 @@ from prometheus_client.samples import Sample
 from daemon.places import Place
 
 ASK_S = 1.0  # for one sibling; one that is being replaced is left out
-ANSWER_BYTES_MAX = 16 << 20
 
 Collect = Callable[[], Iterable[Metric]]
 
@@ -57,6 +56,11 @@ class Siblings:
         finally:
             writer.close()
 
+    @property
+    def count(self) -> int:
+        """How many processes there are, this one included."""
+        return 1 + len(self._place.others)
+
     async def ask(self) -> dict[int, list[Metric]]:
         """What each process has counted, by its number, this one included. One that does not answer is not in it."""
         numbers = sorted(self._place.others)
@@ -67,7 +71,7 @@ class Siblings:
     async def _ask(self, name: str) -> list[Metric] | None:
         try:
             async with asyncio.timeout(ASK_S):
-                reader, writer = await asyncio.open_unix_connection(f"\0{name}")
+                reader, writer = await asyncio.open_unix_connection(sock=_connected(name))
                 try:
                     data = await reader.read(-1)
                 finally:
@@ -75,6 +79,18 @@ class Siblings:
             return decode(data) if data else None
         except (OSError, TimeoutError, ValueError):
             return None
+
+
+def _connected(name: str) -> socket.socket:
+    """To an abstract name, which uvloop itself cannot connect to. Raises OSError, at once where too many wait there."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(f"\0{name}")
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def encode(families: Iterable[Metric]) -> bytes:
