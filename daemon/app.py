@@ -96,7 +96,7 @@ async def _serve_http(settings: Settings, listener: socket.socket, place: Place)
         grader = Grader(executor, client, settings.tests_at_once)
         parts = Parts(
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
-            Admission(settings.runs_at_once_of_one, settings.queue), facts(), Metrics(),
+            Admission(settings.runs_at_once_of_one, settings.queue), facts(), Metrics(toolchains.ids()),
             Readiness(client, self_tests),
         )  # fmt: skip
         testing = asyncio.create_task(self_tests.run())

@@ -4,20 +4,29 @@ One registry for each HTTP process, written on its event loop alone. Labels come
 endpoint templates, status codes, and the enums of reasons, verdicts and problem codes.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+
+from daemon.grading.verdicts import Verdict
+from daemon.judge.submission import Reason
 
 from .note import UNREAD, Note
 
 PREFIX = "cellblock_"
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+OURS = ("sandbox_unavailable", "internal_error", "problems_unavailable", "queue_full")  # of errors.py, with 5xx
 UPLOAD = "PUT", "/problems/{id}"
 PHASES = "queue: until it has a slot; acquire: its jails; compile; run: wall time; answer: until sent"
 
 
 class Metrics:
-    """`observe` is called once for each request, when its answer has been sent or nobody waits for it any more."""
+    """`observe` is called once for each request, when its answer has been sent or nobody waits for it any more.
 
-    def __init__(self) -> None:
+    What is alerted on is there from the start with 0: Prometheus sees no increase in a series that begins with 1.
+    """
+
+    def __init__(self, languages: Iterable[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
 
@@ -37,6 +46,13 @@ class Metrics:
         self._tests = counter("graded_tests", "Tests of gradings by verdict", "language", "verdict")
         self._refused = counter("refused", "Requests answered with a problem, by its code", "code")
         self._uploads = counter("uploads", "Uploaded packages: stored, replaced, or a problem's code", "outcome")
+        for code in OURS:
+            self._refused.labels(code)
+        for language in languages:
+            for reason in Reason:
+                self._runs.labels(language, reason.value)
+            for verdict in Verdict:
+                self._gradings.labels(language, verdict.value)
 
     def observe(self, note: Note, status: int, ended_ns: int) -> None:
         """Count a request that was answered with `status` at `ended_ns` (CLOCK_MONOTONIC)."""

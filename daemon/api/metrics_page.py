@@ -1,5 +1,6 @@
 """GET /metrics: everything that is counted, of all HTTP processes, in a format that Prometheus reads."""
 
+import asyncio
 from collections.abc import Iterable
 
 from aiohttp import web
@@ -54,7 +55,8 @@ class MetricsPage:
         registry = CollectorRegistry()
         registry.register(_Collected([silent, *state_metrics.of_keeper(self._parts), *together(processes)]))
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        page = await asyncio.to_thread(encode, registry)  # some milliseconds, in which others are answered
+        return web.Response(body=page, headers={"Content-Type": content_type})
 
 
 class _Collected(Collector):

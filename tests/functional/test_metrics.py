@@ -184,7 +184,7 @@ def test_several_processes_are_told_together_and_one_that_dies_begins_again(two:
     first.kill()
     other = {"1": "2", "2": "1"}[number]
     until(lambda: set(by(_if_there(two), "cellblock_slots", "process")) == {"1", "2"}, START_S, "both are back")
-    assert by(scrape(two), name, "process") == {other: counted[other]}
+    assert by(scrape(two), name, "process") == {other: counted[other], number: 0}
 
 
 def _if_there(server: Server) -> Samples:
