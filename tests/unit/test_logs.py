@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import pytest
 import structlog
@@ -48,6 +49,19 @@ def test_a_library_that_floods_is_held_back(capfd: pytest.CaptureFixture[str]) -
     for _ in range(1000):
         logging.getLogger("asyncio").error("socket.send() raised exception")
     assert len(lines(capfd)) <= 3 * logs.LIBRARY_LINES_MAX  # it takes less than two seconds
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    logs.configure(Settings())
+    kept = os.dup(2)
+    with open("/dev/full", "w") as full:
+        os.dup2(full.fileno(), 2)
+    try:
+        structlog.get_logger("x").error("nobody can read this")
+        logging.getLogger("asyncio").error("nor this")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def test_what_is_bound_to_a_request_is_in_its_lines(capfd: pytest.CaptureFixture[str]) -> None:
