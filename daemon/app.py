@@ -114,7 +114,7 @@ async def _listening(parts: Parts, place: Place, listener: socket.socket) -> Asy
     """Requests are answered and observed while the body runs; at its end those in flight have SHUTDOWN_S."""
     recorder = spans.from_environment(os.environ)
     observer = Observer(parts.metrics, recorder, parts.settings.access_log)
-    async with MetricsPage(parts, place) as page:
+    async with MetricsPage(parts, observer, place) as page:
         runner = Runner(
             api.application(parts, observer, page), observer, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
         )
@@ -124,6 +124,7 @@ async def _listening(parts: Parts, place: Place, listener: socket.socket) -> Asy
             yield
         finally:
             await runner.cleanup()
+            observer.count()
     if recorder is not None:
         await recorder.close()
 

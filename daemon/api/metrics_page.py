@@ -14,6 +14,7 @@ from daemon.places import Place
 from . import state_metrics
 from .errors import ApiProblem
 from .metrics import PREFIX
+from .observer import Observer
 from .parts import Parts
 from .siblings import Siblings, together
 
@@ -22,13 +23,13 @@ FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
 class MetricsPage:
-    """`async with MetricsPage(parts, place) as page`: `get` is the endpoint's handler.
+    """`async with MetricsPage(parts, observer, place) as page`: `get` is the endpoint's handler.
 
     Who may read it is the setting `metrics`: `local` answers unix and loopback peers that no proxy speaks for.
     """
 
-    def __init__(self, parts: Parts, place: Place) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, observer: Observer, place: Place) -> None:
+        self._parts, self._observer = parts, observer
         self._siblings = Siblings(place, self._collect)
 
     async def __aenter__(self) -> "MetricsPage":
@@ -39,6 +40,7 @@ class MetricsPage:
         await self._siblings.__aexit__()
 
     def _collect(self) -> Iterable[Metric]:
+        self._observer.count()
         yield from self._parts.metrics.registry.collect()
         yield from state_metrics.of_process(self._parts)
 

@@ -5,9 +5,9 @@ It holds names out of closed sets, numbers and ids: nothing of a source, of inpu
 
 import collections
 import dataclasses
+import os
 import re
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -51,6 +51,12 @@ class Note:
     span: "Span | None" = None
     tests: dict[str, int] = dataclasses.field(default_factory=dict)  # how many had each verdict
 
+    def ids(self) -> dict[str, str]:
+        """What its log lines have in common."""
+        if self.trace is None:
+            return {"request_id": self.request_id}
+        return {"request_id": self.request_id, "trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
+
     def ran(self, report: Report) -> None:
         """A program ran, or did not compile. What did not happen (compiling what was kept) takes no part."""
         self.reason = report.reason.value
@@ -74,7 +80,7 @@ def begin(request: web.BaseRequest, path: str) -> Note:
     """The note of a request that begins now. `path` is the template of its endpoint, UNMATCHED or UNREAD."""
     given = request.headers.get(REQUEST_ID, "")
     note = Note(
-        request_id=given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex,
+        request_id=given if _GIVEN_ID.fullmatch(given) else os.urandom(16).hex(),
         method=request.method if request.method in METHODS else OTHER,
         path=path,
         trace=of_header(request.headers.get("traceparent")),
