@@ -1,6 +1,6 @@
 """What is written to the log: one JSON object per line on stderr, and nothing of a request's source, input or output.
 
-Our own lines carry what was bound to the request (structlog's contextvars): its id, and its trace where it has one.
+Our own lines carry the ids of the request that they are logged for: its own, and its trace's where it has one.
 Lines of libraries carry none of their words, because a library quotes what it could not read; they say which library,
 which line of it, and which class of error.
 """
@@ -11,12 +11,16 @@ import os
 import pathlib
 import time
 import traceback
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any
 
 import structlog
 
 from daemon.settings import Settings
 
 STDERR = 2
+IDS: ContextVar[Mapping[str, str]] = ContextVar("ids", default={})  # noqa: B039 (nobody changes it)
 LIBRARY_LINES_MAX = 10  # in a second, of all libraries together
 FRAMES_MAX = 12
 
@@ -81,12 +85,16 @@ class _Stderr:
     debug = info = warning = error = critical = exception = log = msg
 
 
+def _add_ids(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {**IDS.get(), **line}
+
+
 def configure(settings: Settings) -> None:
     """From now on all lines of this process look like this, its libraries' too."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _add_ids,
             structlog.processors.add_log_level,
             structlog.processors.MaybeTimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,

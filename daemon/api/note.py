@@ -78,12 +78,12 @@ KEY = web.RequestKey("note", Note)
 
 def begin(request: web.BaseRequest, path: str) -> Note:
     """The note of a request that begins now. `path` is the template of its endpoint, UNMATCHED or UNREAD."""
-    given = request.headers.get(REQUEST_ID, "")
+    given, traceparent = request.headers.get(REQUEST_ID), request.headers.get("traceparent")
     note = Note(
-        request_id=given if _GIVEN_ID.fullmatch(given) else os.urandom(16).hex(),
+        request_id=given if given and _GIVEN_ID.fullmatch(given) else os.urandom(16).hex(),
         method=request.method if request.method in METHODS else OTHER,
         path=path,
-        trace=of_header(request.headers.get("traceparent")),
+        trace=None if traceparent is None else of_header(traceparent),
         began_ns=time.monotonic_ns(),
     )
     request[KEY] = note

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from daemon.logs import Seldom
+from daemon.logs import IDS, Seldom
 
 from . import note as notes
 from .metrics import Metrics
@@ -74,7 +74,7 @@ class Observer:
         note = notes.begin(request, path)
         if self._spans is not None:
             self._spans.begin(note)
-        structlog.contextvars.bind_contextvars(**note.ids())
+        IDS.set(note.ids())
         return note
 
     def end(self, request: web.BaseRequest, note: Note, response: web.StreamResponse | None) -> None:

@@ -1,5 +1,6 @@
 """Log lines are JSON; those of libraries have none of the library's words, and there are only so many in a second."""
 
+import contextvars
 import json
 import logging
 import os
@@ -66,7 +67,8 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
 
 def test_what_is_bound_to_a_request_is_in_its_lines(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(Settings())
-    with structlog.contextvars.bound_contextvars(request_id="r-1"):
-        structlog.get_logger("x").warning("one\nline", text="\x1b[31m%s")
+    context = contextvars.copy_context()
+    context.run(logs.IDS.set, {"request_id": "r-1"})
+    context.run(structlog.get_logger("x").warning, "one\nline", text="\x1b[31m%s")
     (line,) = lines(capfd)
     assert (line["event"], line["text"], line["request_id"]) == ("one\nline", "\x1b[31m%s", "r-1")
