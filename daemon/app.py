@@ -4,24 +4,27 @@ import asyncio
 import contextlib
 import ctypes
 import importlib.metadata
-import logging
 import os
 import resource
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 
-import structlog
 import uvloop
 from aiohttp import web
 
-from daemon import launch, reach
+from daemon import launch, logs, reach
 from daemon.api import routes as api
+from daemon.api import spans
 from daemon.api.access import Access
 from daemon.api.admission import Admission
+from daemon.api.listening import Runner
+from daemon.api.metrics import Metrics
+from daemon.api.metrics_page import MetricsPage
+from daemon.api.observer import Observer
 from daemon.api.parts import Parts
+from daemon.api.readiness import Readiness
 from daemon.api.tokens import Tokens
 from daemon.grading.grader import Grader
 from daemon.grading.packages.archive import ArchiveLimits
@@ -33,6 +36,7 @@ from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import keep_services
 from daemon.judge.versions import Versions
+from daemon.places import ALONE, Place
 from daemon.sandbox.client import Client
 from daemon.settings import MB, Settings
 from daemon.toolchain import identity
@@ -45,7 +49,7 @@ M_MMAP_THRESHOLD = -3  # malloc.h
 SHUTDOWN_S = 2.0
 
 
-def serve_http(settings: Settings, listen: int | None, parent: int | None) -> None:
+def serve_http(settings: Settings, listen: int | None, parent: int | None, place: Place = ALONE) -> None:
     """Be the HTTP process until SIGTERM.
 
     `listen` is an inherited listening socket, or it listens by the settings; when `parent` (a pid) is no longer its
@@ -59,10 +63,10 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None) -> No
         raise launch.CannotStart("the HTTP process must not be root nor hold a capability")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     _give_back_large_blocks()
-    configure_logging(settings)
+    logs.configure(settings)
     listener = launch.listen_tcp(settings)[0] if listen is None else socket.socket(fileno=listen)
     reach.check(settings, listener)
-    uvloop.run(_serve_http(settings, listener))
+    uvloop.run(_serve_http(settings, listener, place))
 
 
 def _give_back_large_blocks() -> None:
@@ -75,7 +79,7 @@ def _give_back_large_blocks() -> None:
         raise launch.CannotStart("mallopt(M_MMAP_THRESHOLD) failed")
 
 
-async def _serve_http(settings: Settings, listener: socket.socket) -> None:
+async def _serve_http(settings: Settings, listener: socket.socket, place: Place) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -97,19 +101,36 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         parts = Parts(
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
             Admission(settings.runs_at_once_of_one, settings.queue, settings.client_share), access, facts(),
+            Metrics(toolchains.ids()), Readiness(client, self_tests),
         )  # fmt: skip
-        runner = web.AppRunner(
-            api.application(parts), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
+        testing = asyncio.create_task(self_tests.run())
+        stopping = asyncio.create_task(stopped.wait())
+        async with _listening(parts, place, listener):
+            await asyncio.wait([testing, stopping], return_when=asyncio.FIRST_COMPLETED)
+            parts.readiness.drain()
+            testing.cancel()
+        if not stopping.done():
+            testing.result()  # a defect in the self-tests ends the process rather than its honesty
+
+
+@contextlib.asynccontextmanager
+async def _listening(parts: Parts, place: Place, listener: socket.socket) -> AsyncIterator[None]:
+    """Requests are answered and observed while the body runs; at its end those in flight have SHUTDOWN_S."""
+    recorder = spans.from_environment(os.environ)
+    observer = Observer(parts.metrics, recorder, parts.settings.access_log)
+    async with MetricsPage(parts, observer, place) as page:
+        runner = Runner(
+            api.application(parts, observer, page), observer, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
         )
         await runner.setup()
         await web.SockSite(runner, listener).start()
-        testing = asyncio.create_task(self_tests.run())
-        stopping = asyncio.create_task(stopped.wait())
-        await asyncio.wait([testing, stopping], return_when=asyncio.FIRST_COMPLETED)
-        testing.cancel()
-        await runner.cleanup()
-        if not stopping.done():
-            testing.result()  # a defect in the self-tests ends the process rather than its honesty
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+            observer.count()
+    if recorder is not None:
+        await recorder.close()
 
 
 def _store_of_problems(settings: Settings) -> Store:
@@ -123,21 +144,6 @@ def _store_of_problems(settings: Settings) -> Store:
 def facts() -> dict[str, str]:
     """Names and versions of what the sandbox is made of, for /health."""
     return {"nsjail": launch.NSJAIL_VERSION, "seccomp": importlib.metadata.version("pyseccomp")}
-
-
-def configure_logging(settings: Settings) -> None:
-    """One JSON object per line on stderr; no source, input or output of a program is ever logged."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 @contextlib.asynccontextmanager

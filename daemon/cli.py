@@ -6,6 +6,7 @@ again in a scope of its own (host/delegation.py).
 
 import asyncio
 import dataclasses
+import json
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -52,15 +53,17 @@ def serve(host: str | None, port: int | None) -> None:
 @main.command(hidden=True)
 @click.option("--listen", type=int, help="Descriptor of a listening socket; else it listens by the settings.")
 @click.option("--parent", type=int, help="End when this process is no longer the parent.")
-def http(listen: int | None, parent: int | None) -> None:
+@click.option("--place", help="Which of several HTTP processes it is, a places.Place in JSON.")
+def http(listen: int | None, parent: int | None, place: str | None) -> None:
     """The HTTP process, started by the supervisor or by systemd/cellblock.service."""
     with _our_errors():
-        from daemon import app, launch, settings
+        from daemon import app, launch, places, settings
 
         configured = settings.load()
         if listen is None and configured.http_processes > 1:
             launch.supervise_http(configured)
-        app.serve_http(configured, listen, parent)
+        found = places.ALONE if place is None else places.Place(*json.loads(place))
+        app.serve_http(configured, listen, parent, found)
 
 
 @main.command(hidden=True)

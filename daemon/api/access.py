@@ -18,7 +18,8 @@ from .rate import Rates
 from .tokens import Scope, Token, Tokens
 
 REALM = 'Bearer realm="cellblock"'
-OPEN = {"/", "/health"}
+OPEN = {"/", "/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"}  # /metrics checks itself
+ERRORS = ("token_required", "invalid_token", "insufficient_scope", "rate_limited")  # of every other endpoint
 SCOPES: dict[tuple[str, str], Scope | None] = {
     ("POST", "/execute"): Scope.RUN,
     ("POST", "/grade"): Scope.GRADE,
@@ -64,7 +65,7 @@ class Access:
 
     def may_watch(self, client: Client) -> bool:
         """Whether this client is told how the service is."""
-        return self._tokens is None or (client.token is not None and Scope.WATCH in client.token.scopes)
+        return self._tokens is None or watches(client)
 
     def _known(self, request: web.Request) -> Client:
         """Whoever may ask without a token: one that is no good is as good as none."""
@@ -113,6 +114,16 @@ class Access:
             raise ApiProblem(429, "rate_limited", detail, retry_after_s=wait_s)
 
 
+def watches(client: Client) -> bool:
+    """Its token is for watching."""
+    return client.token is not None and Scope.WATCH in client.token.scopes
+
+
+def scope_of(method: str, path: str) -> Scope | None:
+    """What a token must be for; None: any token will do. Of an endpoint that is not in OPEN."""
+    return SCOPES.get((method, path), Scope.WATCH)
+
+
 def _token(tokens: Tokens, given: list[str]) -> Token:
     """Raises ApiProblem 401, with the challenges of RFC 6750, section 3."""
     if not given:
@@ -128,7 +139,7 @@ def _token(tokens: Tokens, given: list[str]) -> Token:
 
 def _check_scope(token: Token, method: str, path: str) -> None:
     """Raises ApiProblem 403."""
-    scope = SCOPES.get(("GET" if method == "HEAD" else method, path), Scope.WATCH)
+    scope = scope_of("GET" if method == "HEAD" else method, path)
     if scope is not None and scope not in token.scopes:
         detail = f"This token is not for {method} {path}: it lacks the scope {scope}"
         challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'

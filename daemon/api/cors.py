@@ -7,8 +7,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 LOCALHOST = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
 METHODS = "GET, POST, OPTIONS"
-HEADERS = "Content-Type, Accept, Authorization"
-EXPOSED = {"Access-Control-Expose-Headers": "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate"}
+HEADERS = "Content-Type, Accept, Authorization, X-Request-Id, Traceparent"
+EXPOSED = {"Access-Control-Expose-Headers": "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"}
 MAX_AGE_S = "600"
 
 

@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from daemon.grading.packages.store import ID
 
-from . import errors, stream
+from . import access, errors, stream
 from .error_codes import CODES
 from .examples import Example, load
 from .figures import Figures, fill
@@ -24,6 +24,13 @@ INTRODUCTION = (
     " `method_not_allowed`, a path that is not there 404 `not_found`. Pages from localhost may ask (CORS),"
     " and from the origins that this deployment names."
 )
+
+
+TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Where this deployment uses tokens. Each is for some of run, grade, problems and watch.",
+}
 
 
 class _Schemas(GenerateJsonSchema):
@@ -46,7 +53,7 @@ def document(figures: Figures) -> Json:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": _paths(),
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(), "securitySchemes": {"token": TOKEN}},
     }
     known = fill(found, {**figures, "codes": sorted(CODES)})
     assert isinstance(known, dict)
@@ -81,6 +88,7 @@ def _operation(one: Operation) -> Json:
         "summary": one.summary,
         "description": one.description,
         "parameters": list(_parameters(one)),
+        **_security(one),
         "responses": {**{str(answer.status): _answer(answer) for answer in one.answers}, **_errors(one)},
     }
     if isinstance(one.takes, str):
@@ -88,6 +96,14 @@ def _operation(one: Operation) -> Json:
     elif one.takes is not None:
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(one.takes)}}}
     return found
+
+
+def _security(one: Operation) -> Json:
+    """A token, or none where the deployment has no tokens."""
+    if one.path in access.OPEN:
+        return {}
+    scope = access.scope_of(one.method, one.path)
+    return {"security": [{"token": [] if scope is None else [scope.value]}, {}]}
 
 
 def _parameters(one: Operation) -> Iterable[Json]:
@@ -127,7 +143,7 @@ def _answer(answer: Answer) -> Json:
 def _errors(one: Operation) -> Json:
     """One answer for each status that errors have."""
     by_status: dict[int, list[str]] = {}
-    for code in (*one.codes, "internal_error"):
+    for code in (*one.codes, *(() if one.path in access.OPEN else access.ERRORS), "bad_http", "internal_error"):
         by_status.setdefault(CODES[code].status, []).append(code)
     return {str(status): _error(codes) for status, codes in sorted(by_status.items())}
 

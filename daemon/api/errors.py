@@ -17,6 +17,7 @@ from daemon.toolchain.registry import UnknownLanguage
 from daemon.turns.line import Refusal
 from daemon.turns.seats import Refused
 
+from . import note as notes
 from .models import Sentence, field, told
 
 log = structlog.get_logger("cellblock.api")
@@ -95,8 +96,17 @@ def body(problem: ApiProblem) -> str:
     return details.model_dump_json(exclude_none=True)
 
 
-def of(error: Exception, request: web.Request) -> ApiProblem:
-    """Any exception as a problem. A defect becomes a 500 that shows an id, and a line in the log has everything."""
+def of(error: Exception, request: web.BaseRequest) -> ApiProblem:
+    """Any exception as a problem, which the request's note tells of.
+
+    A defect becomes a 500 that shows an id, and a line in the log has everything.
+    """
+    problem = _of(error, request)
+    notes.of(request).code = problem.code
+    return problem
+
+
+def _of(error: Exception, request: web.BaseRequest) -> ApiProblem:
     match error:
         case ApiProblem():
             return error
@@ -148,6 +158,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         if error.status < 400:
             raise
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "http_error")
+        notes.of(request).code = code
         answer = response(ApiProblem(error.status, code, f"{error.reason}: {request.method} {request.path}"))
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]

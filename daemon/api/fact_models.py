@@ -52,6 +52,8 @@ class ParkedJails(pydantic.BaseModel):
 
     parked: Count = field("How many jails are ready but for the source.")
     starting: Count = field("How many jails are being made to be parked.")
+    running: Count = field("How many jails have a program that runs.")
+    waiting: Count = field("How many runs wait for a jail.")
     wanted: Count = field("How many shall be.")
 
 
@@ -84,7 +86,9 @@ class Queue(pydantic.BaseModel):
 
 
 class Health(pydantic.BaseModel):
-    """Whether programs run, and the sandbox's facts."""
+    """Whether programs run, and the sandbox's facts. Where tokens are used, only `status` and `version` without one."""
+
+    model_config = pydantic.ConfigDict(json_schema_extra={"required": ["status", "version"]})
 
     status: Literal["healthy", "unhealthy"] = field("Healthy is told with status 200, unhealthy with 503.")
     version: Word = field("Version of cellblock.")
@@ -93,6 +97,18 @@ class Health(pydantic.BaseModel):
     memory_bytes: MemoryOfParts = field("Bytes of memory by part.")
     toolchains: dict[str, Version | None] = field("Version of each language's compiler or interpreter.")
     queue: Queue = field("How busy it is.")
+
+
+class Live(pydantic.BaseModel):
+    """That it answers."""
+
+    status: Literal["live"] = field("It is an answer.")
+
+
+class Ready(pydantic.BaseModel):
+    """That requests are welcome."""
+
+    status: Literal["ready"] = field("Not being ready is told with status 503.")
 
 
 class Document(pydantic.BaseModel):

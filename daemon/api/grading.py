@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import uuid
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -25,6 +24,7 @@ from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain
 
 from . import body, stream, submissions
+from . import note as notes
 from .client import CLIENT, Client
 from .grade_models import (
     Compilation,
@@ -39,6 +39,7 @@ from .grade_models import (
     TestEntry,
     TokenChecker,
 )
+from .note import Note
 from .parts import Parts, validate
 
 MB, KB = 1 << 20, 1 << 10
@@ -73,12 +74,14 @@ class Grade:
 
         Raises as `grade` does, and CannotGrade where the checker of a problem does not compile.
         """
-        parts, client = self._parts, request[CLIENT]
+        parts, client, note = self._parts, request[CLIENT], notes.of(request)
         task = dataclasses.replace(task, client=client.name)
+        note.language = task.submission.toolchain.id
         async with parts.admission.slot(client) as slot:
+            note.queue_ns = slot.waited_ns
             await validate(parts, task.submission.toolchain, code)
             if not stream.is_wanted(request):
-                answer = await self._grade(task, problem)
+                answer = await self._grade(task, problem, note)
                 return web.Response(text=answer.model_dump_json(), content_type="application/json")
 
             async def grade_aloud(tell: stream.Tell) -> stream.Event:
@@ -86,22 +89,23 @@ class Grade:
                     tell("test", of_test(result).model_dump_json())
 
                 try:
-                    answer = await self._grade(dataclasses.replace(task, on_result=on_result), problem)
+                    answer = await self._grade(dataclasses.replace(task, on_result=on_result), problem, note)
                     return "result", answer.model_dump_json()
                 finally:
                     slot.release()
 
             return await stream.stream(request, grade_aloud)
 
-    async def _grade(self, task: tasks.Task, problem: ProblemVersion | None) -> GradeResponse:
+    async def _grade(self, task: tasks.Task, problem: ProblemVersion | None, note: Note) -> GradeResponse:
         try:
             result = await self._parts.grader.grade(task)
         except CheckerFailed as error:
             if problem is not None:
                 raise CannotGrade(str(error)) from None
             raise submissions.out_of_range("checker", str(error)) from None
+        note.graded(result)
         version = self._parts.versions.text(task.submission.toolchain.id)
-        return of_result(result, task.submission.toolchain, version, problem)
+        return of_result(result, task.submission.toolchain, version, problem, note.request_id)
 
 
 def of_request(wanted: GradeRequest, toolchain: Toolchain, parts: Parts, client: Client) -> tasks.Task:
@@ -193,7 +197,11 @@ def _limits(wanted: GradeLimits, settings: Settings, client: Client) -> tuple[Li
 
 
 def of_result(
-    result: tasks.GradeResult, toolchain: Toolchain, version: str | None, problem: ProblemVersion | None
+    result: tasks.GradeResult,
+    toolchain: Toolchain,
+    version: str | None,
+    problem: ProblemVersion | None,
+    request_id: str,
 ) -> GradeResponse:
     """The answer of a grading; ns become seconds."""
     failed = result.compilation
@@ -213,7 +221,7 @@ def of_result(
         version=version,
         problem=problem,
         problems=list(result.problems),
-        request_id=uuid.uuid4().hex,
+        request_id=request_id,
     )
 
 

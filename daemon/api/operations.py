@@ -7,19 +7,19 @@ import dataclasses
 
 import pydantic
 
-from .fact_models import Document, Health, Index, Languages
+from .fact_models import Document, Health, Index, Languages, Live, Ready
 from .grade_models import GradeRequest, GradeResponse, TestAnswer
 from .models import ExecuteRequest, ExecuteResponse, OutputEvent, StageEvent
 from .problem_models import ProblemGradeRequest, ProblemList, ProblemSummary
 
 Model = type[pydantic.BaseModel]
-JSON, ZIP, HTML = "application/json", "application/zip", "text/html"
+JSON, ZIP, HTML, METRICS = "application/json", "application/zip", "text/html", "text/plain"
 
 BODY_ERRORS = (
     "invalid_json", "invalid_request", "request_timeout", "code_too_long", "files_too_long", "body_too_large",
     "unsupported_media_type",
 )  # fmt: skip
-RUN_ERRORS = ("unsupported_language", "dangerous_operation", "queue_full", "sandbox_unavailable")
+RUN_ERRORS = ("unsupported_language", "dangerous_operation", "over_share", "queue_full", "sandbox_unavailable")
 STORE_ERRORS = ("invalid_problem_id", "no_such_problem", "problems_unavailable")
 
 
@@ -99,8 +99,8 @@ OPERATIONS = (
         ),
         (
             "invalid_problem_id", "invalid_package", "cannot_grade", "request_timeout", "body_too_large",
-            "unsupported_media_type", "too_many_uploads", "queue_full", "sandbox_unavailable", "problems_unavailable",
-            "store_full",
+            "unsupported_media_type", "too_many_uploads", "over_share", "queue_full", "sandbox_unavailable",
+            "problems_unavailable", "store_full",
         ),
         ZIP,
     ),
@@ -127,6 +127,20 @@ OPERATIONS = (
         "health", "GET", "/health", "server", "Whether programs run",
         "Healthy only when a program of every language ran in a jail lately. Asking starts nothing.",
         (Answer(200, "Healthy.", Health), Answer(503, "Unhealthy; `problems` says why.", Health)),
+    ),
+    Operation(
+        "live", "GET", "/health/live", "server", "Whether the server answers",
+        "For supervisors: an answer is all that it tells.", (Answer(200, "It answers.", Live),),
+    ),
+    Operation(
+        "ready", "GET", "/health/ready", "server", "Whether to send it requests",
+        "For load balancers: as /health, and besides not ready once the server is being stopped.",
+        (Answer(200, "Ready.", Ready),), ("not_ready",),
+    ),
+    Operation(
+        "metrics", "GET", "/metrics", "server", "Counts and states for Prometheus",
+        "Told to this host, and to tokens that may watch (the setting metrics).",
+        (Answer(200, "In a text format of Prometheus.", None, METRICS),), ("forbidden",),
     ),
     Operation(
         "index", "GET", "/", "server", "Which endpoints there are", "Greets, and lists the endpoints.",

@@ -1,6 +1,7 @@
 """What the routes work with, and what several of them do."""
 
 import dataclasses
+import importlib.metadata
 
 from daemon.grading.grader import Grader
 from daemon.grading.packages.store import Store
@@ -17,6 +18,10 @@ from daemon.validation.constructs import Constructs, Finding
 from .access import Access
 from .admission import Admission
 from .errors import ApiProblem, FieldError
+from .metrics import Metrics
+from .readiness import Readiness
+
+VERSION = importlib.metadata.version("cellblock")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Parts:
     admission: Admission
     access: Access
     facts: dict[str, str]
+    metrics: Metrics
+    readiness: Readiness
 
 
 async def validate(parts: Parts, toolchain: Toolchain, code: str) -> Finding | None:

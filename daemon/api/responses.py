@@ -15,11 +15,17 @@ OPTIONAL = ("output_base64", "stderr_base64", "warnings")
 
 
 def of_report(
-    toolchain: Toolchain, report: Report, version: str | None, finding: Finding | None, binary: bool = False
+    toolchain: Toolchain,
+    report: Report,
+    version: str | None,
+    finding: Finding | None,
+    binary: bool = False,
+    request_id: str | None = None,
 ) -> ExecuteResponse:
     """The answer of POST /execute. Bytes that are not UTF-8 become U+FFFD, ns become seconds.
 
-    `version` is the toolchain's, None where it is not known yet; `binary` adds the exact bytes in base64.
+    `version` is the toolchain's, None where it is not known yet; `binary` adds the exact bytes in base64. Without a
+    `request_id` it has one of its own.
     """
     stdout = report.stdout.decode("utf-8", "replace")
     return ExecuteResponse(
@@ -40,7 +46,7 @@ def of_report(
         cached=report.cached,
         language=toolchain.id,
         version=version,
-        request_id=uuid.uuid4().hex,
+        request_id=request_id or uuid.uuid4().hex,
         output_base64=base64.b64encode(report.stdout).decode() if binary else None,
         stderr_base64=base64.b64encode(report.stderr).decode() if binary else None,
         warnings=None if finding is None else [ForbiddenConstruct(**dataclasses.asdict(finding))],

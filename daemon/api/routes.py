@@ -1,7 +1,6 @@
 """The routes of the base contract: POST /execute, GET /health, GET /languages, GET /."""
 
 import dataclasses
-import importlib.metadata
 from typing import Any
 
 import psutil
@@ -13,16 +12,19 @@ from daemon.toolchain.plan import run_limits
 from daemon.validation.constructs import Finding
 
 from . import body, cors, doc_routes, errors, grading, operations, problem_routes, responses, stream, submissions
+from . import note as notes
 from .client import CLIENT
 from .fact_models import DefaultLimits, Language
+from .metrics_page import MetricsPage
 from .models import ExecuteRequest
-from .parts import Parts, validate
+from .note import Note
+from .observer import Observer
+from .parts import VERSION, Parts, validate
 
 MB = 1 << 20
-VERSION = importlib.metadata.version("cellblock")
 
 
-def application(parts: Parts) -> web.Application:
+def application(parts: Parts, observer: Observer, page: MetricsPage) -> web.Application:
     """The aiohttp application; nothing runs until it is served."""
     routes = Routes(parts)
     app = web.Application()  # body.py bounds what it reads itself
@@ -30,8 +32,13 @@ def application(parts: Parts) -> web.Application:
     app.middlewares.extend([cross_origin, errors.middleware, parts.access.middleware(app)])
     app.router.add_post("/execute", routes.execute)
     app.router.add_post("/grade", grading.Grade(parts).grade)
+    observer.install(app)
+    if parts.settings.metrics != "off":
+        app.router.add_get("/metrics", page.get)
     problem_routes.Problems(parts).add_to(app.router)
     app.router.add_get("/health", routes.health)
+    app.router.add_get("/health/live", parts.readiness.live)
+    app.router.add_get("/health/ready", parts.readiness.ready)
     app.router.add_get("/languages", routes.languages)
     app.router.add_get("/", routes.index)
     doc_routes.Documents(parts.settings, parts.toolchains).add_to(app.router)
@@ -56,44 +63,48 @@ class Routes:
         with parts.admission.room() as room:
             wanted = await body.read(request, ExecuteRequest, room, parts.settings.body_bytes_max)
             toolchain = parts.toolchains.find(wanted.language)
+            note = notes.of(request)
+            note.language = toolchain.id
             submission = submissions.of_request(wanted, toolchain, parts.settings, self._run_limits, client.token)
             room.resize(submissions.held_bytes(submission))
             code, binary = wanted.code, wanted.binary
             del wanted  # its texts are as large as the body
             async with parts.admission.slot(client) as slot:
+                note.queue_ns = slot.waited_ns
                 finding = await validate(parts, toolchain, code)
                 if not stream.is_wanted(request):
-                    answer = await self._run(submission, None, finding, binary)
+                    answer = await self._run(submission, None, finding, binary, note)
                     return web.Response(text=answer, content_type="application/json")
 
                 async def run_aloud(tell: stream.Tell) -> stream.Event:
                     output = stream.Output(tell)
                     try:
                         heard = dataclasses.replace(submission, on_output=output.hear)
-                        return "result", await self._run(heard, stream.stage(tell), finding, binary)
+                        return "result", await self._run(heard, stream.stage(tell), finding, binary, note)
                     finally:
                         output.end()
                         slot.release()  # whoever reads the stream slowly holds no slot
 
                 return await stream.stream(request, run_aloud)
 
-    async def _run(self, submission: Submission, on_stage: OnStage, finding: Finding | None, binary: bool) -> str:
+    async def _run(
+        self, submission: Submission, on_stage: OnStage, finding: Finding | None, binary: bool, note: Note
+    ) -> str:
         """The answer of POST /execute as JSON. Raises SandboxUnavailable."""
         parts, toolchain = self._parts, submission.toolchain
         report = await parts.executor.execute(submission, on_stage)
+        note.ran(report)
         if report.success:
             parts.self_tests.succeeded(toolchain)
         version = parts.versions.text(toolchain.id)
-        return responses.to_json(responses.of_report(toolchain, report, version, finding, binary))
+        return responses.to_json(responses.of_report(toolchain, report, version, finding, binary, note.request_id))
 
     async def health(self, request: web.Request) -> web.Response:
         """200 when every language was seen to work lately, else 503; the body tells the sandbox's facts either way, but
         not to whom has no token for that."""
         parts = self._parts
         wardens, state, facts = parts.client.wardens(), parts.client.state, parts.client.facts
-        wrong = {**parts.self_tests.problems(), **{name: why for name, why in wardens.items() if why != "ready"}}
-        if facts is None:
-            wrong["keeper"] = "not connected"
+        wrong = parts.readiness.of_sandbox()
         status: dict[str, Any] = {"status": "unhealthy" if wrong else "healthy", "version": VERSION}
         if not parts.access.may_watch(request[CLIENT]):
             return web.json_response(status, status=503 if wrong else 200)

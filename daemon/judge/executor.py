@@ -35,13 +35,17 @@ OnStage = Callable[[str], None] | None
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Built:
-    """What the next step takes: the source, or what the step before left. Borrowed descriptors."""
+    """What the next step takes: the source, or what the step before left. Borrowed descriptors.
+
+    `compile_ns` and `acquire_ns`: of the steps so far, compiling and waiting for their jails.
+    """
 
     source: int | None
     artifact: int | None
     compile_ns: int
     cached: bool = False
     files: int | None = None
+    acquire_ns: int = 0
 
 
 class Executor:
@@ -51,7 +55,7 @@ class Executor:
     """
 
     def __init__(self, client: Client, services: Mapping[str, Service], kept: Artifacts, versions: Versions) -> None:
-        self._client, self._services, self._artifacts, self.versions = client, services, kept, versions
+        self._client, self._services, self.artifacts, self.versions = client, services, kept, versions
         self._turn = asyncio.Lock()  # of runs that found as many jails alive as may be: one tries at a time
 
     async def execute(self, submission: Submission, on_stage: OnStage = None, use_kept: bool = True) -> Report:
@@ -68,7 +72,7 @@ class Executor:
                 if on_stage is not None:
                     on_stage(submission.toolchain.steps[-1].id)
                 finished = await self.run(self._run_order(submission, built))
-                return report.of_run(submission, finished, built.compile_ns, built.cached)
+                return report.of_run(submission, finished, built.compile_ns, built.cached, built.acquire_ns)
         except OSError as error:  # no descriptor is left, or no memory for a memfd
             raise SandboxUnavailable("descriptors", str(error)) from error
 
@@ -106,7 +110,7 @@ class Executor:
                 return result
             built = result
         if key is not None and built.artifact is not None:
-            self._artifacts.keep(key, built.artifact)
+            self.artifacts.keep(key, built.artifact)
         return built
 
     def _key(self, submission: Submission) -> str | None:
@@ -123,9 +127,9 @@ class Executor:
         )
 
     async def _kept(self, key: str, stack: contextlib.ExitStack) -> int | None:
-        found = stack.enter_context(self._artifacts.in_memory(key))
+        found = stack.enter_context(self.artifacts.in_memory(key))
         if found is None:
-            found = await self._artifacts.find(key)
+            found = await self.artifacts.find(key)
             if found is not None:
                 stack.callback(os.close, found)
         return found
@@ -144,12 +148,13 @@ class Executor:
             return Built(None, emitted, compile_ns, files=built.files)
         finished = await self.run(self._compile_order(submission, entry, built))
         compile_ns += finished.outcome.usage.wall_ns
+        acquire_ns = built.acquire_ns + finished.acquire_ns
         artifact = await _keep_artifact(finished, stack)
         if artifact is None:
             return report.of_compilation(plan.own_limits(entry.limits), finished, compile_ns)
         if built.files is not None and entry.packed is not None:
-            return Built(None, None, compile_ns, files=artifact)
-        return Built(None, artifact, compile_ns, files=built.files)
+            return Built(None, None, compile_ns, files=artifact, acquire_ns=acquire_ns)
+        return Built(None, artifact, compile_ns, files=built.files, acquire_ns=acquire_ns)
 
     async def learn_version(self, toolchain: Toolchain) -> None:
         """Note the first line that the toolchain's version command prints in a jail. Raises SandboxUnavailable."""

@@ -45,8 +45,11 @@ def of_compilation(limits: Limits, finished: Finished, compile_ns: int) -> Repor
     )  # fmt: skip
 
 
-def of_run(submission: Submission, finished: Finished, compile_ns: int, cached: bool) -> Report:
-    """Of the last step, which ran the program. Raises AssertionError for ends that the client never hands out."""
+def of_run(submission: Submission, finished: Finished, compile_ns: int, cached: bool, acquire_ns: int = 0) -> Report:
+    """Of the last step, which ran the program; `compile_ns` and `acquire_ns` are of the steps before it.
+
+    Raises AssertionError for ends that the client never hands out.
+    """
     status = finished.outcome.wait_status
     limit = _limit_reached(finished)
     signaled = limit is None and status is not None and os.WIFSIGNALED(status)
@@ -65,6 +68,7 @@ def of_run(submission: Submission, finished: Finished, compile_ns: int, cached: 
         cached=cached,
         memory_bytes=finished.outcome.usage.memory_bytes,
         truncated=finished.truncated,
+        acquire_ns=acquire_ns + finished.acquire_ns,
     )
 
 

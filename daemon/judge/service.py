@@ -32,7 +32,10 @@ LENGTH = struct.Struct(">I")
 
 
 class Service:
-    """`run` keeps one alive until cancelled; `ask` may be called by many at once, and answers one after the other."""
+    """`run` keeps one alive until cancelled; `ask` may be called by many at once, and answers one after the other.
+
+    `starts` counts how often one has started.
+    """
 
     def __init__(self, client: Client, toolchain: Toolchain, entry: ServiceEntry, start_s: float) -> None:
         self._client, self._toolchain, self._entry, self._start_s = client, toolchain, entry, start_s
@@ -41,6 +44,7 @@ class Service:
         self._broken = asyncio.Event()
         self._asked = 0
         self._has_complained = False
+        self.starts = 0
 
     def __repr__(self) -> str:
         return f"<Service {self._toolchain.id}: {'ready' if self.ready else 'away'}, {self._asked} asked>"
@@ -120,6 +124,7 @@ class Service:
                 if await _read(streams[0]) != {"ready": True}:
                     raise ValueError("its first frame is not ready")
             self._broken.clear()
+            self.starts += 1
             self._asked, self._has_complained, self._streams = 0, False, streams
             try:
                 yield

@@ -44,7 +44,7 @@ class Submission:
 class Report:
     """The facts of one submission. Times are ns; `cpu_ns`, `wall_ns`, `memory_bytes` are the run's, not the compiler's.
 
-    `cached`: what it compiles to was there already.
+    `cached`: what it compiles to was there already. `acquire_ns`: waiting for jails, of all steps together.
     `exit_code` and `signal` are None unless the program ended that way by itself. `error` is None on success.
     """
 
@@ -60,6 +60,7 @@ class Report:
     memory_bytes: int | None
     truncated: bool
     cached: bool = False
+    acquire_ns: int = 0
 
     @property
     def success(self) -> bool:

@@ -1,5 +1,6 @@
 """The keeper itself: puts fleets, pools and peers together, makes jails for the pools, ends in order."""
 
+import collections
 import contextlib
 import itertools
 import logging
@@ -69,6 +70,7 @@ class Keeper:
         self._telling: Timer | None = None
         self._told_of_room = False
         self._memory: dict[str, int] = {}
+        self._jails_not_made = 0
         self._closer = Closer()
         listener.setblocking(False)
         self._guard.watch(listener.fileno(), self._accept)
@@ -101,6 +103,7 @@ class Keeper:
                 self._jail_gone,
             )  # fmt: skip
         except OSError as error:
+            self._jails_not_made += 1
             log.error("cannot make a jail for %s/%s: %s", fleet.toolchain.id, step.id, error)
             raise Refused(str(error)) from error
         self._jails[made.number] = made
@@ -198,17 +201,18 @@ class Keeper:
             peer.say(state)
 
     def _state(self) -> messages.Stats:
+        alive = collections.Counter((jail.warden.toolchain, jail.step.id) for jail in self._jails.values())
         parked = {
-            f"{pool.toolchain}/{pool.step.id}": {
-                "parked": pool.parked_count,
-                "starting": pool.starting_count,
-                "wanted": pool.step.parked,
-            }
-            for pool in self._pools.values()
-            if pool.step.parked
+            f"{pool.toolchain}/{pool.step.id}": pool.counts(alive[key])
+            for key, pool in self._pools.items()
+            if pool.step.parked or alive[key]
         }
         wardens = {name: (fleet.problem or "ready")[:PROBLEM_CHARACTERS] for name, fleet in self._fleets.items()}
-        return messages.Stats(len(self._jails), wardens, parked, self._parked_bytes(), self._memory)
+        fleets = {name: fleet.counts for name, fleet in self._fleets.items()}
+        failures = {"jail": self._jails_not_made}
+        return messages.Stats(
+            len(self._jails), wardens, parked, self._parked_bytes(), self._memory, fleets, failures
+        )  # fmt: skip
 
     # -- the end
 

@@ -45,6 +45,11 @@ class Fleet:
         """Nothing is left of any warden."""
         return self._machine.state.is_gone
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What messages.Stats tells of it."""
+        return states.counts(self._machine.state)
+
     def start(self) -> None:
         """Start the wardens."""
         self._machine.feed(states.Open())

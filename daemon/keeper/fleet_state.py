@@ -135,6 +135,7 @@ class State(NamedTuple):
     restart_s: float | None = None
     look_s: float | None = None
     next_key: int = 1
+    lost: int = 0  # wardens that ended, or never began, without being retired
     is_closed: bool = False
 
     @property
@@ -144,6 +145,12 @@ class State(NamedTuple):
 
 
 Step = tuple[State, list[Effect]]
+
+
+def counts(state: State) -> dict[str, int]:
+    """What messages.Stats tells of a fleet."""
+    since = [int(member.started_s) for member in state.members if member.makes_jails]
+    return {"started": state.next_key - 1, "lost": state.lost, **({"since_s": min(since)} if since else {})}
 
 
 def choose(state: State) -> int | None:
@@ -206,6 +213,7 @@ def _dead(state: State, key: int, reason: str, now: float, effects: list[Effect]
     rest = tuple(member for member in state.members if member.key != key)
     state = state._replace(members=rest, dying=state.dying | {key})
     if not found[0].is_retired and not state.is_closed:
+        state = state._replace(lost=state.lost + 1)
         effects.append(Log(reason))
     if choose(state) is None:
         state = state._replace(problem=reason)

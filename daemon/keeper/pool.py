@@ -74,6 +74,16 @@ class Pool:
         """Jails that wait for go."""
         return len(self._machine.state.parked)
 
+    def counts(self, alive: int) -> dict[str, int]:
+        """What messages.Stats tells of it. `alive` are the jails of the step, whoever has them."""
+        state = self._machine.state
+        parked, starting = len(state.parked), len(state.starting)
+        running = max(0, alive - parked - starting - sum(waiting.key is not None for waiting in state.waiting))
+        return {
+            "parked": parked, "wanted": self.step.parked, "starting": starting, "running": running,
+            "waiting": len(state.waiting),
+        }  # fmt: skip
+
     @property
     def starting_count(self) -> int:
         """Jails that are to be parked, or given to whoever waits."""

@@ -9,6 +9,7 @@ import errno
 import itertools
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 
 from . import descriptors as fds
@@ -184,7 +185,9 @@ class Client:
 
         Raises SandboxUnavailable when no jail was to be had or when one was lost, BadOrder. Cancelling kills the run.
         """
+        asked_ns = time.monotonic_ns()
         async with self.started(order) as running:
+            acquire_ns = time.monotonic_ns() - asked_ns
             drain = Drain(
                 self._loop, running.outputs, order.output_bytes, lambda: running.kill(KilledBy.OUTPUT),
                 order.on_output, order.keeps, order.spare_bytes,
@@ -195,7 +198,7 @@ class Client:
             finally:
                 feed.close()
                 drain.close()
-        return Finished(outcome, drain.content("stdout"), drain.content("stderr"), drain.is_over, left)
+        return Finished(outcome, drain.content("stdout"), drain.content("stderr"), drain.is_over, left, acquire_ns)
 
     @contextlib.asynccontextmanager
     async def opened(self, order: Order, on_end: Callable[[], None]) -> AsyncIterator[tuple[int, int]]:

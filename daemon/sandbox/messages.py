@@ -196,15 +196,19 @@ class Hello(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stats(Message):
-    """The keeper's state, for /health: counts, bytes, and by toolchain what its wardens lack ("ready": nothing).
+    """The keeper's state, for /health and /metrics: counts, bytes, and by toolchain what its wardens lack ("ready":
+    nothing).
 
-    `parked` has for each pool {"parked": n, "starting": n, "wanted": n}.
+    `parked` has for each pool its numbers of jails: {"parked", "wanted", "starting", "running"}, and "waiting", the
+    runs that wait for one. `fleets` has for each toolchain {"started", "lost"}, its wardens so far and those that ended
+    unasked, and where one is ready "since_s", when the oldest of those was started (CLOCK_MONOTONIC, whole seconds).
+    `failures` counts what could not be made: {"jail"}, a jail whose control group or descriptors were refused.
     """
 
     TYPE = "stats"
     FIELDS = {
         "jails": _COUNT, "wardens": check.mapping, "parked": check.mapping, "parked_bytes": _COUNT,
-        "memory_bytes": check.mapping,
+        "memory_bytes": check.mapping, "fleets": check.mapping, "failures": check.mapping,
     }  # fmt: skip
 
     jails: int
@@ -212,6 +216,8 @@ class Stats(Message):
     parked: Mapping[str, Mapping[str, int]]
     parked_bytes: int
     memory_bytes: Mapping[str, int]
+    fleets: Mapping[str, Mapping[str, int]]
+    failures: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -58,10 +58,12 @@ class Order:
 @dataclasses.dataclass(slots=True)
 class Finished:
     """How it went. `left` are the files that the step left, by their number among what it leaves; they are the caller's
-    to close. `truncated`: there was more output than it may have."""
+    to close. `truncated`: there was more output than it may have. `acquire_ns`: from the request for a jail until its
+    program was told to go."""
 
     outcome: Outcome
     stdout: bytes
     stderr: bytes
     truncated: bool
     left: dict[int, int]
+    acquire_ns: int = 0

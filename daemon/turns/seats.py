@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 
 from daemon.sandbox.errors import CellblockError
@@ -18,10 +19,11 @@ class Refused(CellblockError):
 
 
 class Seat:
-    """Held until `release` or the end of the `async with`, whichever comes first."""
+    """Held until `release` or the end of the `async with`, whichever comes first. `waited_ns`: how long it was waited
+    for."""
 
-    def __init__(self, seats: "Seats", turn: Turn) -> None:
-        self._seats, self._turn = seats, turn
+    def __init__(self, seats: "Seats", turn: Turn, waited_ns: int) -> None:
+        self._seats, self._turn, self.waited_ns = seats, turn, waited_ns
 
     def release(self) -> None:
         """Give the seat to whom it belongs next. May be called again, and then does nothing."""
@@ -48,6 +50,7 @@ class Seats:
         Raises Refused, at once or when its place is given to another client.
         """
         self.check(client, seats_max)
+        asked_ns = time.monotonic_ns()
         turn = Turn(client, seats_max)
         self._wake(self.line.arrive(turn))
         try:
@@ -56,7 +59,7 @@ class Seats:
                 await self._woken[turn]
             if turn.state is State.DISPLACED:
                 raise self._refused(Refusal.OVER_SHARE)
-            yield Seat(self, turn)
+            yield Seat(self, turn, time.monotonic_ns() - asked_ns)
         finally:
             self._woken.pop(turn, None)
             self.leave(turn)

@@ -6,6 +6,7 @@ comment or a string literal never matches.
 """
 
 import asyncio
+import collections
 import concurrent.futures
 import ctypes
 import dataclasses
@@ -43,7 +44,9 @@ class Finding:
 class Constructs:
     """`async with Constructs(toolchains, deadline_s) as constructs` keeps a worker process and replaces a slow one.
 
-    `find` may be called by many at once; no call lasts longer than TURN_S and `deadline_s` (seconds) together.
+    `find` may be called by many at once; no call lasts longer than TURN_S and `deadline_s` (seconds) together. `counts`
+    has how often a source was allowed unread: `busy` (no turn in time) and `late` (past the deadline, or the lexer died
+    of it).
     """
 
     def __init__(self, toolchains: Iterable[Toolchain], deadline_s: float) -> None:
@@ -52,6 +55,7 @@ class Constructs:
         self._worker: concurrent.futures.ProcessPoolExecutor | None = None
         self._turn = asyncio.Lock()  # held by whoever uses or replaces the worker
         self._using: asyncio.Task[None] | None = None
+        self.counts: collections.Counter[str] = collections.Counter()
 
     async def __aenter__(self) -> "Constructs":
         """Returns when the first worker is ready, so that the first source is checked like every other."""
@@ -82,6 +86,7 @@ class Constructs:
             async with asyncio.timeout(TURN_S):
                 await self._turn.acquire()
         except TimeoutError:
+            self.counts["busy"] += 1
             return None
         answer: asyncio.Future[Finding | None] = asyncio.get_running_loop().create_future()
         rules = rules_of(suspects)
@@ -112,6 +117,7 @@ class Constructs:
             async with asyncio.timeout(self._deadline_s):
                 return await asyncio.get_running_loop().run_in_executor(self._worker, search, lexer, code, rules)
         except (TimeoutError, concurrent.futures.BrokenExecutor):
+            self.counts["late"] += 1
             self._stop_worker()
             return None
 

@@ -52,7 +52,7 @@ def masked(value: Any, everything: bool = False) -> Any:
 
 def shown(example: Example, answer: Answer) -> Any:
     """What of an answer the document shows."""
-    if example.operation in ("openapi", "docs") or example.status == 204:
+    if example.operation in ("openapi", "docs", "metrics") or example.status == 204:
         return None
     return answer.text.replace("\r\n", "\n") if example.streams else answer.json
 

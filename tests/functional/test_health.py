@@ -5,6 +5,15 @@ import shutil
 
 import pytest
 
+from daemon.api.readiness import Readiness
+from daemon.judge.artifacts import Artifacts
+from daemon.judge.executor import Executor
+from daemon.judge.self_tests import SelfTests
+from daemon.judge.versions import Versions
+from daemon.sandbox.client import Client
+from daemon.sandbox.model import Limits
+from daemon.toolchain import registry
+from daemon.toolchain.plan import RunLimits
 from tests import posture
 from tests.server import START_S, Server, readable, until
 
@@ -34,23 +43,45 @@ def test_a_self_test_that_prints_something_else_is_ill_health(tmp_path: pathlib.
         assert server.execute("python", "print('still answers')")["success"] is True
 
 
-def test_self_tests_go_on_in_the_background() -> None:
+def test_self_tests_go_on_in_the_background_and_a_process_may_be_alive_and_not_ready() -> None:
     """A keeper that stands still lets the proofs grow old, with nobody asking for a run; once it goes on they are new."""
     with Server(languages=["python"], self_test_s=0.3) as server:
+        assert server.request("GET", "/health/ready").json == {"status": "ready"}
         server.keeper.suspend()
         until(lambda: server.request("GET", "/health").status == 503, START_S, "stale")
+        answer = server.request("GET", "/health/ready")
+        assert (answer.status, answer.json["code"]) == (503, "not_ready")
+        assert answer.headers["Content-Type"].startswith("application/problem+json") and answer.headers["Retry-After"]
+        assert answer.json["detail"] == "Not ready: python"
+        alive = server.request("GET", "/health/live")
+        assert (alive.status, alive.json) == (200, {"status": "live"})
         server.keeper.resume()
         until(lambda: server.request("GET", "/health").status == 200, START_S, "proven again")
+        assert server.request("GET", "/health/ready").status == 200
+
+
+def test_a_process_that_is_being_stopped_is_not_ready() -> None:
+    run = RunLimits(Limits(1, 1, 1), Limits(1, 1, 1), Limits(1, 1, 1), 1, 1)
+    client = Client("/nowhere", 1.0)
+    readiness = Readiness(
+        client, SelfTests(Executor(client, {}, Artifacts(0, 0, None), Versions({})), registry.Registry([]), run, 1.0)
+    )
+    assert set(readiness.problems()) == {"keeper"}
+    readiness.drain()
+    assert set(readiness.problems()) == {"keeper", "server"}
 
 
 def test_health_starts_nothing(tmp_path: pathlib.Path) -> None:
     shutil.copy(SHIPPED / "python.toml", readable(tmp_path))
     shutil.copytree(SHIPPED / "python", tmp_path / "python")
     with Server(toolchain_folders=[str(tmp_path)]) as server:
+        until(lambda: posture.is_at_rest(server), START_S, "at rest")
         before = health(server)["sandbox"]
         for _ in range(50):
             server.request("GET", "/health")
-        assert health(server)["sandbox"] == before
+        now = health(server)["sandbox"]
+        counts = ("jails", "parked", "wardens", "services")
+        assert [now[name] for name in counts] == [before[name] for name in counts]
 
 
 def test_it_tells_the_memory_of_everything(cellblock: Server) -> None:

@@ -14,13 +14,19 @@ import openapi_spec_validator
 import pytest
 
 from daemon.api import examples, routes
+from daemon.api.access import ERRORS, Access
 from daemon.api.admission import Admission
 from daemon.api.docs_page import bounds_of, page
 from daemon.api.document import REF, document
 from daemon.api.error_codes import CODES
 from daemon.api.figures import figures_of
+from daemon.api.metrics import Metrics
+from daemon.api.metrics_page import MetricsPage
+from daemon.api.observer import Observer
 from daemon.api.operations import OPERATIONS
 from daemon.api.parts import Parts
+from daemon.api.readiness import Readiness
+from daemon.places import ALONE
 from daemon.settings import Settings
 from daemon.toolchain import registry
 
@@ -58,8 +64,13 @@ def test_it_is_an_openapi_document() -> None:
 
 def test_every_route_is_an_operation_and_the_other_way_round() -> None:
     unused: dict[str, Any] = {one.name: None for one in dataclasses.fields(Parts)}  # no route is called
-    known = {"settings": SETTINGS, "toolchains": TOOLCHAINS, "admission": Admission(slots=1, places=1)}
-    app = routes.application(Parts(**{**unused, **known}))
+    known = {
+        "settings": SETTINGS, "toolchains": TOOLCHAINS, "admission": Admission(slots=1, places=1),
+        "access": Access(SETTINGS, None), "readiness": Readiness(None, None),  # type: ignore[arg-type]
+    }  # fmt: skip
+    parts = Parts(**{**unused, **known})
+    observer = Observer(Metrics(()), None, logs=False)
+    app = routes.application(parts, observer, MetricsPage(parts, observer, ALONE))
     found = {f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.method != "HEAD"}
     assert found == {f"{one.method} {one.path}" for one in OPERATIONS}
     assert len({one.id for one in OPERATIONS}) == len(OPERATIONS)
@@ -116,13 +127,19 @@ def raised() -> set[tuple[int, str]]:
 
 
 def test_every_error_is_in_the_table_and_the_other_way_round() -> None:
-    others = {(404, "not_found"), (405, "method_not_allowed"), (400, "http_error")}  # of the router
+    others = {
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+        (400, "http_error"),
+        (429, "over_share"),
+        (400, "bad_http"),
+    }
     assert raised() | others == {(code.status, name) for name, code in CODES.items()}
 
 
 def test_every_code_belongs_to_an_operation_or_to_all() -> None:
     told = {code for one in OPERATIONS for code in one.codes}
-    assert set(CODES) - told == {"not_found", "method_not_allowed", "http_error", "internal_error"}
+    assert set(CODES) - told == {"not_found", "method_not_allowed", "http_error", "bad_http", "internal_error", *ERRORS}
 
 
 def test_every_operation_has_an_example() -> None:

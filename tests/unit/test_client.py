@@ -64,7 +64,7 @@ async def test_a_run_that_the_keeper_would_not_take_fails_alone(tmp_path: pathli
             with keeper:
                 keeper.setblocking(False)
                 wire.send(keeper, messages.Hello("v2", (0,), True).encode(), [])
-                wire.send(keeper, messages.Stats(0, {"python": "ready"}, {}, 0, {}).encode(), [])
+                wire.send(keeper, messages.Stats(0, {"python": "ready"}, {}, 0, {}, {}, {}).encode(), [])
                 await asyncio.wait_for(client.wait_ready("python"), 10)
                 neighbour = asyncio.create_task(client.run(order()))
                 ordered = await heard(keeper)

@@ -116,6 +116,30 @@ def test_a_warden_that_has_made_enough_is_replaced() -> None:
     assert yard.until_started(2) <= fs.LOOK_S
 
 
+def test_it_tells_how_many_wardens_were_lost_and_since_when_the_oldest_serves() -> None:
+    yard = Yard()
+    assert fs.counts(yard.state) == {"started": 1, "lost": 0}
+    yard.feed(fs.IsReady(1))
+    assert fs.counts(yard.state) == {"started": 1, "lost": 0, "since_s": 100}
+    yard.now += 10
+    yard.die()
+    yard.until_started(2)
+    yard.feed(fs.IsReady(2))
+    assert fs.counts(yard.state) == {"started": 2, "lost": 1, "since_s": int(yard.now)}
+
+
+def test_a_warden_that_is_retired_is_not_lost() -> None:
+    yard = Yard(age_max_s=10.0)
+    yard.feed(fs.IsReady(1))
+    yard.now += 11
+    yard.until_started(2)
+    yard.feed(fs.IsReady(2))
+    while not yard.ended:
+        yard.wait()
+    yard.feed(fs.IsDead(1, "replaced"))
+    assert fs.counts(yard.state)["lost"] == 0
+
+
 def test_after_the_end_nothing_is_started_and_all_are_waited_for() -> None:
     yard = Yard(wanted=2).feed(fs.IsReady(1)).feed(fs.Close())
     assert set(yard.ended) == {1, 2}

@@ -26,7 +26,15 @@ EXAMPLES: list[tuple[messages.Message, dict[str, type[messages.Message]], int]] 
     (messages.Kill(3, KilledBy.OUTPUT), messages.TO_KEEPER, 0),
     (messages.Hello("v2", (0, 1, 5), True), messages.TO_HTTP, 0),
     (
-        messages.Stats(3, {"python": "ready"}, {"python/run": {"parked": 1, "wanted": 6}}, 5, {"keeper": 7}),
+        messages.Stats(
+            3,
+            {"python": "ready"},
+            {"python/run": {"parked": 1, "wanted": 6}},
+            5,
+            {"keeper": 7},
+            {"python": {"started": 1, "lost": 0}},
+            {"jail": 0},
+        ),
         messages.TO_HTTP,
         0,
     ),

@@ -8,6 +8,8 @@ import pytest
 from aiohttp import test_utils, web
 
 from daemon.api import errors, stream
+from daemon.api.metrics import Metrics
+from daemon.api.observer import Observer
 
 
 async def body_of(work: stream.Work) -> str:
@@ -17,6 +19,7 @@ async def body_of(work: stream.Work) -> str:
         return await stream.stream(request, work)
 
     app = web.Application(middlewares=[errors.middleware])
+    Observer(Metrics(), None, logs=False).install(app)
     app.router.add_get("/", handler)
     async with test_utils.TestServer(app) as server, test_utils.TestClient(server) as client:
         response = await client.get("/")

@@ -1,0 +1,119 @@
+"""Every request has an id, and one line in the log that tells all but its content."""
+
+import json
+import re
+import socket
+from typing import Any
+
+import pytest
+
+from tests.server import Server, until
+
+SECRET = "s3cret-canary"
+JSON = {"Content-Type": "application/json"}
+
+
+def lines_of(server: Server, request_id: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in server.error_text().splitlines() if line.startswith("{")]
+    return [line for line in found if line.get("request_id") == request_id]
+
+
+def line_of(server: Server, request_id: str) -> dict[str, Any]:
+    """It is written when the answer has been sent, which its client may notice first."""
+    until(lambda: lines_of(server, request_id), 5, "the request's line")
+    (line,) = lines_of(server, request_id)
+    return line
+
+
+@pytest.mark.parametrize("given", ["a", "A-z_0.9", "x" * 128])
+def test_a_request_keeps_the_id_that_it_came_with(cellblock: Server, given: str) -> None:
+    answer = cellblock.post({"language": "python", "code": "print(1)"}, **{"X-Request-Id": given})
+    assert (answer.headers["X-Request-Id"], answer.json["request_id"]) == (given, given)
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "a b", "é", "{}", "a;b"])
+def test_an_id_that_could_mislead_is_replaced(cellblock: Server, given: str) -> None:
+    answer = cellblock.request("GET", "/", headers={"X-Request-Id": given.encode().decode("latin-1")})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers"),
+    [
+        ("GET", "/nothing", None, {}),
+        ("PATCH", "/execute", b"", {}),
+        ("POST", "/execute", b"{", JSON),
+        ("POST", "/execute", json.dumps({"language": "python", "code": "print(1)"}).encode(), {**JSON, "Accept": "text/event-stream"}),
+        ("OPTIONS", "/execute", None, {"Origin": "http://localhost", "Access-Control-Request-Method": "POST"}),
+    ],
+    ids=["404", "405", "400", "stream", "preflight"],
+)  # fmt: skip
+def test_every_answer_has_an_id(
+    cellblock: Server, method: str, path: str, body: bytes | None, headers: dict[str, str]
+) -> None:
+    answer = cellblock.request(method, path, body, {**headers, "X-Request-Id": f"any-{method}"})
+    assert answer.headers["X-Request-Id"] == f"any-{method}"
+
+
+def test_its_line_tells_who_asked_for_what_and_how_it_ended(cellblock: Server) -> None:
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    headers = {"X-Request-Id": "line-1", "traceparent": f"00-{trace}-{parent}-01"}
+    cellblock.post({"language": "py", "code": "raise SystemExit(3)"}, **headers)
+    line = line_of(cellblock, "line-1")
+    assert 0 < line.pop("ms") < 5000 and line.pop("timestamp").endswith("Z")
+    assert line.pop("bytes_in") == 49 and line.pop("bytes_out") > 400
+    assert line == {
+        "event": "request", "level": "info", "method": "POST", "path": "/execute", "status": 200,
+        "client": "address 127.0.0.1", "language": "python", "reason": "exited", "request_id": "line-1", "trace_id": trace, "span_id": parent,
+    }  # fmt: skip
+
+
+def test_a_refused_request_is_told_with_its_cause(cellblock: Server) -> None:
+    cellblock.request(
+        "PUT", f"/problems/{SECRET}", b"no zip", {"X-Request-Id": "line-2", "Content-Type": "application/zip"}
+    )
+    line = line_of(cellblock, "line-2")
+    assert (line["path"], line["status"], line["code"]) == ("/problems/{id}", 400, "invalid_package")
+
+
+def test_nothing_of_a_request_stands_in_the_log(cellblock: Server) -> None:
+    """Not its source, input, arguments, files or output, no header, no path, no query, however it ends."""
+    fields = {
+        "language": "python",
+        "code": f"print('{SECRET}')",
+        "stdin": SECRET,
+        "args": [SECRET],
+        "files": [{"name": SECRET, "content": SECRET}],
+    }
+    headers = {"Authorization": f"Bearer {SECRET}", "Cookie": SECRET, "User-Agent": SECRET, "Referer": SECRET}
+    for more in (
+        {},
+        {"code": f"import sys; sys.exit('{SECRET}')"},
+        {"language": SECRET},
+        {SECRET: 1},
+        {"timeout": SECRET},
+    ):
+        cellblock.post({**fields, **more}, **headers)
+    cellblock.request("GET", f"/{SECRET}?token={SECRET}", headers=headers)
+    cellblock.request("POST", f"/execute?{SECRET}", f'{{"{SECRET}'.encode(), {**JSON, **headers})
+    cellblock.request("GET", "/", headers={"X-Request-Id": f"{SECRET} {SECRET}"})
+    cellblock.post({"language": "python", "code": ""}, **{"X-Request-Id": "the-last"})
+    line_of(cellblock, "the-last")
+    assert SECRET not in cellblock.error_text()
+
+
+def test_a_flood_of_what_is_no_http_is_answered_and_leaves_a_few_lines(cellblock: Server) -> None:
+    """Line ends without CR, as in request smuggling. aiohttp alone wrote 58 MB in 3 seconds, with the request in it."""
+    request = f"POST /execute HTTP/1.1\nHost: x\nAuthorization: Bearer {SECRET}\n\n{SECRET}".encode()
+    before = len(cellblock.error_text())
+    for _ in range(300):
+        with socket.create_connection(("127.0.0.1", cellblock.port), timeout=10) as connection:
+            connection.sendall(request)
+            head, _, body = b"".join(iter(lambda c=connection: c.recv(65536), b"")).decode().partition("\r\n\r\n")
+        assert head.startswith("HTTP/1.0 400 ") and "X-Request-Id: " in head
+        assert "Content-Type: application/problem+json" in head
+        assert json.loads(body)["code"] == "bad_http" and SECRET not in body
+    written = cellblock.error_text()[before:]
+    assert len(written) < 20_000 and SECRET not in written
+    unread = [line for line in map(json.loads, written.splitlines()) if line["path"] == "unread"]
+    assert unread and unread[0]["code"] == "bad_http"
