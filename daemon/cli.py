@@ -188,6 +188,14 @@ def grade(
     sys.exit(0 if is_good else 1)
 
 
+@main.command("settings")
+def print_settings() -> None:
+    """Print every setting with its meaning and default, as a settings file in which nothing is changed."""
+    from daemon import settings_file
+
+    click.echo(settings_file.template(), nl=False)
+
+
 @main.command("doctor")
 def examine_host() -> None:
     """Check this host and every toolchain; exit status 1 if something is wrong.
