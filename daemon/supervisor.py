@@ -65,7 +65,10 @@ class Child:
         self.is_ready = False
         self.started_s = time.monotonic()
         self.silent_s = self.started_s + STARTING * self.silence_s
-        self.process = subprocess.Popen(self.argv, pass_fds=self.descriptors, preexec_fn=before_exec, cwd="/")
+        self.process = subprocess.Popen(
+            self.argv, pass_fds=self.descriptors, preexec_fn=before_exec, cwd="/",
+            process_group=0,  # a terminal's Ctrl-C is for us alone: we stop them in order
+        )  # fmt: skip
 
     def check(self) -> None:
         """Start it when it is due, kill it when it is silent; when it has ended, decide when to start it again."""

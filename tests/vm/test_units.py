@@ -19,7 +19,7 @@ from tests.server import START_S, until
 KEEPER, HTTP, SOCKET = "cellblock-keeper.service", "cellblock.service", "cellblock.socket"
 UNITS = (KEEPER, HTTP, SOCKET)
 INSTALLED = pathlib.Path("/usr/local/lib/systemd/system")
-WATCHDOG_S = 30
+WATCHDOG_S, STOP_S = 30, 20
 EXPOSURE_MAX = 25  # tenths
 SECRET = "nobody may read this in a log"
 URL = "http://127.0.0.1:8000"
@@ -41,10 +41,15 @@ def healthy() -> bool:
         return False
 
 
-def execute(code: str, **fields: object) -> dict[str, object]:
+def post(code: str, accept: str = "*/*", **fields: object) -> http.client.HTTPResponse:
     body = json.dumps({"language": "python", "code": code, **fields}).encode()
-    request = urllib.request.Request(f"{URL}/execute", body, {"Content-Type": "application/json"})
-    answer: dict[str, object] = json.load(urllib.request.urlopen(request))
+    headers = {"Content-Type": "application/json", "Accept": accept}
+    response: http.client.HTTPResponse = urllib.request.urlopen(urllib.request.Request(f"{URL}/execute", body, headers))
+    return response
+
+
+def execute(code: str, **fields: object) -> dict[str, object]:
+    answer: dict[str, object] = json.load(post(code, **fields))
     return answer
 
 
@@ -69,8 +74,14 @@ def service() -> collections.abc.Iterator[None]:
         'CELLBLOCK_LANGUAGES=["python", "typescript"]\nCELLBLOCK_SELF_TEST_S=3600\nCELLBLOCK_PARKED_MAX=1\nCELLBLOCK_START_S=120\n'
         "CELLBLOCK_HTTP_PROCESSES=2\n"
     )
-    systemctl("enable", "--now", *UNITS)
-    until(healthy, START_S, "healthy under systemd")
+    systemctl("enable", *UNITS)
+    subprocess.run(["systemctl", "start", *UNITS], check=False)
+    try:
+        until(healthy, START_S, "healthy under systemd")
+    except AssertionError as error:
+        raise AssertionError(
+            subprocess.check_output(["journalctl", "--boot", "--unit=cellblock*"], text=True)
+        ) from error
     yield
     systemctl("stop", *UNITS)
     assert not list(pathlib.Path("/sys/fs/cgroup").rglob("cellblock-serve"))
@@ -147,7 +158,9 @@ def test_a_killed_keeper_comes_back_and_sweeps(service: None) -> None:
 
 
 def test_a_restart_under_load_loses_no_request(service: None) -> None:
+    """Nor a run that goes on for longer than TimeoutStopSec: the process asks systemd for the time."""
     stop = threading.Event()
+    long = f"import time; print('began', flush=True); time.sleep({STOP_S + 5}); print('ended')"
 
     def ask() -> list[object]:
         outputs = []
@@ -155,13 +168,17 @@ def test_a_restart_under_load_loses_no_request(service: None) -> None:
             outputs.append(execute("print(6 * 7)")["output"])
         return outputs
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, post(long, timeout=60, accept="text/event-stream") as events:
         clients = [pool.submit(ask) for _ in range(2)]
         try:
+            while b"began" not in events.readline():
+                pass
             systemctl("restart", HTTP)
             execute("print(1)")
         finally:
             stop.set()
+        rest = events.read()
+        assert b"ended" in rest and b"event: result" in rest
         outputs = [output for client in clients for output in client.result()]
     assert outputs and set(outputs) == {"42\n"}
 
