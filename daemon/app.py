@@ -73,7 +73,6 @@ def _give_back_large_blocks() -> None:
 
 
 async def _serve_http(settings: Settings, listeners: list[socket.socket], notifier: Notifier) -> None:
-    notifier.tell(STATUS="starting")
     stopped, hurry = _stop_signals()
     toolchains = launch.load_registry(settings)
     versions = Versions({toolchain.id: identity.digest(toolchain, settings.toolchain_root) for toolchain in toolchains})
