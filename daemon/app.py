@@ -12,14 +12,13 @@ import subprocess
 from collections.abc import AsyncIterator
 
 import uvloop
-from aiohttp import web
 
-from daemon import launch, logs, reach
+from daemon import launch, liveness, logs
 from daemon.api import routes as api
 from daemon.api import spans
 from daemon.api.access import Access
 from daemon.api.admission import Admission
-from daemon.api.listening import Runner
+from daemon.api.front import Front
 from daemon.api.metrics import Metrics
 from daemon.api.metrics_page import MetricsPage
 from daemon.api.observer import Observer
@@ -31,6 +30,7 @@ from daemon.grading.packages.archive import ArchiveLimits
 from daemon.grading.packages.reading import ReadingLimits
 from daemon.grading.packages.store import Store
 from daemon.host import instance, privileges
+from daemon.host.service_manager import Notifier
 from daemon.judge.artifacts import Artifacts
 from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
@@ -46,14 +46,16 @@ from daemon.validation.constructs import Constructs
 KEEPER_STOP_S = 10.0
 LARGE_BLOCK_BYTES = 256 << 10
 M_MMAP_THRESHOLD = -3  # malloc.h
-SHUTDOWN_S = 2.0
+END_S = 10.0  # for what is left when requests have ended
 
 
-def serve_http(settings: Settings, listen: int | None, parent: int | None, place: Place = ALONE) -> None:
-    """Be the HTTP process until SIGTERM.
+def serve_http(
+    settings: Settings, listeners: list[socket.socket], parent: int | None, notifier: Notifier, place: Place = ALONE
+) -> None:
+    """Be the HTTP process until SIGTERM, then until what has begun is answered or `drain_s` have passed.
 
-    `listen` is an inherited listening socket, or it listens by the settings; when `parent` (a pid) is no longer its
-    parent, it ends. Raises CannotStart when it has any privilege left, registry.BadToolchain, BadTokens, reach.TooOpen.
+    When `parent` (a pid) is no longer its parent, it ends. Raises CannotStart when it has any privilege left,
+    registry.BadToolchain, BadTokens.
     """
     if parent is not None:
         privileges.die_with_parent(signal.SIGTERM)
@@ -64,9 +66,7 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None, place
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     _give_back_large_blocks()
     logs.configure(settings)
-    listener = launch.listen_tcp(settings)[0] if listen is None else socket.socket(fileno=listen)
-    reach.check(settings, listener)
-    uvloop.run(_serve_http(settings, listener, place))
+    uvloop.run(_serve_http(settings, listeners, notifier, place))
 
 
 def _give_back_large_blocks() -> None:
@@ -79,11 +79,8 @@ def _give_back_large_blocks() -> None:
         raise launch.CannotStart("mallopt(M_MMAP_THRESHOLD) failed")
 
 
-async def _serve_http(settings: Settings, listener: socket.socket, place: Place) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+async def _serve_http(settings: Settings, listeners: list[socket.socket], notifier: Notifier, place: Place) -> None:
+    stopped, hurry = _stop_signals()
     access = Access(settings, None if settings.tokens_path is None else Tokens(settings.tokens_path))
     toolchains = launch.load_registry(settings)
     versions = Versions({toolchain.id: identity.digest(toolchain, settings.toolchain_root) for toolchain in toolchains})
@@ -103,34 +100,42 @@ async def _serve_http(settings: Settings, listener: socket.socket, place: Place)
             Admission(settings.runs_at_once_of_one, settings.queue, settings.client_share), access, facts(),
             Metrics(toolchains.ids()), Readiness(client, self_tests),
         )  # fmt: skip
-        testing = asyncio.create_task(self_tests.run())
-        stopping = asyncio.create_task(stopped.wait())
-        async with _listening(parts, place, listener):
-            await asyncio.wait([testing, stopping], return_when=asyncio.FIRST_COMPLETED)
-            parts.readiness.drain()
+        async with _front(parts, place) as front:
+            await front.open(listeners)
+            testing = asyncio.create_task(self_tests.run())
+            telling = asyncio.create_task(liveness.keep_telling(self_tests, notifier))
+            stopping = asyncio.create_task(stopped.wait())
+            await asyncio.wait([testing, telling, stopping], return_when=asyncio.FIRST_COMPLETED)
+            failed = [task for task in (testing, telling) if task.done()]
             testing.cancel()
-        if not stopping.done():
-            testing.result()  # a defect in the self-tests ends the process rather than its honesty
+            parts.readiness.drain()
+            notifier.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=int((settings.drain_s + END_S) * 1e6))
+            await front.drain(settings.drain_s, hurry)
+            telling.cancel()
+        for task in failed:
+            task.result()  # a defect in them ends the process rather than its honesty
 
 
 @contextlib.asynccontextmanager
-async def _listening(parts: Parts, place: Place, listener: socket.socket) -> AsyncIterator[None]:
-    """Requests are answered and observed while the body runs; at its end those in flight have SHUTDOWN_S."""
+async def _front(parts: Parts, place: Place) -> AsyncIterator[Front]:
+    """All of its requests are observed; at the end of the body the last of them are counted and told."""
     recorder = spans.from_environment(os.environ)
     observer = Observer(parts.metrics, recorder, parts.settings.access_log)
     async with MetricsPage(parts, observer, place) as page:
-        runner = Runner(
-            api.application(parts, observer, page), observer, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
-        )
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
         try:
-            yield
+            yield Front(api.application(parts, observer, page), observer)
         finally:
-            await runner.cleanup()
             observer.count()
     if recorder is not None:
         await recorder.close()
+
+
+def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first SIGTERM or SIGINT, and by the next."""
+    stopped, hurry = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: (hurry if stopped.is_set() else stopped).set())
+    return stopped, hurry
 
 
 def _store_of_problems(settings: Settings) -> Store:

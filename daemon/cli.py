@@ -7,7 +7,9 @@ again in a scope of its own (host/delegation.py).
 import asyncio
 import dataclasses
 import json
+import os
 import pathlib
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -51,19 +53,35 @@ def serve(host: str | None, port: int | None) -> None:
 
 
 @main.command(hidden=True)
-@click.option("--listen", type=int, help="Descriptor of a listening socket; else it listens by the settings.")
+@click.option(
+    "--listen", type=int, multiple=True, help="Descriptor of a listening socket; else by systemd or settings."
+)
 @click.option("--parent", type=int, help="End when this process is no longer the parent.")
 @click.option("--place", help="Which of several HTTP processes it is, a places.Place in JSON.")
-def http(listen: int | None, parent: int | None, place: str | None) -> None:
+@click.option("--notify", type=int, help="Descriptor to tell on that it is ready and lives; else NOTIFY_SOCKET.")
+@click.option("--silence", type=float, help="Seconds that it may tell nothing there.")
+def http(
+    listen: tuple[int, ...], parent: int | None, place: str | None, notify: int | None, silence: float | None
+) -> None:
     """The HTTP process, started by the supervisor or by systemd/cellblock.service."""
     with _our_errors():
-        from daemon import app, launch, places, settings
+        from daemon import launch, listeners, places, settings
+        from daemon.host import service_manager
 
         configured = settings.load()
-        if listen is None and configured.http_processes > 1:
+        if listen:
+            sockets = [socket.socket(fileno=descriptor) for descriptor in listen]
+            notifier = service_manager.of_descriptor(notify, silence)
+        elif configured.http_processes > 1:
             launch.supervise_http(configured)
+        else:
+            notifier = service_manager.of_environment(os.environ)
+            (sockets,) = listeners.of_service(configured)
         found = places.ALONE if place is None else places.Place(*json.loads(place))
-        app.serve_http(configured, listen, parent, found)
+        notifier.tell(STATUS="starting")  # before what takes long to import
+        from daemon import app
+
+        app.serve_http(configured, sockets, parent, notifier, found)
 
 
 @main.command(hidden=True)
@@ -177,6 +195,14 @@ def grade(
         request = grade_report.Request(package, submission, within, as_json)
         is_good = asyncio.run(grade_report.grade(settings.load(), request))
     sys.exit(0 if is_good else 1)
+
+
+@main.command("settings")
+def print_settings() -> None:
+    """Print every setting with its meaning and default, as a settings file in which nothing is changed."""
+    from daemon import settings_file
+
+    click.echo(settings_file.template(), nl=False)
 
 
 @main.command("doctor")

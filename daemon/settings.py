@@ -67,6 +67,11 @@ class Settings(pydantic_settings.BaseSettings):
     client_share: float = pydantic.Field(
         1.0, gt=0, le=1, description="of the slots for runs that one client may hold while others do not want them"
     )
+    unix_socket: pathlib.Path | None = pydantic.Field(
+        None, description="path to listen on besides, as nginx's upstream"
+    )
+    unix_socket_mode: str = pydantic.Field("660", pattern="^0?[0-7]{3}$", description="who may connect to that path")
+    unix_socket_group: str | None = pydantic.Field(None, description="group of that path, such as www-data")
     instance: Annotated[str, pydantic.AfterValidator(check_name)] = pydantic.Field(
         "serve", description="name of this keeper; two may run beside each other"
     )
@@ -122,6 +127,10 @@ class Settings(pydantic_settings.BaseSettings):
     http_processes: int = pydantic.Field(
         max(1, (os.cpu_count() or 1) // 8), ge=1, le=12, description="they share port, keeper and the slots of runs"
     )
+    drain_s: float = pydantic.Field(60.0, ge=0, description="at SIGTERM, for requests that have begun to be answered")
+    silence_s: float = pydantic.Field(
+        30.0, gt=0, description="a process of `cellblock serve` that does not respond for so long is started anew"
+    )
     start_s: float = pydantic.Field(10.0, gt=0, description="for a warden or a parked jail to be ready")
     pools: bool = pydantic.Field(True, description="keep jails parked; without them every run waits for its jail")
     parked_max: int = pydantic.Field(64, ge=0, description="jails of one step that are kept parked, at most")
@@ -142,13 +151,17 @@ class Settings(pydantic_settings.BaseSettings):
     state: pathlib.Path = pydantic.Field(pathlib.Path("/var/lib/cellblock/state"), description="the HTTP user's own")
     queue: int = pydantic.Field(64, ge=0, description="requests that may wait in each HTTP process; more get 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
-    validation: Literal["block", "report", "off"] = pydantic.Field("block", description="forbidden constructs")
+    validation: Literal["block", "report", "off"] = pydantic.Field(
+        "block", description="forbidden constructs: block, report or off"
+    )
     validation_s: float = pydantic.Field(0.2, gt=0, description="for a source to be searched; past it it is allowed")
     self_test_s: float = pydantic.Field(30.0, gt=0, description="how often an idle toolchain proves that it works")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = pydantic.Field(
+        "info", description="the least that is logged: debug, info, warning or error"
+    )
     access_log: bool = pydantic.Field(True, description="a log line for each request, at level info")
     metrics: Literal["local", "all", "off"] = pydantic.Field(
-        "local", description="who may read /metrics; local: this host"
+        "local", description="who may read /metrics: local is this host and tokens that may watch; all; off"
     )
 
     @classmethod

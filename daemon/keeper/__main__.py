@@ -13,8 +13,9 @@ import signal
 import socket
 import sys
 
-from daemon.host import cgroup, privileges
+from daemon.host import cgroup, privileges, service_manager
 from daemon.host.instance import Busy, Instance
+from daemon.host.log import to_stderr
 from daemon.sandbox.plan import Plan
 
 from .core import Keeper
@@ -28,13 +29,11 @@ log = logging.getLogger("cellblock.keeper")
 def main(arguments: list[str]) -> int:
     """The exit status: 0 after SIGTERM or when the parent is gone, 1 when it could not start."""
     options = _parse(arguments)
-    logging.basicConfig(
-        format="keeper: %(levelname)s %(message)s", level=logging.INFO if options.verbose else logging.WARNING
-    )
+    to_stderr(logging.INFO if options.verbose else logging.WARNING)
     try:
         return _serve(options)
     except (cgroup.Unavailable, BadPolicy, Busy, OSError, ValueError) as error:
-        print(f"keeper: cannot start: {error}", file=sys.stderr)
+        log.critical("cannot start: %s", error)
         return 1
 
 
@@ -47,6 +46,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--configs", required=True, help="directory of warden.cfg and inner.toml")
     parser.add_argument("--peer-uid", type=int, required=True, help="the only uid that may connect")
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    parser.add_argument("--notify", type=int, help="descriptor to tell on that it is ready and lives")
+    parser.add_argument("--silence", type=float, help="seconds that it may tell nothing there")
     parser.add_argument("--verbose", action="store_true")
     return parser.parse_args(arguments)
 
@@ -78,7 +79,9 @@ def _serve(options: argparse.Namespace) -> int:
     privileges.adopt_orphans()
     privileges.keep_only(set(privileges.KEPT))
     loop = Loop()
-    keeper = Keeper(loop, plan, instance, tree, setup, socket.socket(fileno=options.listen), options.peer_uid)
+    notifier = service_manager.of_descriptor(options.notify, options.silence)
+    listener = socket.socket(fileno=options.listen)
+    keeper = Keeper(loop, plan, instance, tree, setup, listener, options.peer_uid, notifier)
     _stop_on_signals(loop, keeper)
     loop.run()
     return 0
