@@ -15,17 +15,18 @@ from collections.abc import AsyncIterator
 
 import structlog
 import uvloop
-from aiohttp import web
 
-from daemon import launch
+from daemon import launch, readiness
 from daemon.api import routes as api
 from daemon.api.admission import Admission
+from daemon.api.front import Front
 from daemon.api.parts import Parts
 from daemon.grading.grader import Grader
 from daemon.grading.packages.archive import ArchiveLimits
 from daemon.grading.packages.reading import ReadingLimits
 from daemon.grading.packages.store import Store
 from daemon.host import instance, privileges
+from daemon.host.service_manager import Notifier
 from daemon.judge.artifacts import Artifacts
 from daemon.judge.executor import Executor
 from daemon.judge.self_tests import SelfTests
@@ -40,14 +41,14 @@ from daemon.validation.constructs import Constructs
 KEEPER_STOP_S = 10.0
 LARGE_BLOCK_BYTES = 256 << 10
 M_MMAP_THRESHOLD = -3  # malloc.h
-SHUTDOWN_S = 2.0
+END_S = 10.0  # for what is left when requests have ended
 
 
-def serve_http(settings: Settings, listen: int | None, parent: int | None) -> None:
-    """Be the HTTP process until SIGTERM.
+def serve_http(settings: Settings, listeners: list[socket.socket], parent: int | None, notifier: Notifier) -> None:
+    """Be the HTTP process until SIGTERM, then until what has begun is answered or `drain_s` have passed.
 
-    `listen` is an inherited listening socket, or it listens by the settings; when `parent` (a pid) is no longer its
-    parent, it ends. Raises CannotStart when it has any privilege left, registry.BadToolchain.
+    When `parent` (a pid) is no longer its parent, it ends. Raises CannotStart when it has any privilege left,
+    registry.BadToolchain.
     """
     if parent is not None:
         privileges.die_with_parent(signal.SIGTERM)
@@ -58,8 +59,7 @@ def serve_http(settings: Settings, listen: int | None, parent: int | None) -> No
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     _give_back_large_blocks()
     configure_logging(settings)
-    listener = launch.listen_tcp(settings)[0] if listen is None else socket.socket(fileno=listen)
-    uvloop.run(_serve_http(settings, listener))
+    uvloop.run(_serve_http(settings, listeners, notifier))
 
 
 def _give_back_large_blocks() -> None:
@@ -72,11 +72,9 @@ def _give_back_large_blocks() -> None:
         raise launch.CannotStart("mallopt(M_MMAP_THRESHOLD) failed")
 
 
-async def _serve_http(settings: Settings, listener: socket.socket) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+async def _serve_http(settings: Settings, listeners: list[socket.socket], notifier: Notifier) -> None:
+    notifier.tell(STATUS="starting")
+    stopped, hurry = _stop_signals()
     toolchains = launch.load_registry(settings)
     versions = Versions({toolchain.id: identity.digest(toolchain, settings.toolchain_root) for toolchain in toolchains})
     async with (
@@ -94,18 +92,27 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
             Admission(settings.runs_at_once_of_one, settings.queue), facts(),
         )  # fmt: skip
-        runner = web.AppRunner(
-            api.application(parts), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
-        )
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
+        front = Front(api.application(parts))
+        await front.open(listeners)
         testing = asyncio.create_task(self_tests.run())
+        telling = asyncio.create_task(readiness.keep_telling(self_tests, notifier))
         stopping = asyncio.create_task(stopped.wait())
-        await asyncio.wait([testing, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([testing, telling, stopping], return_when=asyncio.FIRST_COMPLETED)
+        failed = [task for task in (testing, telling) if task.done()]
         testing.cancel()
-        await runner.cleanup()
-        if not stopping.done():
-            testing.result()  # a defect in the self-tests ends the process rather than its honesty
+        notifier.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=int((settings.drain_s + END_S) * 1e6))
+        await front.drain(settings.drain_s, hurry)
+        telling.cancel()
+        for task in failed:
+            task.result()  # a defect in them ends the process rather than its honesty
+
+
+def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first SIGTERM or SIGINT, and by the next."""
+    stopped, hurry = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: (hurry if stopped.is_set() else stopped).set())
+    return stopped, hurry
 
 
 def _store_of_problems(settings: Settings) -> Store:

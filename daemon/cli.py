@@ -7,7 +7,9 @@ again in a scope of its own (host/delegation.py).
 import asyncio
 import contextlib
 import dataclasses
+import os
 import pathlib
+import socket
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -49,17 +51,28 @@ def serve(host: str | None, port: int | None) -> None:
 
 
 @main.command(hidden=True)
-@click.option("--listen", type=int, help="Descriptor of a listening socket; else it listens by the settings.")
+@click.option(
+    "--listen", type=int, multiple=True, help="Descriptor of a listening socket; else by systemd or settings."
+)
 @click.option("--parent", type=int, help="End when this process is no longer the parent.")
-def http(listen: int | None, parent: int | None) -> None:
+@click.option("--notify", type=int, help="Descriptor to tell on that it is ready and lives; else NOTIFY_SOCKET.")
+@click.option("--silence", type=float, help="Seconds that it may tell nothing there.")
+def http(listen: tuple[int, ...], parent: int | None, notify: int | None, silence: float | None) -> None:
     """The HTTP process, started by the supervisor or by systemd/cellblock.service."""
     with _our_errors():
-        from daemon import app, launch, settings
+        from daemon import app, launch, listeners, settings
+        from daemon.host import service_manager
 
         configured = settings.load()
-        if listen is None and configured.http_processes > 1:
+        if listen:
+            sockets = [socket.socket(fileno=descriptor) for descriptor in listen]
+            app.serve_http(configured, sockets, parent, service_manager.of_descriptor(notify, silence))
+        elif configured.http_processes > 1:
             launch.supervise_http(configured)
-        app.serve_http(configured, listen, parent)
+        else:
+            notifier = service_manager.of_environment(os.environ)
+            (sockets,) = listeners.of_service(configured)
+            app.serve_http(configured, sockets, parent, notifier)
 
 
 @main.command(hidden=True)

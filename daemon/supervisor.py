@@ -1,52 +1,75 @@
 """The small parent of `cellblock serve`: starts the keeper and the HTTP processes and starts each again.
 
-Standard library only. It reads one specification from a memfd and nothing from anyone after that. Under systemd the
-keeper's unit has none; the HTTP unit has one, without a keeper and without root, where there are several processes.
+Standard library only. It reads one specification from a memfd; after that each child tells it that it lives, as
+systemd is told (host/service_manager.py), and one that is silent for too long is killed. Under systemd the keeper's
+unit has no supervisor; the HTTP unit has one, without a keeper and without root, where there are several processes.
 """
 
 import dataclasses
 import json
+import math
+import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from typing import Any
 
-from daemon.host import instance, privileges
+from daemon.host import instance, privileges, service_manager
 
 RESTART_S, RESTART_S_MAX = 0.05, 5.0
 STEADY_S = 2.0  # a child that lived this long is started again at once
-STOP_S = 8.0
-SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+STOP_S = 8.0  # for a child to end, beyond what it was promised for the end of its work
+STARTING = 4  # times as long a child may be silent before its first word
 
 
 @dataclasses.dataclass(slots=True)
 class Child:
-    """One of the processes, running or waiting to be started at `due_s` (CLOCK_MONOTONIC seconds)."""
+    """One of the processes, running or waiting to be started at `due_s` (CLOCK_MONOTONIC seconds).
+
+    `notify` is the descriptor that it is heard on; it is killed when nothing was heard for `silence_s` seconds.
+    """
 
     name: str
     argv: list[str]
     descriptors: list[int]
     ids: list[int] | None  # uid and gid to become; None stays root
+    notify: int
+    silence_s: float
     process: subprocess.Popen[bytes] | None = None
+    is_ready: bool = False
     started_s: float = 0.0
+    silent_s: float = math.inf
     due_s: float = 0.0
     delay_s: float = RESTART_S
+    ear: socket.socket = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        os.set_inheritable(self.notify, False)
+        self.ear = socket.socket(fileno=self.notify)
 
     def start(self) -> None:
         """Start it with its descriptors, as `ids`. Raises OSError, subprocess.SubprocessError."""
 
         def before_exec() -> None:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             if self.ids is not None:
                 privileges.become(*self.ids)
 
+        service_manager.heard(self.ear)  # what its predecessor said
+        self.is_ready = False
         self.started_s = time.monotonic()
+        self.silent_s = self.started_s + STARTING * self.silence_s
         self.process = subprocess.Popen(self.argv, pass_fds=self.descriptors, preexec_fn=before_exec, cwd="/")
 
     def check(self) -> None:
-        """Start it when it is due; when it has ended, say so and decide when to start it again."""
+        """Start it when it is due, kill it when it is silent; when it has ended, decide when to start it again."""
         now = time.monotonic()
+        state = service_manager.heard(self.ear)
+        if state is not None:
+            self.silent_s = now + self.silence_s
+            self.is_ready = state.get("READY") == "1"
         if self.process is None:
             if now >= self.due_s:
                 try:
@@ -63,20 +86,58 @@ class Child:
                 f"supervisor: the {self.name} ended with {self.process.returncode}; starting it again", file=sys.stderr
             )
             self.process = None
+        elif now >= self.silent_s:
+            print(f"supervisor: the {self.name} was silent for {self.silence_s:g} s; killing it", file=sys.stderr)
+            self.silent_s = math.inf
+            self.process.kill()
 
 
-def stop(children: list[Child]) -> None:
-    """SIGTERM to all, and SIGKILL for those that do not end within STOP_S; returns when all have ended."""
+class Signals:
+    """SIGCHLD, SIGTERM and SIGINT end a `wait`; `take_stop` tells whether one of the last two came."""
+
+    def __init__(self) -> None:
+        self._reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._stops = 0
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+
+    def _on_stop(self, *_: object) -> None:
+        self._stops += 1
+
+    def wait(self, seconds: float, others: list[socket.socket]) -> None:
+        """Until a signal comes, one of `others` can be read or the time is up."""
+        watched: list[int | socket.socket] = [self._reader, *others]
+        readable, _, _ = select.select(watched, [], [], max(0.0, seconds))
+        if self._reader in readable:
+            os.read(self._reader, 64)
+
+    def take_stop(self) -> bool:
+        """True once for each time that we were asked to stop."""
+        self._stops, before = 0, self._stops
+        return before > 0
+
+
+def stop(children: list[Child], seconds: float, signals: Signals) -> None:
+    """SIGTERM to all, and SIGKILL for those that do not end in time; returns when all have ended.
+
+    Whoever asks a second time to stop is passed on: then the HTTP process does not wait for its requests.
+    """
     processes = [child.process for child in children if child.process is not None]
-    for process in processes:
-        process.terminate()
-    deadline_s = time.monotonic() + STOP_S
-    for process in processes:
-        try:
-            process.wait(max(0.0, deadline_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    deadline_s = time.monotonic() + seconds
+    is_asked = True
+    while alive := [process for process in processes if process.poll() is None]:
+        if time.monotonic() >= deadline_s:
+            for process in alive:
+                process.kill()
+                process.wait()
+            return
+        if is_asked:
+            for process in alive:
+                process.terminate()
+        signals.wait(deadline_s - time.monotonic(), [])
+        is_asked = signals.take_stop()
 
 
 def main(specification: dict[str, Any]) -> int:
@@ -84,27 +145,38 @@ def main(specification: dict[str, Any]) -> int:
 
     Returns the exit status: 0 when nothing is left on the host, 1 when a group could not be removed.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signals = Signals()
+    notifier = service_manager.of_environment(os.environ)
     privileges.adopt_orphans()
     keeper = [Child(**child) for child in specification["keeper"]]  # one or none
     http = [Child(**child) for child in specification["http"]]
     children = keeper + http
-    while True:
+    while not signals.take_stop():
         for child in children:
             child.check()
         privileges.reap_orphans()
-        due = [child.due_s for child in children if child.process is None]
-        wait_s = max(0.0, min(due) - time.monotonic()) if due else STEADY_S
-        received = signal.sigtimedwait(SIGNALS, wait_s)
-        if received is not None and received.si_signo != signal.SIGCHLD:
-            break
-    stop(http)
-    stop(keeper)
+        _tell(notifier, children)
+        due = [child.due_s if child.process is None else child.silent_s for child in children]
+        wait_s = min(min(due) - time.monotonic(), notifier.alive_s or STEADY_S, STEADY_S)
+        signals.wait(wait_s, [child.ear for child in children])
+    drain_s = specification["drain_s"]
+    notifier.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=int((drain_s + 3 * STOP_S) * 1e6))
+    stop(http, drain_s + STOP_S, signals)
+    stop(keeper, STOP_S, signals)
     name = specification["instance"]
     stuck = [] if name is None else instance.clean_up(name)
     for path in stuck:
         print(f"supervisor: cannot remove {path}", file=sys.stderr)
     return 1 if stuck else 0
+
+
+def _tell(notifier: service_manager.Notifier, children: list[Child]) -> None:
+    """To systemd: we are ready once every child has been."""
+    waiting = [child.name for child in children if not child.is_ready]
+    if waiting:
+        notifier.tell(STATUS=f"not ready: {', '.join(waiting)}")
+    else:
+        notifier.tell(READY=1, STATUS=f"{len(children)} processes are ready")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ class Server:
             **os.environ,
             "CELLBLOCK_INSTANCE": self.instance,
             "CELLBLOCK_STATE": self.state,
+            "CELLBLOCK_DRAIN_S": "2",
             "CELLBLOCK_SELF_TEST_S": "3600",  # beyond the first: posture counts processes of jails
             **{f"CELLBLOCK_{name.upper()}": _as_text(value) for name, value in settings.items()},
         }

@@ -37,6 +37,7 @@ class SelfTests:
         self._executor, self._toolchains, self._run, self._every_s = executor, toolchains, run, every_s
         self._slot = asyncio.Lock()  # one at a time, beside the slots of requests and never in them
         self.proofs = {toolchain.id: Proof() for toolchain in toolchains}
+        self.all_proven = asyncio.Event()  # every toolchain was seen to work once
 
     async def run(self) -> None:
         """Keep proving all toolchains; ends only by cancellation or by a defect."""
@@ -46,8 +47,12 @@ class SelfTests:
 
     def succeeded(self, toolchain: Toolchain) -> None:
         """To be told of a real run that just worked, which proves as much as a self-test."""
-        proof = self.proofs[toolchain.id]
+        self._is_proven(self.proofs[toolchain.id])
+
+    def _is_proven(self, proof: Proof) -> None:
         proof.proven_s, proof.problem = time.monotonic(), None
+        if not self.all_proven.is_set() and all(each.proven_s is not None for each in self.proofs.values()):
+            self.all_proven.set()
 
     def problems(self) -> dict[str, str]:
         """By toolchain id, one sentence for each that did not work within the last two periods."""
@@ -65,7 +70,8 @@ class SelfTests:
             if age_s >= self._every_s or proof.problem is not None or not self._executor.versions.text(toolchain.id):
                 proof.problem = await self.prove(toolchain)
                 if proof.problem is None:
-                    proof.proven_s, age_s = time.monotonic(), 0.0
+                    self._is_proven(proof)
+                    age_s = 0.0
                 else:
                     log.error("self-test failed", language=toolchain.id, problem=proof.problem)
                     await asyncio.sleep(AGAIN_S)

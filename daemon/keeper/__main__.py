@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 
-from daemon.host import cgroup, privileges
+from daemon.host import cgroup, privileges, service_manager
 from daemon.host.instance import Busy, Instance
 from daemon.sandbox.plan import Plan
 
@@ -47,6 +47,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--configs", required=True, help="directory of warden.cfg and inner.toml")
     parser.add_argument("--peer-uid", type=int, required=True, help="the only uid that may connect")
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    parser.add_argument("--notify", type=int, help="descriptor to tell on that it is ready and lives")
+    parser.add_argument("--silence", type=float, help="seconds that it may tell nothing there")
     parser.add_argument("--verbose", action="store_true")
     return parser.parse_args(arguments)
 
@@ -78,7 +80,9 @@ def _serve(options: argparse.Namespace) -> int:
     privileges.adopt_orphans()
     privileges.keep_only(set(privileges.KEPT))
     loop = Loop()
-    keeper = Keeper(loop, plan, instance, tree, setup, socket.socket(fileno=options.listen), options.peer_uid)
+    notifier = service_manager.of_descriptor(options.notify, options.silence)
+    listener = socket.socket(fileno=options.listen)
+    keeper = Keeper(loop, plan, instance, tree, setup, listener, options.peer_uid, notifier)
     _stop_on_signals(loop, keeper)
     loop.run()
     return 0

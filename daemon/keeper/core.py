@@ -12,6 +12,7 @@ from daemon.host.cgroup import Tree
 from daemon.host.cores import to_grade_on
 from daemon.host.instance import Instance
 from daemon.host.privileges import reap_orphans
+from daemon.host.service_manager import Notifier
 from daemon.sandbox import messages
 from daemon.sandbox.model import KilledBy, Limits
 from daemon.sandbox.plan import Plan, StepPlan, Warm
@@ -25,6 +26,7 @@ from .loop import Loop, Timer
 from .nsjail import WardenSetup
 from .peers import Peer
 from .pool import Owner, Pool, Refused
+from .readiness import Readiness
 from .warden import Warden
 
 log = logging.getLogger("cellblock.keeper")
@@ -43,7 +45,7 @@ class Keeper:
 
     def __init__(
         self, loop: Loop, plan: Plan, instance: Instance, tree: Tree, setup: WardenSetup, listener: socket.socket,
-        peer_uid: int,
+        peer_uid: int, notifier: Notifier,
     ) -> None:  # fmt: skip
         self._loop, self._plan, self._instance, self._tree = loop, plan, instance, tree
         self._listener, self._peer_uid = listener, peer_uid
@@ -69,6 +71,7 @@ class Keeper:
         self._telling: Timer | None = None
         self._memory: dict[str, int] = {}
         self._closer = Closer()
+        self._readiness = Readiness(self._guard, notifier)
         listener.setblocking(False)
         self._guard.watch(listener.fileno(), self._accept)
         for fleet in self._fleets.values():
@@ -131,6 +134,8 @@ class Keeper:
                 if pool.needs_baseline and has_warden and pool not in self._measuring:
                     self._measuring.add(pool)
                     self._measure(fleet, pool)
+        starting = any(fleet.is_starting for fleet in self._fleets.values())
+        self._readiness.wardens_are({name: fleet.problem for name, fleet in self._fleets.items()}, starting)
         self._tell_state()
         self._finish_stop()
 
@@ -203,6 +208,7 @@ class Keeper:
         if self._stopping:
             return
         self._stopping = True
+        self._readiness.stops()
         self._guard.after(SHUTDOWN_S, self._give_up)
         with contextlib.suppress(KeyError):  # it may be unwatched for a moment
             self._guard.unwatch(self._listener.fileno())

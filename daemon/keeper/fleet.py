@@ -41,6 +41,11 @@ class Fleet:
         return self._machine.state.problem
 
     @property
+    def is_starting(self) -> bool:
+        """Neither ready nor known to have failed."""
+        return self.problem == states.STARTING
+
+    @property
     def is_gone(self) -> bool:
         """Nothing is left of any warden."""
         return self._machine.state.is_gone
