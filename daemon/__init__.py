@@ -30,11 +30,12 @@ The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
     grading              runs submissions on tests; verdicts, comparison, scores; packages: an uploaded problem
     judge                what a submission is, and what became of it
     toolchain            languages as data
+    turns                whose turn it is, fair among clients
     keeper               pure states, and one shell that performs their effects
     warden               runs inside nsjail      host          this host: control groups, instances, privileges
     sandbox              words that all share: limits, outcomes, plans, messages; and the client of the keeper
 
-    cli, app -> api -> grading -> judge; api -> validation; both -> toolchain -> sandbox
+    cli, app -> api -> grading -> judge; api -> validation; both -> toolchain -> sandbox; api, grading -> turns
     keeper -> host -> sandbox     warden -> sandbox
 
 docs/architecture.md has the picture, the states of a jail, who watches whom and a glossary. Where a promise of this

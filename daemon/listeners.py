@@ -7,6 +7,7 @@ import pathlib
 import socket
 import stat
 
+from daemon import reach
 from daemon.host import service_manager
 from daemon.sandbox.errors import OurFault
 from daemon.settings import Settings
@@ -21,7 +22,7 @@ class CannotListen(OurFault):
 def of_service(settings: Settings) -> list[list[socket.socket]]:
     """For each HTTP process its sockets: those that systemd handed over, which all share, else `own`.
 
-    Raises CannotListen.
+    Raises CannotListen, reach.TooOpen.
     """
     try:
         inherited = service_manager.listening_sockets(os.environ)
@@ -33,7 +34,7 @@ def of_service(settings: Settings) -> list[list[socket.socket]]:
 def own(settings: Settings) -> list[list[socket.socket]]:
     """For each HTTP process its sockets: one on the port for each, and the same one on the path for all.
 
-    Raises CannotListen.
+    Raises CannotListen, reach.TooOpen.
     """
     shared = [] if settings.unix_socket is None else [_on_path(settings.unix_socket, settings)]
     return [[listener, *shared] for listener in _on_port(settings)]
@@ -46,16 +47,19 @@ def _on_port(settings: Settings) -> list[socket.socket]:
     """
     several = settings.http_processes > 1
     address = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         if several:
-            socket.create_server(address).close()  # only without SO_REUSEPORT is a taken address an error
+            socket.create_server(address, family=family).close()  # with SO_REUSEPORT a taken address is no error
         listeners = []
         for _ in range(settings.http_processes):
-            listeners.append(socket.create_server(address, backlog=BACKLOG, reuse_port=several))
+            listeners.append(socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=several))
             address = settings.host, listeners[0].getsockname()[1]
-        return listeners
     except OSError as error:
         raise CannotListen(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    for listener in listeners:
+        reach.check(settings, listener)
+    return listeners
 
 
 def _on_path(path: pathlib.Path, settings: Settings) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import ipaddress
 import os
 import pathlib
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from daemon.toolchain.plan import Place, RunLimits
 MB = 1 << 20
 SHARE = pathlib.Path(__file__).parent / "share"
 SETTINGS_FILE = "/etc/cellblock/cellblock.toml"
+TOKENS_FILE = "/etc/cellblock/tokens.toml"  # where `cellblock token` puts them, unless tokens_file says
 TOOLCHAIN_FOLDER = "/etc/cellblock/toolchains"
 PREFIX = "CELLBLOCK_"  # of environment variables, in capitals
 OTHER_VARIABLES = {"CELLBLOCK_SETTINGS", "CELLBLOCK_SCOPE"}  # the file of settings; host/delegation.py
@@ -29,6 +31,12 @@ def _cores(text: object) -> tuple[int, ...]:
     if not isinstance(text, str) or not (found := cores.parse(text)):
         raise ValueError('must be a list of cores, such as "2-7"')
     return found
+
+
+def _network(text: str) -> str:
+    if text != "unix":
+        ipaddress.ip_network(text)
+    return text
 
 
 CoreList = Annotated[tuple[int, ...], pydantic.BeforeValidator(_cores)]
@@ -46,6 +54,24 @@ class Settings(pydantic_settings.BaseSettings):
     )
     unix_socket_mode: str = pydantic.Field("660", pattern="^0?[0-7]{3}$", description="who may connect to that path")
     unix_socket_group: str | None = pydantic.Field(None, description="group of that path, such as www-data")
+    tokens_file: pathlib.Path | None = pydantic.Field(
+        None, description="bearer tokens (docs/access.md); under systemd also the credential `tokens`; none when absent"
+    )
+    insecure_without_tokens: bool = pydantic.Field(
+        False, description="listen beyond loopback although anybody who reaches it may do everything"
+    )
+    trusted_proxies: tuple[Annotated[str, pydantic.AfterValidator(_network)], ...] = pydantic.Field(
+        (), description='networks, or "unix", whose X-Forwarded-For or Forwarded tells the client'
+    )
+    requests_per_minute_of_address: int = pydantic.Field(
+        6000, ge=0, description="of a client without token that is not on loopback; 0 is no limit"
+    )
+    requests_per_minute_of_token: int = pydantic.Field(
+        0, ge=0, description="of a token that says no other; 0: no limit"
+    )
+    client_share: float = pydantic.Field(
+        1.0, gt=0, le=1, description="of the slots for runs that one client may hold while others do not want them"
+    )
     instance: Annotated[str, pydantic.AfterValidator(check_name)] = pydantic.Field(
         "serve", description="name of this keeper; two may run beside each other"
     )
@@ -142,6 +168,12 @@ class Settings(pydantic_settings.BaseSettings):
         if self.timeout_s > self.timeout_s_max:
             raise ValueError("timeout_s is above timeout_s_max")
         return self
+
+    @property
+    def tokens_path(self) -> pathlib.Path | None:
+        """The file of tokens: the setting's, else systemd's credential `tokens` (systemd.exec(5), LoadCredential=)."""
+        credential = pathlib.Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), "tokens")
+        return self.tokens_file or (credential if credential.exists() else None)
 
     @property
     def folders(self) -> tuple[pathlib.Path, ...]:

@@ -1,11 +1,16 @@
-"""What others wrote, as a terminal may show it; and a standard output that cannot be written to."""
+"""What others wrote, as a terminal may show it; failures of ours; a standard output that cannot be written to."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
-from daemon.sandbox.errors import OurFault
+import click
+
+from daemon.sandbox.errors import CellblockError, OurFault
 
 LEGIBLE = "\n\t"
+EXIT_OURS = 125
 
 
 class CannotPrint(OurFault):
@@ -27,3 +32,13 @@ def say(text: str) -> None:
         with open(os.devnull, "w") as nothing:  # Python would try once more when it ends
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         raise CannotPrint(f"standard output: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def our_errors() -> Iterator[None]:
+    """Failures that are not the program's: one line, exit status 125."""
+    try:
+        yield
+    except CellblockError as error:
+        click.secho(legible(f"cellblock: {error}"), fg="red", err=True)
+        sys.exit(EXIT_OURS)

@@ -2,21 +2,25 @@
 
 A request passes three gates in this order, and each of them is bounded:
 
-places   `check`, before the body is read: when every slot is busy and every place taken, the answer is 503 at once.
+places   `check`, before the body is read: when every slot is busy and every place taken, the answer is 503 at once, or
+         429 where the client has its share of them.
 room     `Room`, while the body comes: it counts bytes that have really arrived. The first SMALL_BYTES of a body are
          free, so that a small request is never refused for the sake of large ones; all that lies above that, of all
          requests together, is at most ROOM_BYTES. A body has body.READ_S to arrive. Once it is parsed, it gives back
          all but what its submission goes on holding (source, standard input and files) until its program has ended.
 slot     `slot`, once the request is known to be right: input validation, compiling and running all happen inside of
-         it. A request waits for its slot among at most `places` others, in the order of arrival, for as long as the
-         runs before it may take. Inside a slot nobody waits for longer than a tenth of a second for what is shared:
-         the lexer (validation/constructs.py) and the type checker (judge/service.py).
+         it. A request waits for its slot among at most `places` others, for as long as the runs before it may take.
+         Slots and places are divided evenly among the clients that want them (turns/line.py). Inside a slot nobody
+         waits for longer than a tenth of a second for what is shared: the lexer (validation/constructs.py) and the
+         type checker (judge/service.py).
 """
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
+from daemon.turns.seats import Seat, Seats
+
+from .client import Client
 from .errors import RETRY_AFTER_S, ApiProblem
 
 ROOM_BYTES = 256 << 20  # a body in JSON, as text and as bytes is in memory several times
@@ -40,37 +44,37 @@ def _counted(size: int) -> int:
     return max(0, size - SMALL_BYTES)
 
 
-class Slot:
-    """One of the slots, held until `release` or the end of the `async with`, whichever comes first."""
-
-    def __init__(self, give_back: Callable[[], None]) -> None:
-        self._give_back: Callable[[], None] | None = give_back
-
-    def release(self) -> None:
-        """Give the slot to the next request. May be called again, and then does nothing."""
-        give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            give_back()
-
-
 class Admission:
-    """`slots` requests run at once and at most `places` wait. `running`, `waiting` and `body_bytes` tell the state."""
+    """`slots` requests run at once and at most `places` wait. `running`, `waiting` and `body_bytes` tell the state.
 
-    def __init__(self, slots: int, places: int) -> None:
-        self._slots = asyncio.Semaphore(slots)
-        self._at_once, self._places = slots, places
-        self.running = self.waiting = self.body_bytes = 0
+    `share` is the part of the slots, above 0 and at most 1, that one client may hold while others do not want them,
+    unless its token says another.
+    """
+
+    def __init__(self, slots: int, places: int, share: float = 1.0) -> None:
+        self._seats, self._share = Seats(slots, places), share
+        self.body_bytes = 0
 
     def __repr__(self) -> str:
+        line = self._seats.line
         return (
-            f"<Admission: {self.running}/{self._at_once} running, {self.waiting}/{self._places} waiting, "
+            f"<Admission: {self.running}/{line.seats} running, {self.waiting}/{line.places} waiting, "
             f"{self.body_bytes} bytes of bodies>"
         )
 
-    def check(self) -> None:
-        """Raises ApiProblem 503 `queue_full` when nobody more may wait. To be called before a body is read."""
-        if self.running >= self._at_once and self.waiting >= self._places:
-            raise _full(f"All {self._at_once} slots are busy and {self._places} requests wait; try again")
+    @property
+    def running(self) -> int:
+        """Requests that hold a slot."""
+        return self._seats.line.seated
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot."""
+        return self._seats.line.waiting
+
+    def check(self, client: Client) -> None:
+        """Raises turns.seats.Refused when there is no place for this client. To be called before a body is read."""
+        self._seats.check(client.name, self._slots_max(client))
 
     @contextlib.contextmanager
     def room(self) -> Iterator[Room]:
@@ -84,29 +88,14 @@ class Admission:
     def _take(self, size: int) -> None:
         """`size` may be negative. Raises ApiProblem 503 when there is no such room."""
         if size > 0 and self.body_bytes + size > ROOM_BYTES:
-            raise _full("Too many large requests at once; try again")
+            detail = "Too many large requests at once; try again"
+            raise ApiProblem(503, "queue_full", detail, retry_after_s=RETRY_AFTER_S)
         self.body_bytes += size
 
-    @contextlib.asynccontextmanager
-    async def slot(self) -> AsyncIterator[Slot]:
-        """Wait for a slot and hold it. Raises ApiProblem 503 `queue_full` when nobody more may wait."""
-        self.check()
-        self.waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self.waiting -= 1
-        self.running += 1
-        slot = Slot(self._give_back)
-        try:
-            yield slot
-        finally:
-            slot.release()
+    def slot(self, client: Client) -> contextlib.AbstractAsyncContextManager[Seat]:
+        """Wait for a slot and hold it. Raises turns.seats.Refused when there is no place for this client."""
+        return self._seats.taken(client.name, self._slots_max(client))
 
-    def _give_back(self) -> None:
-        self.running -= 1
-        self._slots.release()
-
-
-def _full(detail: str) -> ApiProblem:
-    return ApiProblem(503, "queue_full", detail, retry_after_s=RETRY_AFTER_S)
+    def _slots_max(self, client: Client) -> int:
+        share = self._share if client.token is None or client.token.share is None else client.token.share
+        return max(1, int(share * self._seats.line.seats))

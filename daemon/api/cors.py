@@ -7,21 +7,23 @@ from aiohttp.typedefs import Handler, Middleware
 
 LOCALHOST = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
 METHODS = "GET, POST, OPTIONS"
-HEADERS = "Content-Type, Accept"
+HEADERS = "Content-Type, Accept, Authorization"
+EXPOSED = {"Access-Control-Expose-Headers": "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate"}
 MAX_AGE_S = "600"
 
 
 def middleware(app: web.Application, origins: tuple[str, ...]) -> Middleware:
-    """Adds the headers to every answer of `app`, errors and streams too, and answers preflights. Never credentials."""
+    """Adds the headers to every answer of `app`, errors and streams too, and answers preflights. Never credentials: a
+    token is a header that the page sends itself."""
 
     def allowed(origin: str) -> bool:
         return "*" in origins or origin in origins or LOCALHOST.fullmatch(origin) is not None
 
     def headers(origin: str) -> dict[str, str]:
         if "*" in origins:
-            return {"Access-Control-Allow-Origin": "*"}
+            return {"Access-Control-Allow-Origin": "*", **EXPOSED}
         vary = {"Vary": "Origin"}
-        return {"Access-Control-Allow-Origin": origin, **vary} if origin and allowed(origin) else vary
+        return {"Access-Control-Allow-Origin": origin, **EXPOSED, **vary} if origin and allowed(origin) else vary
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:

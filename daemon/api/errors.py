@@ -13,6 +13,8 @@ from daemon.grading.programs import CannotGrade
 from daemon.sandbox.errors import CellblockError
 from daemon.sandbox.order import BadOrder, SandboxUnavailable
 from daemon.toolchain.registry import UnknownLanguage
+from daemon.turns.line import Refusal
+from daemon.turns.seats import Refused
 
 log = structlog.get_logger("cellblock.api")
 
@@ -32,23 +34,21 @@ class ApiProblem(CellblockError):
     """An answer that is not 200. `detail` is one readable sentence, because web clients show it as it is.
 
     `status` tells whose fault it is: 4xx the caller's, 5xx ours. `code` is what programs tell problems apart by.
+    `challenge` is the value of WWW-Authenticate.
     """
 
     def __init__(
-        self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = (), retry_after_s: int | None = None
-    ) -> None:
+        self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = (),
+        retry_after_s: int | None = None, challenge: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(detail)
-        self.status, self.code, self.detail, self.errors, self.retry_after_s = (
-            status,
-            code,
-            detail,
-            errors,
-            retry_after_s,
-        )
+        self.status, self.code, self.detail, self.errors = status, code, detail, errors
+        self.retry_after_s, self.challenge = retry_after_s, challenge
 
 
 TITLES = {
     400: "Bad request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
@@ -81,6 +81,9 @@ def of(error: Exception, request: web.Request) -> ApiProblem:
     match error:
         case ApiProblem():
             return error
+        case Refused(refusal=refusal):
+            status, code = (429, "over_share") if refusal is Refusal.OVER_SHARE else (503, "queue_full")
+            return ApiProblem(status, code, str(error), retry_after_s=RETRY_AFTER_S)
         case UnknownLanguage():
             return ApiProblem(400, "unsupported_language", str(error), (FieldError("language", str(error)),))
         case BadProblemId():
@@ -112,6 +115,8 @@ def of(error: Exception, request: web.Request) -> ApiProblem:
 def response(problem: ApiProblem) -> web.Response:
     """The problem as a response of its own, for a request that has had none yet."""
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    if problem.challenge is not None:
+        headers["WWW-Authenticate"] = problem.challenge
     return web.Response(status=problem.status, text=body(problem), content_type=CONTENT_TYPE, headers=headers)
 
 

@@ -25,6 +25,7 @@ from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain
 
 from . import body, stream, submissions
+from .client import CLIENT, Client
 from .grade_models import (
     Compilation,
     CustomChecker,
@@ -54,12 +55,12 @@ class Grade:
 
         Raises ApiProblem, UnknownLanguage, SandboxUnavailable, and none of them once an event stream has begun.
         """
-        parts = self._parts
-        parts.admission.check()
+        parts, client = self._parts, request[CLIENT]
+        parts.admission.check(client)
         with parts.admission.room() as room:
             wanted = await body.read(request, GradeRequest, room, parts.settings.body_bytes_max)
             toolchain = parts.toolchains.find(wanted.language)
-            task = of_request(wanted, toolchain, parts.toolchains, parts.settings)
+            task = of_request(wanted, toolchain, parts, client)
             code = wanted.code
             del wanted
             return await self.answer(request, task, code)
@@ -71,8 +72,9 @@ class Grade:
 
         Raises as `grade` does, and CannotGrade where the checker of a problem does not compile.
         """
-        parts = self._parts
-        async with parts.admission.slot() as slot:
+        parts, client = self._parts, request[CLIENT]
+        task = dataclasses.replace(task, client=client.name)
+        async with parts.admission.slot(client) as slot:
             await validate(parts, task.submission.toolchain, code)
             if not stream.is_wanted(request):
                 answer = await self._grade(task, problem)
@@ -101,12 +103,13 @@ class Grade:
         return of_result(result, task.submission.toolchain, version, problem)
 
 
-def of_request(wanted: GradeRequest, toolchain: Toolchain, toolchains: Registry, settings: Settings) -> tasks.Task:
-    """What the request asks for.
+def of_request(wanted: GradeRequest, toolchain: Toolchain, parts: Parts, client: Client) -> tasks.Task:
+    """What the request of this client asks for.
 
     Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
     """
-    limits, output_bytes = _limits(wanted.limits, settings)
+    settings = parts.settings
+    limits, output_bytes = _limits(wanted.limits, settings, client)
     files = submissions.files_of(wanted.files, toolchain, settings.files_bytes_max)
     code = submissions.code_of(wanted.code, settings.code_bytes_max)
     submission = Submission(toolchain, code, limits, output_bytes, files=files)
@@ -114,7 +117,7 @@ def of_request(wanted: GradeRequest, toolchain: Toolchain, toolchains: Registry,
     if len({test.id for test in tests}) != len(tests):
         raise submissions.out_of_range("tests", "two have the same id")
     schedule = Listed([test.id for test in tests], wanted.stop_on_failure)
-    return tasks.Task(submission, tests, _checker(wanted, toolchains, settings), schedule)
+    return tasks.Task(submission, tests, _checker(wanted, parts.toolchains, settings), schedule)
 
 
 def _test(entry: TestEntry, number: int) -> tasks.Test:
@@ -171,8 +174,8 @@ def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> 
             return checker
 
 
-def _limits(wanted: GradeLimits, settings: Settings) -> tuple[Limits, int]:
-    maximum = settings.run_limits().graded
+def _limits(wanted: GradeLimits, settings: Settings, client: Client) -> tuple[Limits, int]:
+    maximum = submissions.within(client.token, settings.run_limits().graded)
     cpu_ns = submissions.nanoseconds("limits.cpu_time", wanted.cpu_time, maximum.wall_ns)
     wall_ns = tasks.wall_ns(wanted.cpu_time, maximum.wall_ns)
     if wanted.wall_time is not None:

@@ -14,6 +14,7 @@ from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain
 from daemon.validation.constructs import Constructs, Finding
 
+from .access import Access
 from .admission import Admission
 from .errors import ApiProblem, FieldError
 
@@ -33,6 +34,7 @@ class Parts:
     services: dict[str, Service]
     versions: Versions
     admission: Admission
+    access: Access
     facts: dict[str, str]
 
 

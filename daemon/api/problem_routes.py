@@ -1,6 +1,7 @@
 """/problems: packages that are stored here, and submissions that are graded by them."""
 
 import asyncio
+import functools
 
 from aiohttp import web
 
@@ -13,6 +14,7 @@ from daemon.judge.submission import Submission
 from daemon.toolchain.schema import Toolchain
 
 from . import body, submissions
+from .client import CLIENT
 from .grade_models import ProblemVersion
 from .grading import Grade
 from .parts import Parts
@@ -30,9 +32,7 @@ class Problems:
         self._parts, self._grade = parts, Grade(parts)
         self._uploads = Uploads(settings.uploads_at_once_of_one)
         self._bounds = Bounds(settings.run_limits().graded, settings.grade_output_mb_max * MB)
-        self._reception = Reception(
-            parts.grader, parts.toolchains, self._bounds, parts.admission.slot, settings.package_timing_s
-        )
+        self._reception = Reception(parts.grader, parts.toolchains, self._bounds, settings.package_timing_s)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """The routes."""
@@ -57,9 +57,13 @@ class Problems:
         settings, store = self._parts.settings, self._parts.store
         problem = request.match_info["id"]
         check_id(problem)
-        with self._uploads.one(request.remote or ""), await asyncio.to_thread(store.scratch) as file:
+        client = request[CLIENT]
+        with self._uploads.one(client.name), await asyncio.to_thread(store.scratch) as file:
             await receive(request, file, settings.package_mb_max * MB, settings.upload_s)
-            put = await store.put(problem, file.fileno(), self._reception.time_limit)
+            admitted = functools.partial(self._parts.admission.slot, client)
+            put = await store.put(
+                problem, file.fileno(), lambda package: self._reception.time_limit(package, admitted, client.name)
+            )
         return await self._summary(put.stored, 201 if put.is_new else 200)
 
     async def get(self, request: web.Request) -> web.Response:
@@ -86,7 +90,7 @@ class Problems:
         and none of them once an event stream has begun.
         """
         parts = self._parts
-        parts.admission.check()
+        parts.admission.check(request[CLIENT])
         with parts.admission.room() as room:
             wanted = await body.read(request, ProblemGradeRequest, room, parts.settings.body_bytes_max)
             toolchain = parts.toolchains.find(wanted.language)

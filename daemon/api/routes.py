@@ -13,6 +13,7 @@ from daemon.toolchain.plan import run_limits
 from daemon.validation.constructs import Finding
 
 from . import body, cors, errors, grading, problem_routes, responses, stream, submissions
+from .client import CLIENT
 from .models import ExecuteRequest, Language
 from .parts import Parts, validate
 
@@ -24,7 +25,8 @@ def application(parts: Parts) -> web.Application:
     """The aiohttp application; nothing runs until it is served."""
     routes = Routes(parts)
     app = web.Application()  # body.py bounds what it reads itself
-    app.middlewares.extend([cors.middleware(app, parts.settings.cors_origins), errors.middleware])
+    cross_origin = cors.middleware(app, parts.settings.cors_origins)
+    app.middlewares.extend([cross_origin, errors.middleware, parts.access.middleware(app)])
     app.router.add_post("/execute", routes.execute)
     app.router.add_post("/grade", grading.Grade(parts).grade)
     problem_routes.Problems(parts).add_to(app.router)
@@ -47,15 +49,16 @@ class Routes:
         Raises ApiProblem, UnknownLanguage, SandboxUnavailable, and none of them once an event stream has begun.
         """
         parts = self._parts
-        parts.admission.check()
+        client = request[CLIENT]
+        parts.admission.check(client)
         with parts.admission.room() as room:
             wanted = await body.read(request, ExecuteRequest, room, parts.settings.body_bytes_max)
             toolchain = parts.toolchains.find(wanted.language)
-            submission = submissions.of_request(wanted, toolchain, parts.settings, self._run_limits)
+            submission = submissions.of_request(wanted, toolchain, parts.settings, self._run_limits, client.token)
             room.resize(submissions.held_bytes(submission))
             code, binary = wanted.code, wanted.binary
             del wanted  # its texts are as large as the body
-            async with parts.admission.slot() as slot:
+            async with parts.admission.slot(client) as slot:
                 finding = await validate(parts, toolchain, code)
                 if not stream.is_wanted(request):
                     answer = await self._run(submission, None, finding, binary)
@@ -81,16 +84,18 @@ class Routes:
         version = parts.versions.text(toolchain.id)
         return responses.to_json(responses.of_report(toolchain, report, version, finding, binary))
 
-    async def health(self, _: web.Request) -> web.Response:
-        """200 when every language was seen to work lately, else 503; the body tells the sandbox's facts either way."""
+    async def health(self, request: web.Request) -> web.Response:
+        """200 when every language was seen to work lately, else 503; the body tells the sandbox's facts either way, but
+        not to whom has no token for that."""
         parts = self._parts
         wardens, state, facts = parts.client.wardens(), parts.client.state, parts.client.facts
         wrong = {**parts.self_tests.problems(), **{name: why for name, why in wardens.items() if why != "ready"}}
         if facts is None:
             wrong["keeper"] = "not connected"
-        status: dict[str, Any] = {
-            "status": "unhealthy" if wrong else "healthy",
-            "version": VERSION,
+        status: dict[str, Any] = {"status": "unhealthy" if wrong else "healthy", "version": VERSION}
+        if not parts.access.may_watch(request[CLIENT]):
+            return web.json_response(status, status=503 if wrong else 200)
+        status |= {
             "problems": wrong,
             "sandbox": {
                 **parts.facts,

@@ -14,12 +14,15 @@ from daemon.toolchain.schema import Toolchain
 
 from .errors import ApiProblem, FieldError
 from .models import ExecuteRequest, FileEntry
+from .tokens import Token
 
 MB = 1 << 20
 
 
-def of_request(wanted: ExecuteRequest, toolchain: Toolchain, settings: Settings, run: RunLimits) -> Submission:
-    """What the request asks for, with the deployment's defaults. `run` is `settings.run_limits()`.
+def of_request(
+    wanted: ExecuteRequest, toolchain: Toolchain, settings: Settings, run: RunLimits, token: Token | None
+) -> Submission:
+    """What a request asks for, with the deployment's defaults. `run` is `settings.run_limits()`; `token` may lower it.
 
     Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
     """
@@ -27,7 +30,7 @@ def of_request(wanted: ExecuteRequest, toolchain: Toolchain, settings: Settings,
     if len(stdin) > settings.stdin_bytes_max:
         raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
     check_args("args", wanted.args)
-    limits = _limits(wanted, toolchain, run)
+    limits = _limits(wanted, toolchain, run, token)
     files = files_of(wanted.files, toolchain, settings.files_bytes_max)
     return Submission(toolchain, code, limits, settings.output_bytes, stdin, tuple(wanted.args), wanted.check, files)
 
@@ -37,8 +40,19 @@ def held_bytes(submission: Submission) -> int:
     return len(submission.code) + len(submission.stdin) + sum(file.size for file in submission.files)
 
 
-def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits) -> Limits:
-    default, maximum = run_limits(toolchain, run)
+def within(token: Token | None, limits: Limits) -> Limits:
+    """No more memory and wall time than the token allows."""
+    if token is None or (token.memory_mb_max is None and token.timeout_s_max is None):
+        return limits
+    memory_bytes = (token.memory_mb_max or limits.memory_bytes // MB) * MB
+    wall_ns = limits.wall_ns if token.timeout_s_max is None else int(token.timeout_s_max * 1e9)
+    return dataclasses.replace(
+        limits, memory_bytes=min(limits.memory_bytes, memory_bytes), wall_ns=min(limits.wall_ns, wall_ns)
+    )
+
+
+def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits, token: Token | None) -> Limits:
+    default, maximum = (within(token, limits) for limits in run_limits(toolchain, run))
     limits = default
     if wanted.timeout is not None:
         limits = dataclasses.replace(limits, wall_ns=nanoseconds("timeout", wanted.timeout, maximum.wall_ns))

@@ -87,10 +87,10 @@ class Examples:
 
     def __init__(
         self, package: Package, grader: Grader, toolchains: Registry, bounds: Bounds, on_test: OnTest | None = None,
-        admitted: Admitted = contextlib.nullcontext,
+        admitted: Admitted = contextlib.nullcontext, client: str = "",
     ) -> None:  # fmt: skip
         self._package, self._grader, self._toolchains, self._bounds = package, grader, toolchains, bounds
-        self._on_test, self._admitted = on_test, admitted
+        self._on_test, self._admitted, self._client = on_test, admitted, client
 
     async def timing(self, most_s: float | None = None) -> Timing:
         """The time limit that the package says, or what follows from its accepted submissions here.
@@ -145,6 +145,7 @@ class Examples:
         limits, output_bytes = limits_of(problem, cpu_s, self._bounds)
         submission = dataclasses.replace(written, limits=limits, output_bytes=output_bytes)
         task = await to_the_end(task_of, problem, self._package.open, submission, self._toolchains)
+        task = dataclasses.replace(task, client=self._client)
         if self._on_test is not None:
             on_test = self._on_test
             task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))

@@ -16,6 +16,7 @@ from daemon.sandbox.client import GRADED_ACQUIRE_S, Client
 from daemon.sandbox.errors import CallersFault, CellblockError
 from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.toolchain.plan import graded_limits
+from daemon.turns.seats import Seats
 
 from . import checking, verdicts
 from .checking import CheckerFailed
@@ -39,13 +40,13 @@ AHEAD = 1  # tests whose jail is ready when a core gets free
 class Grader:
     """Grades through one executor. Any number of tasks may be under way; the keeper gives each run a core in turn.
 
-    Of all tasks together `tests_max` tests run at the same time, which bounds the jails that they ask for; others wait
-    in the order in which they came.
+    Of all tasks together `tests_max` tests run at the same time, which bounds the jails that they ask for. Others wait,
+    and their seats are divided evenly among clients (turns/line.py), so that a large grading starves nobody's.
     """
 
     def __init__(self, executor: Executor, client: Client, tests_max: int) -> None:
         self._executor, self._client = executor, client
-        self._seats = asyncio.Semaphore(tests_max)
+        self._seats = Seats(tests_max)
 
     async def grade(self, task: Task) -> GradeResult:
         """Raises SandboxUnavailable where the submission or the checker could not be built for a reason of ours, and
@@ -92,7 +93,7 @@ class _Grading:
 
     def __init__(
         self, executor: Executor, client: Client, task: Task, built: Built, judges: _Judges, at_once: int,
-        seats: asyncio.Semaphore,
+        seats: Seats,
     ) -> None:  # fmt: skip
         self._executor, self._client = executor, client
         self._task, self._built, self._judges = task, built, judges
@@ -169,7 +170,7 @@ class _Grading:
         """A failure of ours is tried once more, and then it is the test's result: IE. What never can run is not."""
         for attempt in range(ATTEMPTS):
             try:
-                async with _seat(self._seats), test.opened() as data:
+                async with _seat(self._seats, self._task.client), test.opened() as data:
                     return await self._attempt(test, data)
             except CheckerFailed as error:
                 failure = str(error)
@@ -304,17 +305,15 @@ def _not_built(task: Task, report: Report) -> GradeResult:
 
 
 @contextlib.asynccontextmanager
-async def _seat(seats: asyncio.Semaphore) -> AsyncIterator[None]:
+async def _seat(seats: Seats, client: str) -> AsyncIterator[None]:
     """One of the tests that run at the same time. Raises SandboxUnavailable for a wait as long as that for a core."""
-    try:
-        async with asyncio.timeout(GRADED_ACQUIRE_S):
-            await seats.acquire()
-    except TimeoutError:
-        raise SandboxUnavailable("grading", f"no turn within {GRADED_ACQUIRE_S:.0f} s") from None
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(GRADED_ACQUIRE_S):
+                await stack.enter_async_context(seats.taken(client, seats.line.seats))
+        except TimeoutError:
+            raise SandboxUnavailable("grading", f"no turn within {GRADED_ACQUIRE_S:.0f} s") from None
         yield
-    finally:
-        seats.release()
 
 
 async def _cancel(tasks: list[asyncio.Task[TestResult]]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 
 from daemon.judge.submission import Submission
@@ -19,41 +20,41 @@ from .programs import CannotGrade
 
 
 class Reception:
-    """Runs what it must run inside of what `admitted` gives, one submission at a time, of all packages together.
+    """Runs one submission at a time, of all packages together.
 
     `timing_s`: for the accepted submissions of one package.
     """
 
-    def __init__(
-        self, grader: Grader, toolchains: Registry, bounds: Bounds, admitted: Admitted, timing_s: float
-    ) -> None:
+    def __init__(self, grader: Grader, toolchains: Registry, bounds: Bounds, timing_s: float) -> None:
         self._grader, self._toolchains, self._bounds = grader, toolchains, bounds
-        self._admitted, self._timing_s = admitted, timing_s
+        self._timing_s = timing_s
         self._turn = asyncio.Lock()
 
-    async def time_limit(self, package: Package) -> TimeLimit:
-        """What the package says, or what follows from its accepted submissions on this host.
+    async def time_limit(self, package: Package, admitted: Admitted, client: str) -> TimeLimit:
+        """What the package says, or what follows from its accepted submissions on this host, which run inside of what
+        `admitted` gives, and are those of `client` (turns/line.py).
 
         Raises CannotGrade where no submission could be graded by it here; PackageRefused where an accepted submission
         is not accepted and no file says the limit, because a limit without it may be too short; and what `admitted`
         and the sandbox raise.
         """
         for judge in await to_the_end(check, package.problem, package.open, self._toolchains):
-            await self._build(judge)
-        examples = Examples(package, self._grader, self._toolchains, self._bounds, admitted=self._one_of_all)
+            await self._build(judge, admitted)
+        one_of_all = functools.partial(self._one_of_all, admitted)
+        examples = Examples(package, self._grader, self._toolchains, self._bounds, admitted=one_of_all, client=client)
         timing = await examples.timing(self._timing_s)
         if timing.failed:
             raise PackageRefused(f"no time limit can be computed: {timing.failed[0]}; say it in problem.yaml")
         return timing.limit
 
-    async def _build(self, judge: Submission) -> None:
+    async def _build(self, judge: Submission, admitted: Admitted) -> None:
         try:
-            async with self._one_of_all():
+            async with self._one_of_all(admitted):
                 await self._grader.check(judge)
         except CheckerFailed as error:
             raise CannotGrade(str(error)) from error
 
     @contextlib.asynccontextmanager
-    async def _one_of_all(self) -> AsyncIterator[None]:
-        async with self._turn, self._admitted():
+    async def _one_of_all(self, admitted: Admitted) -> AsyncIterator[None]:
+        async with self._turn, admitted():
             yield

@@ -92,6 +92,7 @@ class Task:
     checker, a program of one's own, talks with the submission. `passes_max`: how often the submission runs on a test at
     most, each time on what the checker left for it (multi-pass). `on_result` hears each test's result once it and all
     before it are known, in the order of the tests. `group_grader` is the program that the schedule's calls ask for.
+    `client` is whose it is: the tests of different clients are run in turn.
     """
 
     submission: Submission
@@ -102,6 +103,7 @@ class Task:
     passes_max: int = 1
     group_grader: Submission | None = None
     on_result: "Callable[[TestResult], None] | None" = None
+    client: str = ""
 
 
 def wall_ns(cpu_s: float, most_ns: int) -> int:

@@ -113,6 +113,26 @@ def test_the_tests_of_many_gradings_wait_for_their_turn(monkeypatch: Any) -> Non
     assert {test.verdict for result in results for test in result.tests} == {Verdict.RE}
 
 
+def test_many_gradings_of_one_client_do_not_hold_up_anothers(monkeypatch: Any) -> None:
+    """The small one comes last, as large as each of the five others, and gets half of the seats that become free."""
+    monkeypatch.setattr("daemon.grading.grader.graded_limits", lambda toolchain, limits: limits)
+    ended: list[str] = []
+
+    async def grade(grader: Grader, count: int, client: str) -> None:
+        await grader.grade(dataclasses.replace(task(count), client=client))
+        ended.append(client)
+
+    async def all_of() -> None:
+        grader = Grader(cast("Any", Executor()), cast("Any", Client()), TESTS_MAX)
+        large = [asyncio.create_task(grade(grader, 12, "large")) for _ in range(5)]
+        while grader._seats.line.waiting < 10:
+            await asyncio.sleep(0)
+        await asyncio.gather(*large, asyncio.create_task(grade(grader, 12, "small")))
+
+    asyncio.run(all_of())
+    assert ended[0] == "small"
+
+
 def test_there_may_be_as_many_jails_as_can_be_asked_for() -> None:
     """A program and what judges it for each test, one for each slot and each upload."""
     for http_processes, runs_at_once in ((1, 1), (1, 16), (12, 8), (12, 192)):

@@ -1,0 +1,1 @@
+"""Whose turn it is, fair among clients: line decides, seats waits."""

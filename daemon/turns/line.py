@@ -1,0 +1,142 @@
+"""Who gets one of a number of seats next, and who may wait for one: pure decisions, fair among clients.
+
+A free seat goes to the client that holds the fewest, of several such clients to the one that has waited longest;
+the turns of one client come in the order in which they arrived. So no client gets more seats than an equal share of
+them while others wait, and one that is alone may have them all, or as many as its `seats_max`.
+
+The places of those who wait are divided evenly too, by "longest queue drop": when all are taken, a client that has
+fewer than others takes one from the client that has the most, whose newest turn gives way.
+"""
+
+import collections
+import dataclasses
+import enum
+
+
+class State(enum.StrEnum):
+    """Of a turn. DISPLACED: it waited and gave way to another client's."""
+
+    NEW = "new"
+    WAITING = "waiting"
+    SEATED = "seated"
+    DISPLACED = "displaced"
+    LEFT = "left"
+
+
+class Refusal(enum.StrEnum):
+    """Why a turn may not wait. FULL: all places are taken. OVER_SHARE: others could wait, this client has its share."""
+
+    FULL = "full"
+    OVER_SHARE = "over share"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Turn:
+    """One client's wish for a seat; the client gets it while it holds fewer than `seats_max`."""
+
+    client: str
+    seats_max: int
+    state: State = State.NEW
+
+
+@dataclasses.dataclass(slots=True)
+class _Client:
+    """What one client has at the moment; forgotten when that is nothing."""
+
+    seated: int = 0
+    waiting: collections.deque[Turn] = dataclasses.field(default_factory=collections.deque)
+
+
+class Line:
+    """`seats` at once, and at most `places` wait (None: any number). `seated` and `waiting` tell how many there are.
+
+    It remembers the clients that hold or want something now and no other, so it is as bounded as these are.
+    """
+
+    def __init__(self, seats: int, places: int | None = None) -> None:
+        self.seats, self.places = seats, places
+        self.seated = self.waiting = 0
+        self._clients: dict[str, _Client] = {}  # those that wait: who was served, or came, longest ago first
+
+    def __repr__(self) -> str:
+        return f"<Line: {self.seated}/{self.seats} seated, {self.waiting}/{self.places} waiting>"
+
+    def refusal(self, client: str, seats_max: int) -> Refusal | None:
+        """Why a turn of this client could not arrive now, or None when it can."""
+        if self._has_seat(client, seats_max) or self._has_place() or self._gives_way_to(client) is not None:
+            return None
+        has_seats_for_others = self.seated < self.seats
+        own = len(self._clients[client].waiting) if client in self._clients else 0
+        others = sum(1 for name, other in self._clients.items() if other.waiting and name != client)
+        has_share = others > 0 and own * (others + 1) >= (self.places or 0)
+        return Refusal.OVER_SHARE if has_seats_for_others or (own > 0 and has_share) else Refusal.FULL
+
+    def arrive(self, turn: Turn) -> Turn | None:
+        """Seat a new turn or let it wait, where `refusal` is None. The turn of another client that gives way to it."""
+        if self._has_seat(turn.client, turn.seats_max):
+            self._seat(turn)
+            return None
+        displaced = None if self._has_place() else self._gives_way_to(turn.client)
+        if displaced is not None:
+            self._drop(displaced, State.DISPLACED)
+        turn.state = State.WAITING
+        has = self._clients.get(turn.client)
+        (has if has is not None and has.waiting else self._at_the_end(turn.client)).waiting.append(turn)
+        self.waiting += 1
+        return displaced
+
+    def leave(self, turn: Turn) -> Turn | None:
+        """Give up a turn in any state. The turn that is seated now because of it, where there is one."""
+        if turn.state is State.WAITING:
+            self._drop(turn, State.LEFT)
+        elif turn.state is State.SEATED:
+            turn.state = State.LEFT
+            self.seated -= 1
+            self._clients[turn.client].seated -= 1
+            self._forget(turn.client)
+            return self._next()
+        return None
+
+    def _has_seat(self, client: str, seats_max: int) -> bool:
+        """True also while others wait: a seat is free then only because none of them may have it (`seats_max`)."""
+        has = self._clients.get(client)
+        return self.seated < self.seats and (has is None or (not has.waiting and has.seated < seats_max))
+
+    def _has_place(self) -> bool:
+        return self.places is None or self.waiting < self.places
+
+    def _gives_way_to(self, client: str) -> Turn | None:
+        """The newest turn of the client that has the most places, if it has still as many as `client` after that."""
+        most = max(self._clients.values(), key=lambda one: len(one.waiting), default=None)
+        own = len(self._clients[client].waiting) if client in self._clients else 0
+        return None if most is None or own + 1 >= len(most.waiting) else most.waiting[-1]
+
+    def _next(self) -> Turn | None:
+        may = [one for one in self._clients.values() if one.waiting and one.seated < one.waiting[0].seats_max]
+        if not may:
+            return None
+        turn = min(may, key=lambda one: one.seated).waiting.popleft()  # of equals the first
+        self.waiting -= 1
+        self._seat(turn)
+        return turn
+
+    def _seat(self, turn: Turn) -> None:
+        turn.state = State.SEATED
+        self._at_the_end(turn.client).seated += 1
+        self.seated += 1
+
+    def _at_the_end(self, client: str) -> _Client:
+        """This client, which is the last now of those that wait."""
+        self._clients[client] = has = self._clients.pop(client, None) or _Client()
+        return has
+
+    def _drop(self, turn: Turn, state: State) -> None:
+        turn.state = state
+        self._clients[turn.client].waiting.remove(turn)
+        self.waiting -= 1
+        self._forget(turn.client)
+
+    def _forget(self, client: str) -> None:
+        has = self._clients[client]
+        if not has.seated and not has.waiting:
+            del self._clients[client]

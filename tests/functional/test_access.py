@@ -1,0 +1,260 @@
+"""Access: what needs which token, how often a client may ask, who the client is, and where nobody is let in."""
+
+import collections.abc
+import concurrent.futures
+import json
+import os
+import pathlib
+import pwd
+import re
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from daemon import token_file
+from tests.server import COMMAND, START_S, Answer, Server, until
+
+JSON = {"Content-Type": "application/json"}
+HELLO = {"language": "python", "code": "print(1)"}
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing() -> None:
+    """These servers are their own."""
+
+
+class Guarded:
+    """A server with a file of tokens, behind a proxy whose word it takes."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.file = folder / "tokens.toml"
+        self.runner = self.add(id="runner")
+        self.small = self.add(id="small", memory_mb_max=64, timeout_s_max=2.0)
+        self.keeper = self.add(id="keeper", scopes=("problems",))
+        self.watcher = self.add(id="watcher", scopes=("watch",))
+        self.slow = self.add(id="slow", requests_per_minute=3)
+        self.expired = self.add(id="old", expires="2020-01-01")
+        self.server = Server(
+            languages=["python"], tokens_file=self.file, trusted_proxies=["127.0.0.0/8"],
+            requests_per_minute_of_address=3,
+        )  # fmt: skip
+
+    def add(self, **fields: object) -> str:
+        made = token_file.make(token_file.known(self.file), **fields)
+        token_file.append(self.file, made, pwd.getpwnam("cellblock").pw_gid)
+        return made.text
+
+    def execute(self, token: str | None = None, fields: object = HELLO, **headers: str) -> Answer:
+        return self.server.post(fields, **bearer(token), **headers)
+
+    def get(self, path: str, token: str | None = None) -> Answer:
+        return self.server.request("GET", path, headers=bearer(token))
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module")
+def guarded() -> collections.abc.Iterator[Guarded]:
+    """Its file is not in a folder of pytest's: another pytest that starts makes all of them private again."""
+    with tempfile.TemporaryDirectory(prefix="cellblock-access-") as folder:
+        pathlib.Path(folder).chmod(0o755)
+        guarded = Guarded(pathlib.Path(folder))
+        with guarded.server:
+            yield guarded
+
+
+def test_who_has_the_token_may_run_programs(guarded: Guarded) -> None:
+    assert guarded.execute(guarded.runner).json["output"] == "1\n"
+    odd = guarded.server.post(HELLO, Authorization=f"bEARER  {guarded.runner} ")
+    assert odd.status == 200, "the scheme is a word of HTTP, whose case does not count"
+
+
+@pytest.mark.parametrize(
+    ("header", "code", "challenge"),
+    [(None, "token_required", 'Bearer realm="cellblock"'), ("Basic eDp5", "invalid_token", "invalid_token"),
+     ("Bearer", "invalid_token", "invalid_token"), ("Bearer cb_" + "0" * 64, "invalid_token", "invalid_token"),
+     ("expired", "invalid_token", "The token has expired")],
+)  # fmt: skip
+def test_without_a_good_token_the_answer_is_401(
+    guarded: Guarded, header: str | None, code: str, challenge: str
+) -> None:
+    header = f"Bearer {guarded.expired}" if header == "expired" else header
+    answer = guarded.server.request(
+        "POST", "/execute", b"{", JSON if header is None else {**JSON, "Authorization": header}
+    )
+    assert (answer.status, answer.json["code"], answer.json["status"]) == (401, code, 401)
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert challenge in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "token", "scope"),
+    [("POST", "/execute", "keeper", "run"), ("POST", "/grade", "watcher", "grade"), ("GET", "/problems", "runner", "problems"),
+     ("PUT", "/problems/x", "runner", "problems"), ("DELETE", "/problems/x", "runner", "problems"),
+     ("POST", "/problems/x/grade", "keeper", "grade"), ("HEAD", "/problems", "runner", "problems")],
+)  # fmt: skip
+def test_what_a_token_is_not_for_is_403(guarded: Guarded, method: str, path: str, token: str, scope: str) -> None:
+    answer = guarded.server.request(
+        method, path, b"{}" if method == "POST" else None, {**JSON, **bearer(getattr(guarded, token))}
+    )
+    assert answer.status == 403
+    assert f'error="insufficient_scope", scope="{scope}"' in answer.headers["WWW-Authenticate"]
+    assert method == "HEAD" or answer.json["code"] == "insufficient_scope"
+
+
+def test_every_endpoint_but_the_open_ones_needs_a_token(guarded: Guarded) -> None:
+    index = guarded.get("/").json
+    for endpoint in index["endpoints"]:
+        method, path = endpoint.split()
+        answer = guarded.server.request(method, path.replace("{id}", "x"))
+        assert answer.status == (200 if path in ("/", "/health") else 401), endpoint
+    assert guarded.get("/nowhere").status == 401
+    assert guarded.get("/nowhere", guarded.runner).status == 404
+    assert guarded.get("/languages", guarded.watcher).status == 200
+    assert guarded.get("/problems", guarded.keeper).json == {"problems": []}
+
+
+def test_health_tells_strangers_only_whether_it_is_well(guarded: Guarded) -> None:
+    for token in (None, guarded.runner, guarded.expired, "cb_"):
+        answer = guarded.get("/health", token)
+        assert answer.status == 200 and set(answer.json) == {"status", "version"}
+    assert "sandbox" in guarded.get("/health", guarded.watcher).json
+
+
+def test_a_preflight_needs_no_token_and_allows_one(guarded: Guarded) -> None:
+    headers = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+    answer = guarded.server.request("OPTIONS", "/execute", headers=headers)
+    assert answer.status == 204
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    refused = guarded.execute(None, Origin="http://localhost:3000")
+    assert refused.status == 401
+    assert refused.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+    assert "WWW-Authenticate" in refused.headers["Access-Control-Expose-Headers"]
+
+
+def test_a_token_lowers_what_a_request_may_ask_for(guarded: Guarded) -> None:
+    assert guarded.execute(guarded.small, {**HELLO, "timeout": 2}).status == 200
+    for fields, said in (({"timeout": 3}, "at most 2 seconds"), ({"memory_limit_mb": 65}, "from 1 to 64")):
+        answer = guarded.execute(guarded.small, {**HELLO, **fields})
+        assert (answer.status, answer.json["code"]) == (400, "invalid_request")
+        assert said in answer.json["detail"]
+    hungry = guarded.execute(guarded.small, {**HELLO, "code": "x = bytearray(100 << 20)"})
+    assert hungry.json["error"] == "Memory limit of 64 MB exceeded"
+    graded = {**HELLO, "tests": [{"input": "", "expected": "1"}], "limits": {"cpu_time": 1, "memory_mb": 65}}
+    body, headers = json.dumps(graded).encode(), {**JSON, **bearer(guarded.small)}
+    assert "limits.memory_mb" in guarded.server.request("POST", "/grade", body, headers).json["detail"]
+
+
+def test_a_token_that_sends_too_much_is_told_when_to_come_again(guarded: Guarded) -> None:
+    headers = bearer(guarded.slow)
+    answers = [guarded.server.request("GET", "/languages", headers=headers) for _ in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers["RateLimit-Policy"] for answer in answers] == ['"token";q=3;w=60'] * 4
+    assert [re.sub("t=.*", "", answer.headers["RateLimit"]) for answer in answers] == [
+        f'"token";r={left};' for left in (2, 1, 0, 0)
+    ]
+    assert answers[3].json["code"] == "rate_limited"
+    assert 1 <= int(answers[3].headers["Retry-After"]) <= 20
+    assert guarded.get("/health", guarded.slow).status == 200, "open endpoints are not counted"
+    assert guarded.execute(guarded.runner).status == 200, "others do not count"
+
+
+def test_addresses_that_send_bad_tokens_are_told_apart_by_the_proxys_word(guarded: Guarded) -> None:
+    def status(told: str) -> int:
+        return guarded.execute("cb_" + "0" * 64, **{"X-Forwarded-For": told}).status
+
+    assert [status("203.0.113.66, 198.51.100.7") for _ in range(4)] == [401, 401, 401, 429]
+    assert status("198.51.100.8") == 401
+    assert status("203.0.113.77, 198.51.100.7") == 429, "what the client wrote itself does not count"
+    assert guarded.execute(guarded.runner, **{"X-Forwarded-For": "198.51.100.7"}).status == 200
+
+
+def test_a_token_that_is_added_is_valid_and_one_that_is_removed_is_not(guarded: Guarded) -> None:
+    before = guarded.file.read_text()
+    added = guarded.add(id="runner")
+    until(lambda: guarded.execute(added).status == 200, START_S, "the file is read again")
+    assert guarded.execute(guarded.runner).status == 200, "two tokens of one client overlap"
+    guarded.file.write_text(f"{before}\n[[tokens]]\n")
+    until(lambda: "tokens not read again" in guarded.server.error_text(), START_S, "a wrong file is told")
+    assert guarded.execute(added).status == 200
+    guarded.file.write_text(before)
+    until(lambda: guarded.execute(added).status == 401, START_S, "the file is read again")
+    assert guarded.execute(guarded.runner).status == 200
+
+
+def test_no_token_is_in_the_log(guarded: Guarded) -> None:
+    guarded.execute(guarded.runner)
+    guarded.execute("cb_" + "1" * 64)
+    log = guarded.server.error_text()
+    assert "cb_" not in log and guarded.file.read_text().split('"')[3] not in log
+
+
+def test_one_client_cannot_keep_others_out() -> None:
+    """Its runs take all slots and places; another's request takes a place from it, and its turn comes next."""
+    busy = {"language": "python", "code": "import time; time.sleep(0.4)"}
+    with (
+        Server(languages=["python"], runs_at_once=2, queue=4, trusted_proxies=["127.0.0.1/32"]) as server,
+        concurrent.futures.ThreadPoolExecutor(8) as pool,
+    ):
+        queue = lambda: server.request("GET", "/health").json["queue"]  # noqa: E731
+        of = lambda told, fields: server.post(fields, **{"X-Forwarded-For": told})  # noqa: E731
+        greedy = [pool.submit(of, "198.51.100.1", busy) for _ in range(6)]
+        until(lambda: queue() == {"running": 2, "waiting": 4}, START_S)
+        full = of("198.51.100.1", HELLO)
+        assert (full.status, full.json["code"]) == (503, "queue_full")
+        assert of("198.51.100.2", HELLO).json["output"] == "1\n"
+        answers = [one.result() for one in greedy]
+        assert sorted(answer.status for answer in answers) == [200] * 5 + [429]
+        (displaced,) = (answer for answer in answers if answer.status == 429)
+        assert (displaced.json["code"], displaced.headers["Retry-After"]) == ("over_share", "1")
+
+
+def test_it_does_not_listen_beyond_loopback_without_tokens() -> None:
+    """Neither the supervisor, nor the HTTP process that systemd starts."""
+    environment = {**os.environ, "CELLBLOCK_INSTANCE": f"test-{os.getpid()}-open", "CELLBLOCK_PORT": "0"}
+    alone = [sys.executable, "-P", "-m", "daemon", "http"]
+    for command, user, host in (([COMMAND, "serve"], "root", "0.0.0.0"), (alone, "cellblock", "::")):
+        refused = subprocess.run(
+            command, env={**environment, "CELLBLOCK_HOST": host}, user=user, cwd="/",
+            capture_output=True, text=True, timeout=START_S, check=False,
+        )  # fmt: skip
+        assert refused.returncode == 125
+        assert f"without tokens anybody who reaches {host} could run programs here" in refused.stderr
+
+
+def test_a_file_of_tokens_that_is_wrong_stops_the_start(tmp_path: pathlib.Path) -> None:
+    environment = {
+        **os.environ,
+        "CELLBLOCK_INSTANCE": f"test-{os.getpid()}-open",
+        "CELLBLOCK_TOKENS_FILE": str(tmp_path / "x"),
+    }
+    refused = subprocess.run(
+        [COMMAND, "serve", "--port", "0"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 125 and "No such file or directory" in refused.stderr
+
+
+def test_the_command_makes_a_token_that_a_server_takes(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "tokens.toml"
+    environment = {**os.environ, "CELLBLOCK_TOKENS_FILE": str(file)}
+
+    def cellblock(*arguments: str) -> str:
+        done = subprocess.run(
+            [COMMAND, "token", *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    text = cellblock("new", "--id", "judge", "--scope", "grade", "--days", "30", "--comment", "of the contest").strip()
+    assert file.stat().st_mode & 0o777 == 0o640 and file.stat().st_uid == 0
+    assert pathlib.Path(file).group() == "cellblock"
+    (known,) = token_file.known(file)
+    assert (known.id, known.scopes, known.comment) == ("judge", {"grade"}, "of the contest")
+    listed = cellblock("list").split()
+    assert listed[:3] == ["judge", known.hash[:8], "grade"] and text not in listed
+    printed = cellblock("new", "--print")
+    assert len(token_file.known(file)) == 1 and "[[tokens]]" in printed
