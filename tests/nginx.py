@@ -69,7 +69,7 @@ class Connection(http.client.HTTPConnection):
 
     def __init__(self, nginx: "Nginx", address: str | None = None, timeout_s: float = 60) -> None:
         super().__init__("127.0.0.1", nginx.port if address is None else nginx.told_port, timeout=timeout_s)
-        self._nginx, self._address = nginx, address
+        self.trust, self._address = nginx.trust, address
 
     def connect(self) -> None:
         raw = socket.create_connection((self.host, self.port), self.timeout)
@@ -77,7 +77,7 @@ class Connection(http.client.HTTPConnection):
             family = "TCP6" if ":" in self._address else "TCP4"
             local = "::1" if ":" in self._address else "127.0.0.1"
             raw.sendall(f"PROXY {family} {self._address} {local} 4000 443\r\n".encode())
-        self.sock = self._nginx.trust.wrap_socket(raw, server_hostname=NAME)
+        self.sock = self.trust.wrap_socket(raw, server_hostname=NAME)
 
 
 class Nginx:
@@ -99,7 +99,9 @@ class Nginx:
             self._write_files()
             log = stack.enter_context((self.folder / "error.log").open("wb"))
             for listener in listeners:
-                listener.setblocking(False)  # it takes them over as from a predecessor, so nobody can take the ports first
+                listener.setblocking(
+                    False
+                )  # it takes them over as from a predecessor, so nobody can take the ports first
             inherited = [listener.fileno() for listener in listeners]
             environment = {**os.environ, "NGINX": "".join(f"{number};" for number in inherited)}
             process = subprocess.Popen(
@@ -109,7 +111,7 @@ class Nginx:
             stack.callback(self._stop, process)
             for listener in listeners:
                 listener.close()
-            self.trust = ssl.create_default_context(cafile=self.folder / "cellblock/tls/fullchain.pem")
+            self.trust = ssl.create_default_context(cafile=self.certificate)
             until(lambda: self._answers(process), START_S, "nginx answers")
             self._stack = stack.pop_all()
         return self
@@ -152,10 +154,20 @@ class Nginx:
             return self.request("GET", "/metrics").status == 404
         return False
 
+    @property
+    def certificate(self) -> pathlib.Path:
+        """Its own, of NAME, signed by itself."""
+        return self.folder / "cellblock/tls/fullchain.pem"
+
     # -- requests
 
     def request(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, address: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        address: str | None = None,
     ) -> Answer:
         """Over a connection of its own."""
         with contextlib.closing(Connection(self, address)) as connection:
@@ -166,7 +178,9 @@ class Nginx:
         """All that nginx says to these bytes until it closes, which they must make it do."""
         with contextlib.closing(Connection(self, address)) as connection:
             connection.connect()
-            sending = threading.Thread(target=self._send, args=(connection.sock, data))  # answers come before all is sent
+            sending = threading.Thread(
+                target=self._send, args=(connection.sock, data)
+            )  # answers come before all is sent
             sending.start()
             heard = b"".join(iter(lambda: connection.sock.recv(1 << 16), b""))
             sending.join()
