@@ -73,6 +73,9 @@ class Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         raw = socket.create_connection((self.host, self.port), self.timeout)
+        raw.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, True
+        )  # as HTTPConnection does: head and body are two segments
         if self._address is not None:
             family = "TCP6" if ":" in self._address else "TCP4"
             local = "::1" if ":" in self._address else "127.0.0.1"
