@@ -3,7 +3,7 @@
 Four kinds of process, each with less power than the one that starts it:
 
 supervisor    `cellblock serve` started by hand (systemd's place in a service). Root. Holds the listening sockets,
-              starts the keeper and the HTTP process, starts either again when it dies. Reads nothing from anyone.
+              starts the keeper and the HTTP process, starts either again when it dies or hangs. Reads nothing else.
 HTTP process  aiohttp and pydantic: JSON, validation, admission, responses. Own uid, no capability. It holds no cgroup
               descriptor and no warden's socket; it makes a run's memfd and reads the run's output.
 keeper        Standard library and seccomp only. Owns the cgroup subtree, starts nsjail, enforces deadlines, kills,

@@ -77,7 +77,6 @@ def _give_back_large_blocks() -> None:
 
 
 async def _serve_http(settings: Settings, listeners: list[socket.socket], notifier: Notifier) -> None:
-    notifier.tell(STATUS="starting")
     stopped, hurry = _stop_signals()
     access = Access(settings, None if settings.tokens_path is None else Tokens(settings.tokens_path))
     toolchains = launch.load_registry(settings)

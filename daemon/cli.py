@@ -61,19 +61,22 @@ def serve(host: str | None, port: int | None) -> None:
 def http(listen: tuple[int, ...], parent: int | None, notify: int | None, silence: float | None) -> None:
     """The HTTP process, started by the supervisor or by systemd/cellblock.service."""
     with _our_errors():
-        from daemon import app, launch, listeners, settings
+        from daemon import launch, listeners, settings
         from daemon.host import service_manager
 
         configured = settings.load()
         if listen:
             sockets = [socket.socket(fileno=descriptor) for descriptor in listen]
-            app.serve_http(configured, sockets, parent, service_manager.of_descriptor(notify, silence))
+            notifier = service_manager.of_descriptor(notify, silence)
         elif configured.http_processes > 1:
             launch.supervise_http(configured)
         else:
             notifier = service_manager.of_environment(os.environ)
             (sockets,) = listeners.of_service(configured)
-            app.serve_http(configured, sockets, parent, notifier)
+        notifier.tell(STATUS="starting")  # before what takes long to import
+        from daemon import app
+
+        app.serve_http(configured, sockets, parent, notifier)
 
 
 @main.command(hidden=True)
@@ -187,6 +190,14 @@ def grade(
         request = grade_report.Request(package, submission, within, as_json)
         is_good = asyncio.run(grade_report.grade(settings.load(), request))
     sys.exit(0 if is_good else 1)
+
+
+@main.command("settings")
+def print_settings() -> None:
+    """Print every setting with its meaning and default, as a settings file in which nothing is changed."""
+    from daemon import settings_file
+
+    click.echo(settings_file.template(), nl=False)
 
 
 @main.command("doctor")

@@ -143,10 +143,14 @@ class Settings(pydantic_settings.BaseSettings):
     state: pathlib.Path = pydantic.Field(pathlib.Path("/var/lib/cellblock/state"), description="the HTTP user's own")
     queue: int = pydantic.Field(64, ge=0, description="requests that may wait in each HTTP process; more get 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
-    validation: Literal["block", "report", "off"] = pydantic.Field("block", description="forbidden constructs")
+    validation: Literal["block", "report", "off"] = pydantic.Field(
+        "block", description="forbidden constructs: block, report or off"
+    )
     validation_s: float = pydantic.Field(0.2, gt=0, description="for a source to be searched; past it it is allowed")
     self_test_s: float = pydantic.Field(30.0, gt=0, description="how often an idle toolchain proves that it works")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = pydantic.Field(
+        "info", description="the least that is logged: debug, info, warning or error"
+    )
 
     @classmethod
     def settings_customise_sources(

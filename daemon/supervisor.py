@@ -7,6 +7,7 @@ unit has no supervisor; the HTTP unit has one, without a keeper and without root
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import select
@@ -18,6 +19,9 @@ import time
 from typing import Any
 
 from daemon.host import instance, privileges, service_manager
+from daemon.host.log import to_stderr
+
+log = logging.getLogger("cellblock.supervisor")
 
 RESTART_S, RESTART_S_MAX = 0.05, 5.0
 STEADY_S = 2.0  # a child that lived this long is started again at once
@@ -61,7 +65,10 @@ class Child:
         self.is_ready = False
         self.started_s = time.monotonic()
         self.silent_s = self.started_s + STARTING * self.silence_s
-        self.process = subprocess.Popen(self.argv, pass_fds=self.descriptors, preexec_fn=before_exec, cwd="/")
+        self.process = subprocess.Popen(
+            self.argv, pass_fds=self.descriptors, preexec_fn=before_exec, cwd="/",
+            process_group=0,  # a terminal's Ctrl-C is for us alone: we stop them in order
+        )  # fmt: skip
 
     def check(self) -> None:
         """Start it when it is due, kill it when it is silent; when it has ended, decide when to start it again."""
@@ -77,17 +84,15 @@ class Child:
                 except (OSError, subprocess.SubprocessError) as error:
                     self.delay_s = min(2 * self.delay_s, RESTART_S_MAX)
                     self.due_s = now + self.delay_s
-                    print(f"supervisor: cannot start the {self.name}: {error}", file=sys.stderr)
+                    log.error("cannot start the %s: %s", self.name, error)
         elif self.process.poll() is not None:
             steady = now - self.started_s > STEADY_S
             self.delay_s = RESTART_S if steady else min(2 * self.delay_s, RESTART_S_MAX)
             self.due_s = now + self.delay_s
-            print(
-                f"supervisor: the {self.name} ended with {self.process.returncode}; starting it again", file=sys.stderr
-            )
+            log.warning("the %s ended with %d; starting it again", self.name, self.process.returncode)
             self.process = None
         elif now >= self.silent_s:
-            print(f"supervisor: the {self.name} was silent for {self.silence_s:g} s; killing it", file=sys.stderr)
+            log.error("the %s was silent for %g s; killing it", self.name, self.silence_s)
             self.silent_s = math.inf
             self.process.kill()
 
@@ -145,6 +150,7 @@ def main(specification: dict[str, Any]) -> int:
 
     Returns the exit status: 0 when nothing is left on the host, 1 when a group could not be removed.
     """
+    to_stderr(logging.WARNING)
     signals = Signals()
     notifier = service_manager.of_environment(os.environ)
     privileges.adopt_orphans()
@@ -166,7 +172,7 @@ def main(specification: dict[str, Any]) -> int:
     name = specification["instance"]
     stuck = [] if name is None else instance.clean_up(name)
     for path in stuck:
-        print(f"supervisor: cannot remove {path}", file=sys.stderr)
+        log.error("cannot remove %s", path)
     return 1 if stuck else 0
 
 

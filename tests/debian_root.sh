@@ -36,8 +36,8 @@ in_root() {
       PIP_CERT=/etc/host-certificates.crt NODE_EXTRA_CA_CERTS=/etc/host-certificates.crt "$@"' bash "$@"
 }
 
-# trixie_root CLONE WORK: WORK/root is Debian 13 with a kernel and systemd, built once and kept, and in it the clone at
-# /src, installed. WORK/vmlinuz and WORK/initrd boot it.
+# trixie_root CLONE WORK [--service]: WORK/root is Debian 13 with a kernel and systemd, built once and kept, and in it the clone at
+# /src, installed, with --service as the third argument as a service. WORK/vmlinuz and WORK/initrd boot it.
 trixie_root() {
   local clone=$1 work=$2
   need_packages debootstrap
@@ -48,5 +48,5 @@ trixie_root() {
   fi
   say "installing cellblock in the root"
   copy_clone "$clone" "$work/root"
-  in_root "$work/root" /src/bootstrap install
+  in_root "$work/root" /src/bootstrap install ${3:-}
 }

@@ -15,6 +15,7 @@ import sys
 
 from daemon.host import cgroup, privileges, service_manager
 from daemon.host.instance import Busy, Instance
+from daemon.host.log import to_stderr
 from daemon.sandbox.plan import Plan
 
 from .core import Keeper
@@ -28,13 +29,11 @@ log = logging.getLogger("cellblock.keeper")
 def main(arguments: list[str]) -> int:
     """The exit status: 0 after SIGTERM or when the parent is gone, 1 when it could not start."""
     options = _parse(arguments)
-    logging.basicConfig(
-        format="keeper: %(levelname)s %(message)s", level=logging.INFO if options.verbose else logging.WARNING
-    )
+    to_stderr(logging.INFO if options.verbose else logging.WARNING)
     try:
         return _serve(options)
     except (cgroup.Unavailable, BadPolicy, Busy, OSError, ValueError) as error:
-        print(f"keeper: cannot start: {error}", file=sys.stderr)
+        log.critical("cannot start: %s", error)
         return 1
 
 

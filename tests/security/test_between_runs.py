@@ -76,8 +76,8 @@ def test_the_log_is_one_json_object_per_line_and_has_nothing_of_a_run(wild: str)
             {"language": "python", "code": f"print('{secret}' * 10**6)", "files": [{"name": wild, "content": secret}]}
         )
         server.request("GET", f"/{secret}", headers={"X-Request-Id": secret, "Authorization": f"Bearer {secret}"})
-    assert "keeper: INFO" in server.log
+    assert '"logger": "cellblock.keeper"' in server.log
     assert secret not in server.log
     for line in server.log.splitlines():
-        assert line.startswith("keeper: ") or isinstance(json.loads(line), dict), line
+        assert isinstance(json.loads(line), dict), line
         assert line.isprintable()

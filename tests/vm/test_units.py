@@ -1,11 +1,13 @@
-"""The two systemd units: the keeper gets its delegated group, the HTTP process its confinement, and both come back."""
+"""The service that `./bootstrap install --service` made, under the systemd of a Debian 13 machine."""
 
 import collections.abc
+import concurrent.futures
+import http.client
 import json
 import pathlib
-import shutil
 import signal
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 
@@ -14,9 +16,13 @@ import pytest
 from tests import small_packages
 from tests.server import START_S, until
 
-UNITS = ("cellblock-keeper.service", "cellblock.service")
-SOURCE = pathlib.Path(__file__).parents[2] / "systemd"
-TARGET = pathlib.Path("/etc/systemd/system")
+KEEPER, HTTP, SOCKET = "cellblock-keeper.service", "cellblock.service", "cellblock.socket"
+UNITS = (KEEPER, HTTP, SOCKET)
+INSTALLED = pathlib.Path("/usr/local/lib/systemd/system")
+WATCHDOG_S, STOP_S = 30, 20
+EXPOSURE_MAX = 25  # tenths
+SECRET = "nobody may read this in a log"
+URL = "http://127.0.0.1:8000"
 pytestmark = pytest.mark.vm
 
 
@@ -24,45 +30,106 @@ def systemctl(*arguments: str) -> str:
     return subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=True).stdout
 
 
+def main_pid(unit: str) -> str:
+    return systemctl("show", "-P", "MainPID", unit).strip()
+
+
 def healthy() -> bool:
     try:
-        return bool(urllib.request.urlopen("http://127.0.0.1:8000/health").status == 200)
+        return bool(urllib.request.urlopen(f"{URL}/health").status == 200)
     except (OSError, urllib.error.URLError):
         return False
 
 
-def execute(code: str) -> dict[str, object]:
-    body = json.dumps({"language": "python", "code": code}).encode()
-    request = urllib.request.Request("http://127.0.0.1:8000/execute", body, {"Content-Type": "application/json"})
-    answer: dict[str, object] = json.load(urllib.request.urlopen(request))
+def post(code: str, accept: str = "*/*", **fields: object) -> http.client.HTTPResponse:
+    body = json.dumps({"language": "python", "code": code, **fields}).encode()
+    headers = {"Content-Type": "application/json", "Accept": accept}
+    response: http.client.HTTPResponse = urllib.request.urlopen(urllib.request.Request(f"{URL}/execute", body, headers))
+    return response
+
+
+def execute(code: str, **fields: object) -> dict[str, object]:
+    answer: dict[str, object] = json.load(post(code, **fields))
     return answer
 
 
+def answers() -> bool:
+    try:
+        return execute("print(1)")["output"] == "1\n"
+    except (OSError, urllib.error.URLError, http.client.HTTPException):
+        return False
+
+
+def http_processes() -> list[str]:
+    """Below the supervisor, their pids."""
+    group = pathlib.Path("/sys/fs/cgroup") / systemctl("show", "-P", "ControlGroup", HTTP).strip().lstrip("/")
+    pids = (group / "cgroup.procs").read_text().split()
+    return [pid for pid in pids if "http" in pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+
+
 @pytest.fixture(scope="module")
-def units() -> collections.abc.Iterator[None]:
-    for unit in UNITS:
-        shutil.copy(SOURCE / unit, TARGET / unit)
-    pathlib.Path("/etc/cellblock").mkdir(exist_ok=True)
+def service() -> collections.abc.Iterator[None]:
+    """The first start is slower here than any setting foresees."""
     pathlib.Path("/etc/cellblock/environment").write_text(
         'CELLBLOCK_LANGUAGES=["python", "typescript"]\nCELLBLOCK_SELF_TEST_S=3600\nCELLBLOCK_PARKED_MAX=1\nCELLBLOCK_START_S=120\n'
-        "CELLBLOCK_HTTP_PROCESSES=2\n"
+        "CELLBLOCK_HTTP_PROCESSES=2\nCELLBLOCK_SILENCE_S=300\n"
     )
+    for unit in (KEEPER, HTTP):
+        folder = pathlib.Path(f"/run/systemd/system/{unit}.d")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "slow.conf").write_text("[Service]\nTimeoutStartSec=600\n")
     systemctl("daemon-reload")
-    systemctl("start", *UNITS)
-    until(healthy, START_S, "healthy under systemd")
+    systemctl("enable", *UNITS)
+    subprocess.run(["systemctl", "start", *UNITS], check=False)
+    try:
+        until(healthy, START_S, "healthy under systemd")
+    except AssertionError as error:
+        raise AssertionError(
+            subprocess.check_output(["journalctl", "--boot", "--unit=cellblock*"], text=True)
+        ) from error
     yield
     systemctl("stop", *UNITS)
     assert not list(pathlib.Path("/sys/fs/cgroup").rglob("cellblock-serve"))
 
 
-def test_programs_run_under_the_units(units: None) -> None:
+def test_systemd_has_no_objection_to_the_units() -> None:
+    done = subprocess.run(["systemd-analyze", "verify", *UNITS], capture_output=True, text=True, check=False)
+    ours = [line for line in done.stderr.splitlines() if "cellblock" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_the_http_process_is_exposed_to_little() -> None:
+    """As systemd-analyze(1) counts it: 0 is nothing, 10 is all that root could do."""
+    command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", "--no-pager"]
+    done = subprocess.run([*command, INSTALLED / HTTP], capture_output=True, text=True, check=False)
+    print(done.stdout.splitlines()[-1])
+    assert done.returncode == 0, done.stdout
+
+
+def test_programs_run_under_the_units(service: None) -> None:
     """Node too, whose V8 writes code that it then runs: healthy means that its self-test passed."""
     assert execute("print(6 * 7)")["output"] == "42\n"
 
 
-def test_a_problem_package_is_stored_under_the_units(units: None) -> None:
+def test_limits_hold_and_a_jail_without_memory_ends_nobody_else(service: None) -> None:
+    before = main_pid(KEEPER)
+    ends = {
+        "time_limit": execute("while True: pass", timeout=2),
+        "output_limit": execute("while True: print('x' * 1000)", timeout=60),
+        "memory_limit": execute("x = bytearray(1 << 30)\nfor i in range(0, 1 << 30, 4096): x[i] = 1", timeout=60),
+    }
+    assert {name: answer["reason"] for name, answer in ends.items()} == {name: name for name in ends}
+    assert main_pid(KEEPER) == before
+
+
+def test_nginx_may_connect_by_the_path_and_no_other_user(service: None) -> None:
+    path = pathlib.Path("/run/cellblock/http.sock")
+    assert (path.stat().st_mode & 0o777, path.group()) == (0o660, "www-data")
+
+
+def test_a_problem_package_is_stored_under_the_units(service: None) -> None:
     """The process that reads it confines itself with system calls that the unit must allow."""
-    url = "http://127.0.0.1:8000/problems/sum"
+    url = f"{URL}/problems/sum"
     files = {**small_packages.LEGACY, ".timelimit": "1\n"}
     headers = {"Content-Type": "application/zip"}
     request = urllib.request.Request(url, small_packages.zip_bytes(files), headers, method="PUT")
@@ -70,31 +137,105 @@ def test_a_problem_package_is_stored_under_the_units(units: None) -> None:
     assert urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).status == 204
 
 
-def test_several_http_processes_run_below_one_unit(units: None) -> None:
-    """A supervisor and what it starts, none of them root."""
-    group = pathlib.Path("/sys/fs/cgroup") / systemctl("show", "-P", "ControlGroup", UNITS[1]).strip().lstrip("/")
-    pids = (group / "cgroup.procs").read_text().split()
-    commands = [pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids]
-    assert sum("daemon.supervisor" in command for command in commands) == 1
-    assert sum("http" in command for command in commands) == 2  # the others are the lexers' processes
-    assert all(pathlib.Path(f"/proc/{pid}").stat().st_uid != 0 for pid in pids)
+def test_several_http_processes_run_below_one_unit(service: None) -> None:
+    """A supervisor and what it starts, none of them root, none with a capability or another network than its own."""
+    pids = [main_pid(HTTP), *http_processes()]
+    assert len(pids) == 3
+    host = pathlib.Path("/proc/1/ns/net").readlink()
+    for pid in pids:
+        process = pathlib.Path(f"/proc/{pid}")
+        assert process.stat().st_uid != 0
+        assert "CapEff:\t0000000000000000" in (process / "status").read_text()
+        assert (process / "ns/net").readlink() != host
 
 
-def test_jails_are_below_the_keepers_delegated_group(units: None) -> None:
+def test_jails_are_below_the_keepers_delegated_group(service: None) -> None:
     (group,) = pathlib.Path("/sys/fs/cgroup").rglob("cellblock-serve")
-    assert group.parent.name == "cellblock-keeper.service"
+    assert group.parent.name == KEEPER
     assert {"cpu", "memory", "pids"} <= set((group / "cgroup.subtree_control").read_text().split())
 
 
-def test_a_killed_keeper_comes_back_and_sweeps(units: None) -> None:
-    before = systemctl("show", "-P", "MainPID", UNITS[0]).strip()
-    systemctl("kill", f"--signal={signal.SIGKILL}", "--kill-whom=main", UNITS[0])
-    until(lambda: systemctl("show", "-P", "MainPID", UNITS[0]).strip() not in (before, "0"), START_S)
-
-    def answers() -> bool:
-        try:
-            return execute("print(1)")["output"] == "1\n"
-        except (OSError, urllib.error.URLError):
-            return False
-
+def test_a_killed_keeper_comes_back_and_sweeps(service: None) -> None:
+    before = main_pid(KEEPER)
+    systemctl("kill", f"--signal={signal.SIGKILL}", "--kill-whom=main", KEEPER)
+    until(lambda: main_pid(KEEPER) not in (before, "0"), START_S)
     until(answers, START_S, "a program runs again")
+
+
+def test_a_restart_under_load_loses_no_request(service: None) -> None:
+    """Nor a run that goes on for longer than TimeoutStopSec: the process asks systemd for the time."""
+    stop = threading.Event()
+    long = f"import time; print('began', flush=True); time.sleep({STOP_S + 5}); print('ended')"
+
+    def ask() -> list[object]:
+        outputs = []
+        while not stop.is_set():
+            outputs.append(execute("print(6 * 7)")["output"])
+        return outputs
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, post(long, timeout=60, accept="text/event-stream") as events:
+        clients = [pool.submit(ask) for _ in range(2)]
+        try:
+            while b"began" not in events.readline():
+                pass
+            systemctl("restart", HTTP)
+            execute("print(1)")
+        finally:
+            stop.set()
+        rest = events.read()
+        assert b"ended" in rest and b"event: result" in rest
+        outputs = [output for client in clients for output in client.result()]
+    assert outputs and set(outputs) == {"42\n"}
+
+
+def test_what_is_stopped_is_started_anew_and_the_socket_answers_meanwhile(service: None) -> None:
+    """The watchdog of both units; the request waits in the socket for the next HTTP process."""
+    before = {unit: main_pid(unit) for unit in (KEEPER, HTTP)}
+    for unit in before:
+        systemctl("kill", f"--signal={signal.SIGSTOP}", "--kill-whom=all" if unit == HTTP else "--kill-whom=main", unit)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(until, answers, WATCHDOG_S + START_S, "answered")
+        for unit, pid in before.items():
+            until(lambda unit=unit, pid=pid: main_pid(unit) not in (pid, "0"), 2 * WATCHDOG_S, f"{unit} is another")
+            assert systemctl("show", "-P", "NRestarts", unit).strip() != "0"
+        waiting.result()
+
+
+def test_an_http_process_without_memory_is_started_anew(service: None) -> None:
+    before = set(http_processes())
+    systemctl("set-property", "--runtime", HTTP, "MemoryMax=30M")
+    until(lambda: not before & set(http_processes()), START_S, "the kernel has killed both")
+    systemctl("set-property", "--runtime", HTTP, "MemoryMax=25%")
+    until(answers, START_S, "a program runs again")
+
+
+def test_the_journal_has_json_and_no_source(service: None) -> None:
+    execute(f"raise SystemExit('{SECRET}')", stdin=SECRET)
+    for unit in (KEEPER, HTTP):
+        command = ["journalctl", "--boot", "--output=cat", f"_SYSTEMD_UNIT={unit}"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert all(isinstance(json.loads(line), dict) for line in lines), lines
+        assert not any(SECRET in line for line in lines)
+
+
+UNINSTALL = """
+set -e
+for folder in /etc /usr/local /var/lib/cellblock; do
+  mkdir -p "$0/upper$folder" "$0/work$folder"
+  mount -t overlay overlay -o "lowerdir=$folder,upperdir=$0/upper$folder,workdir=$0/work$folder" "$folder"
+done
+mkdir -p /var/lib/cellblock/small/{venv/bin,toolchains,stamps,languages}
+ln -sfn /var/lib/cellblock/small/venv/bin/cellblock /usr/local/bin/cellblock
+CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall
+[ -e /etc/cellblock/cellblock.toml ] && [ -d /var/lib/cellblock/state ]
+CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall --purge
+find /etc /usr/local /run/systemd/system /var/lib/cellblock/small /var/lib/cellblock/state -name '*cellblock*' || true
+getent passwd cellblock || true
+"""
+
+
+def test_uninstall_leaves_nothing(service: None, tmp_path: pathlib.Path) -> None:
+    """In file systems laid over those of the machine, so that the next tests have what it removes."""
+    mounted = ["unshare", "--mount", "bash", "-c", UNINSTALL, "/dev/shm"]
+    done = subprocess.run(mounted, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr

@@ -1,0 +1,29 @@
+"""Log lines of what uses the standard library alone: one JSON object each on stderr, as those of the HTTP process."""
+
+import datetime
+import json
+import logging
+
+
+class JsonFormatter(logging.Formatter):
+    """`logger`, `level`, `timestamp` (UTC, ISO 8601), `event`, and `exception` where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message has in it."""
+        moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        fields = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": moment.isoformat().replace("+00:00", "Z"),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def to_stderr(level: int) -> None:
+    """All that is logged in this process from `level` on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler])
