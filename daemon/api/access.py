@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from daemon.settings import Settings
 
-from .client import CLIENT, LOCAL, Addresses, Client
+from .client import CLIENT, Addresses, Client, is_local
 from .errors import ApiProblem
 from .rate import Rates
 from .tokens import Scope, Token, Tokens
@@ -29,7 +29,6 @@ SCOPES: dict[tuple[str, str], Scope | None] = {
     ("DELETE", "/problems/{id}"): Scope.PROBLEMS,
     ("GET", "/languages"): None,  # any token
 }
-LOCAL_CLIENT = f"address {LOCAL}"  # is not limited: the limit is for strangers
 FIELDS = web.RequestKey("rate_limit_fields", dict[str, str])
 
 
@@ -88,7 +87,8 @@ class Access:
 
     def _without_token(self, request: web.Request) -> Client:
         peername = request.get_extra_info("peername", ("gone",))
-        return Client(f"address {self._addresses.of(peername, request.headers)}")
+        address = self._addresses.of(peername, request.headers)
+        return Client(f"address {address}", is_local=is_local(address))
 
     def _client(self, request: web.Request) -> Client:
         """Raises ApiProblem 401."""
@@ -103,7 +103,7 @@ class Access:
         if client.token is not None:
             own = client.token.requests_per_minute
             policy, per_minute = "token", self._of_token if own is None else own
-        if not per_minute or client.name == LOCAL_CLIENT:
+        if not per_minute or client.is_local:
             return
         standing = self._rates.count(client.name, max(1, per_minute // self._processes))
         request[FIELDS] = standing.fields(policy)

@@ -12,7 +12,6 @@ from multidict import CIMultiDictProxy
 
 from .tokens import Token
 
-LOCAL = "local"  # every loopback address, and unix sockets
 UNIX = "unix"  # in place of an address: of a peer on a unix socket, and in `trusted_proxies`
 HOPS_MAX = 32
 ADDRESSES_KEPT = 4096
@@ -29,11 +28,12 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 class Client:
     """Whose share a request is counted to: `name` is "token ID", or "address" and what `counted` says of it.
 
-    `token` is None where the request has none.
+    `token` is None where the request has none; `is_local` tells then whether it comes from this host.
     """
 
     name: str
     token: Token | None = None
+    is_local: bool = False
 
 
 CLIENT = web.RequestKey("client", Client)
@@ -85,14 +85,19 @@ class Addresses:
 
 @functools.lru_cache(ADDRESSES_KEPT)
 def counted(address: str) -> str:
-    """What is counted as one client: an IPv4 address, the /64 of an IPv6 address (one customer has at least that), or
-    LOCAL. Any other text stays as it is."""
+    """What is counted as one client: an IPv4 address, or the /64 of an IPv6 address (one customer has at least that).
+    A loopback address and any other text stay as they are."""
     found = _parsed(address)
-    if address == UNIX or (found is not None and found.is_loopback):
-        return LOCAL
-    if isinstance(found, ipaddress.IPv6Address):
+    if isinstance(found, ipaddress.IPv6Address) and not found.is_loopback:
         return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
     return address if found is None else str(found)
+
+
+@functools.lru_cache(ADDRESSES_KEPT)
+def is_local(address: str) -> bool:
+    """Whether this is a unix socket's or a loopback address."""
+    found = _parsed(address)
+    return address == UNIX or (found is not None and found.is_loopback)
 
 
 def _hops(fields: list[str]) -> Iterator[str | None]:

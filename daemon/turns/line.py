@@ -81,7 +81,9 @@ class Line:
             self._drop(displaced, State.DISPLACED)
         turn.state = State.WAITING
         has = self._clients.get(turn.client)
-        (has if has is not None and has.waiting else self._at_the_end(turn.client)).waiting.append(turn)
+        if has is None or not has.waiting:
+            has = self._at_the_end(turn.client)
+        has.waiting.append(turn)
         self.waiting += 1
         return displaced
 

@@ -8,7 +8,7 @@ from aiohttp import ClientSession, UnixConnector, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from daemon import settings
-from daemon.api.client import Addresses, counted
+from daemon.api.client import Addresses, counted, is_local
 
 PROXY, OTHER_PROXY, STRANGER = "10.0.0.1", "10.0.0.2", "192.0.2.9"
 
@@ -57,7 +57,7 @@ def test_left_of_what_is_no_address_nothing_is_believed(odd: str) -> None:
     [("198.51.100.1:4711", "198.51.100.1"), ("[2001:db8:1:2:3::4]:4711", "2001:db8:1:2::/64"),
      ("[2001:db8:1:2:3::4]", "2001:db8:1:2::/64"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
      ("::ffff:198.51.100.1", "198.51.100.1"), ("[::ffff:198.51.100.1]:80", "198.51.100.1"),
-     ("127.0.0.1", "local"), ("::1", "local")],
+     ("127.0.0.1", "127.0.0.1"), ("::1", "::1")],
 )  # fmt: skip
 def test_ports_brackets_and_mapped_addresses_are_understood(told: str, client: str) -> None:
     assert via(told) == client
@@ -98,10 +98,11 @@ def test_a_long_chain_is_not_read_to_its_end() -> None:
 def test_addresses_of_one_customer_are_one_client() -> None:
     assert counted("2001:db8:0:1::1") == counted("2001:db8:0:1:ffff::2") != counted("2001:db8:0:2::1")
     assert of("fe80::1%eth0") == "fe80::/64"
+    assert [is_local(of(one)) for one in ("::1", "127.9.9.9", "::2", "10.0.0.1")] == [True, True, False, False]
     assert of("::ffff:10.0.0.1", ("X-Forwarded-For", "198.51.100.1")) == "198.51.100.1", "a mapped proxy is that proxy"
 
 
-@pytest.mark.parametrize(("trusted", "client"), [((), "local"), (("unix",), "198.51.100.1")])
+@pytest.mark.parametrize(("trusted", "client"), [((), "unix"), (("unix",), "198.51.100.1")])
 async def test_a_unix_socket_is_local_and_may_be_trusted(
     tmp_path: pathlib.Path, trusted: tuple[str, ...], client: str
 ) -> None:
