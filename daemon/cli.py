@@ -131,10 +131,10 @@ def _submission(
     toolchain = toolchains.find(language) if language else toolchains.find_by_file(file.name)
     limits, maximum = plan.run_limits(toolchain, configured.run_limits())
     if timeout_s is not None:
-        wall_ns = int(timeout_s * 1e9)
-        if not 0 < wall_ns <= maximum.wall_ns:
+        exact_ns = timeout_s * 1e9  # infinite for 1e308 seconds
+        if not 1 <= exact_ns <= maximum.wall_ns:
             raise launch.CannotStart(f"--timeout must be above 0 and at most {maximum.wall_ns / 1e9:g} seconds")
-        limits = dataclasses.replace(limits, wall_ns=wall_ns)
+        limits = dataclasses.replace(limits, wall_ns=int(exact_ns))
     return Submission(toolchain, file.read_bytes(), limits, configured.output_bytes, stdin)
 
 

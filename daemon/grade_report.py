@@ -49,10 +49,13 @@ async def grade(settings: Settings, request: Request) -> bool:
 
     Raises CellblockError for a package that cannot be read or graded, before anything of it is run.
     """
+    run = settings.run_limits()
+    bounds = Bounds(run.graded, settings.grade_output_mb_max * MB, run.judge_bytes)
     async with unpacked(request.path, request.within) as package:
         _warn(package.problem.warnings)
-        await asyncio.to_thread(problems.check, package.problem, package.open, launch.load_registry(settings))
-        cpu_s, rows = await _graded(settings, package, request.only)
+        toolchains = launch.load_registry(settings)
+        await asyncio.to_thread(problems.check, package.problem, package.open, toolchains, bounds)
+        cpu_s, rows = await _graded(settings, bounds, package, request.only)
     if request.as_json:
         say(json.dumps(_as_json(cpu_s, rows), indent=2))
     else:
@@ -65,8 +68,9 @@ def _warn(sentences: tuple[str, ...]) -> None:
         Console(stderr=True).print(Text(legible(f"warning: {sentence}"), "yellow"))
 
 
-async def _graded(settings: Settings, package: Package, only: pathlib.Path | None) -> tuple[float, list[Graded]]:
-    bounds = Bounds(settings.run_limits().graded, settings.grade_output_mb_max * MB)
+async def _graded(
+    settings: Settings, bounds: Bounds, package: Package, only: pathlib.Path | None
+) -> tuple[float, list[Graded]]:
     examples = package.problem.submissions
     timed = sum(one.folder == ACCEPTED for one in examples) if package.problem.timing.limit_s is None else 0
     tests = len(package.problem.cases)
@@ -96,7 +100,7 @@ async def _one(
 ) -> Graded:
     code = await asyncio.to_thread(only.read_bytes)
     written = Submission(toolchains.find_by_file(only.name), code, settings.run_limits().default, settings.output_bytes)
-    return Graded(only.name, (), await examples.grade_source(only.name, written, cpu_s))
+    return Graded(only.name, None, await examples.grade_source(only.name, written, cpu_s))
 
 
 def _print(cpu_s: float, rows: list[Graded]) -> None:
@@ -123,11 +127,11 @@ def _print(cpu_s: float, rows: list[Graded]) -> None:
 
 
 def _expected(row: Graded) -> str:
-    return "anything" if set(row.expected) >= ANY_RUN else " or ".join(row.expected)
+    return "anything" if set(row.verdicts) >= ANY_RUN else " or ".join(row.verdicts)
 
 
 def _promise(row: Graded) -> str:
-    if row.result is None or not row.expected:
+    if row.result is None or not row.verdicts:
         return ""
     return "kept" if row.is_as_promised else "broken"
 
@@ -149,7 +153,7 @@ def _why(row: Graded) -> list[str]:
     result = row.result
     if result is None:
         return [row.got]
-    sentences = list(result.problems)
+    sentences = [*result.problems, *row.remarks]
     if not row.is_as_promised:
         test = next((one for one in result.tests if one.verdict is result.verdict), None)
         said = result.compilation.error if result.compilation else test and (test.reason or test.message)
@@ -163,13 +167,13 @@ def _as_json(cpu_s: float, rows: list[Graded]) -> dict[str, Any]:
         "submissions": [
             {
                 "name": row.name,
-                "expected": list(row.expected),
+                "expected": list(row.verdicts),
                 "as_promised": row.is_as_promised,
                 "skipped": row.skipped,
                 "verdict": None if row.result is None else row.result.verdict,
                 "score": None if row.result is None else row.result.score,
                 "tests": [] if row.result is None else [dataclasses.asdict(test) for test in row.result.tests],
-                "problems": [] if row.result is None else list(row.result.problems),
+                "problems": [] if row.result is None else [*row.result.problems, *row.remarks],
             }
             for row in rows
         ],

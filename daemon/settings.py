@@ -97,6 +97,12 @@ class Settings(pydantic_settings.BaseSettings):
         None, description='cores of graded runs, such as "2-7" (cpuset(7)); one of each physical core when absent'
     )
     grade_output_mb_max: int = pydantic.Field(64, gt=0, description="output of a graded run, at most")
+    jails_max: int | None = pydantic.Field(
+        None, ge=2, description="living jails, without the parked ones; more runs wait. All that may run when absent"
+    )
+    judge_data_mb: int = pydantic.Field(
+        256, gt=0, le=1024, description="input, answer and output of a test that a checker of one's own may be given"
+    )
     code_bytes_max: int = pydantic.Field(64 * 1024, gt=0, description="size of a source")
     output_bytes: int = pydantic.Field(MB, gt=0, description="stdout and stderr together")
     stdin_bytes_max: int = pydantic.Field(16 * MB, gt=0, description="size of stdin")
@@ -128,7 +134,9 @@ class Settings(pydantic_settings.BaseSettings):
     start_s: float = pydantic.Field(10.0, gt=0, description="for a warden or a parked jail to be ready")
     pools: bool = pydantic.Field(True, description="keep jails parked; without them every run waits for its jail")
     parked_max: int = pydantic.Field(64, ge=0, description="jails of one step that are kept parked, at most")
-    parked_mb_max: int = pydantic.Field(256, ge=0, description="memory of all parked jails together")
+    parked_mb_max: int = pydantic.Field(
+        256, ge=0, description="memory of all parked jails together, without pages of files"
+    )
     services: bool = pydantic.Field(True, description="keep long-lived compilers where a toolchain has one")
     wardens: int = pydantic.Field(max(1, (os.cpu_count() or 1) // 4), ge=1, le=8, description="of each toolchain")
     warden_runs_max: int = pydantic.Field(
@@ -171,6 +179,8 @@ class Settings(pydantic_settings.BaseSettings):
             raise ValueError("memory_mb is above memory_mb_max")
         if self.timeout_s > self.timeout_s_max:
             raise ValueError("timeout_s is above timeout_s_max")
+        if self.body_bytes_max + self.grade_output_mb_max * MB > self.judge_data_mb * MB:
+            raise ValueError("judge_data_mb is below body_bytes_max and grade_output_mb_max together")
         return self
 
     @property
@@ -218,7 +228,7 @@ class Settings(pydantic_settings.BaseSettings):
         default = Limits(self.memory_mb * MB, int(self.timeout_s * 1e9), self.processes, cpu_share_ms=share_ms)
         maximum = Limits(self.memory_mb_max * MB, int(self.timeout_s_max * 1e9), self.processes, cpu_share_ms=share_ms)
         graded = Limits(self.grade_memory_mb_max * MB, int(self.grade_timeout_s_max * 1e9), self.processes)
-        return RunLimits(default, maximum, graded, self.output_bytes)
+        return RunLimits(default, maximum, graded, self.output_bytes, self.judge_data_mb * MB)
 
     def deployment(self) -> Deployment:
         """What the keeper is told of this host."""
@@ -230,8 +240,8 @@ class Settings(pydantic_settings.BaseSettings):
         # Of each slot, each upload and each test that is graded, twice as many, because removal overlaps; a test has a
         # program and what judges it. Services, self-tests and versions have no slot.
         slots = max(self.runs_at_once, self.http_processes) + max(self.uploads_at_once, self.http_processes)
-        jails_max = 2 * slots + (4 * self.tests_at_once + 8) * self.http_processes
-        return Deployment(jails_max=jails_max, parked_bytes_max=self.parked_mb_max * MB, **own)
+        own["jails_max"] = self.jails_max or 2 * slots + (4 * self.tests_at_once + 8) * self.http_processes
+        return Deployment(parked_bytes_max=self.parked_mb_max * MB, **own)
 
 
 class BadSettings(OurFault):

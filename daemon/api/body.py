@@ -8,10 +8,11 @@ import pydantic
 from aiohttp import web
 
 from .admission import Room
-from .errors import ApiProblem, FieldError
+from .errors import ERRORS_MAX, NAMED_MAX, ApiProblem, FieldError
+from .models import ITEMS_MAX
 
 READ_S = 30.0
-FIELDS_MAX, ITEMS_MAX, ERRORS_MAX = 64, 1024, 20  # each wrong one costs an error object
+FIELDS_MAX = 64
 BIG_BYTES = 256 << 10  # parsed off the event loop
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
@@ -64,7 +65,7 @@ def parse(data: bytes | bytearray, model: type[Model]) -> Model:
         return model.model_validate(value)
     except pydantic.ValidationError as error:
         errors = tuple(
-            FieldError(".".join(map(str, problem["loc"])) or "body", problem["msg"])
+            FieldError((".".join(map(str, problem["loc"])) or "body")[:NAMED_MAX], problem["msg"][: 2 * NAMED_MAX])
             for problem in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
         )
         detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
@@ -86,14 +87,14 @@ class _Ambiguous(ValueError):
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
-        self.field = FieldError(field, message)
+        self.field = FieldError(field[:NAMED_MAX], message)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value: dict[str, Any] = {}
     for key, item in pairs:
         if key in value:
-            raise _Ambiguous(key, f"The key {key!r} occurs twice")
+            raise _Ambiguous(key, f"The key {key[:NAMED_MAX]!r} occurs twice")
         value[key] = item
     return value
 

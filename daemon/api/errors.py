@@ -1,9 +1,10 @@
 """Every error that HTTP can answer, as application/problem+json (RFC 9457)."""
 
 import dataclasses
-import json
 import uuid
+from typing import Annotated
 
+import pydantic
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -16,18 +17,37 @@ from daemon.toolchain.registry import UnknownLanguage
 from daemon.turns.line import Refusal
 from daemon.turns.seats import Refused
 
+from .models import Sentence, field, told
+
 log = structlog.get_logger("cellblock.api")
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+ERRORS_MAX = 20  # each wrong field costs an object
+NAMED_MAX = 200  # characters of a name or a text that a request brings and an error quotes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FieldError:
-    """`field` is the path in the request body, dotted."""
+    """A field of the request that is wrong."""
 
-    field: str
-    message: str
+    field: Annotated[
+        str, pydantic.Field(description="Path of the field in the body, dotted."), told(maxLength=NAMED_MAX)
+    ]
+    message: Annotated[Sentence, pydantic.Field(description="What is wrong with it.")]
+
+
+class ProblemDetails(pydantic.BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str = field("A URN of the code: names the kind of error.", maxLength=100)
+    title: str = field("The status in words.", maxLength=100)
+    status: int = field("The status of the answer.", minimum=400, maximum=599)
+    detail: Sentence = field("One text that can be shown to a person as it is.")
+    code: str = field("What programs tell errors apart by.", enum="$codes")
+    errors: Annotated[list[FieldError], told(maxItems=ERRORS_MAX)] | None = field(
+        "The fields that are wrong; absent where it is none, or not one alone.", None
+    )
 
 
 class ApiProblem(CellblockError):
@@ -64,16 +84,15 @@ TITLES = {
 
 def body(problem: ApiProblem) -> str:
     """The problem as JSON."""
-    fields: dict[str, object] = {
-        "type": f"urn:cellblock:problem:{problem.code}",
-        "title": TITLES.get(problem.status, "Error"),
-        "status": problem.status,
-        "detail": problem.detail,
-        "code": problem.code,
-    }
-    if problem.errors:
-        fields["errors"] = [dataclasses.asdict(error) for error in problem.errors]
-    return json.dumps(fields)
+    details = ProblemDetails(
+        type=f"urn:cellblock:problem:{problem.code}",
+        title=TITLES.get(problem.status, "Error"),
+        status=problem.status,
+        detail=problem.detail,
+        code=problem.code,
+        errors=list(problem.errors) or None,
+    )
+    return details.model_dump_json(exclude_none=True)
 
 
 def of(error: Exception, request: web.Request) -> ApiProblem:

@@ -29,10 +29,11 @@ from .client import CLIENT, Client
 from .grade_models import (
     Compilation,
     CustomChecker,
+    ExactChecker,
     GradeLimits,
     GradeRequest,
     GradeResponse,
-    PlainChecker,
+    LinesChecker,
     ProblemVersion,
     TestAnswer,
     TestEntry,
@@ -156,7 +157,7 @@ def _close_data(data: tasks.Data) -> None:
 
 def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> tasks.Checker:
     match wanted.checker:
-        case PlainChecker(kind=kind):
+        case ExactChecker(kind=kind) | LinesChecker(kind=kind):
             return tasks.Plain(kind)
         case TokenChecker():
             try:

@@ -1,6 +1,7 @@
 """The wire models of /problems."""
 
 import collections
+from typing import Annotated
 
 import pydantic
 
@@ -10,79 +11,88 @@ from daemon.grading.packages.time_limit import LimitSource
 from daemon.grading.problems import Bounds, cuts_of, limits_of, not_run_here
 from daemon.toolchain.registry import Registry
 
-from .models import FileEntry, Strict, Text
+from .models import Code, Count, Files, LanguageName, Sentence, Strict, Word, field, told
 
 MB, KB = 1 << 20, 1 << 10
 
 
-class ProblemGradeRequest(Strict):
-    """POST /problems/{id}/grade. `stop_on_failure` counts where the package's own groups do not say it (2025-09)."""
+Hash = Annotated[str, told(minLength=64, maxLength=64, pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, told(maxLength=1024)]
+FEW = {"x-unbounded": "as many as the package has"}
 
-    code: Text
-    language: Text
-    files: list[FileEntry] = pydantic.Field([], max_length=100)
-    stop_on_failure: bool = False
+
+class ProblemGradeRequest(Strict):
+    """A submission for a stored problem, whose package has limits, tests and checker."""
+
+    code: Code = field(
+        "The submission's source, in UTF-8 at most $code_bytes_max bytes, or fewer where the package says so."
+    )
+    language: LanguageName = field("Id or alias of its language, in any case.")
+    files: Files = field("Files beside the source, of at most $files_bytes_max bytes together.", [])
+    stop_on_failure: bool = field(
+        "Whether tests after the first that is not accepted are left out (SK), where the package's own groups do not"
+        " say it (2025-09).",
+        False,
+    )
 
 
 class ProblemLimits(pydantic.BaseModel):
-    """Of each test. `passes`: how often a multi-pass submission runs on a test at most."""
+    """Limits of each test."""
 
-    cpu_time: float
-    cpu_time_source: LimitSource
-    wall_time: float
-    memory_mb: int
-    output_kb: int
-    passes: int
+    cpu_time: float = field("Seconds of CPU time.", exclusiveMinimum=0, maximum="$grade_timeout_s_max")
+    cpu_time_source: LimitSource = field(
+        "`package` says it, or `computed`: from the accepted submissions, on this host; `default`: none could be run."
+    )
+    wall_time: float = field("Seconds of wall time.", exclusiveMinimum=0, maximum="$grade_timeout_s_max")
+    memory_mb: int = field("Megabytes (2^20 bytes) of memory.", minimum=1, maximum="$grade_memory_mb_max")
+    output_kb: int = field("Kilobytes (1024 bytes) of output.", minimum=0, maximum="$grade_output_kb_max")
+    passes: Count = field("How often a multi-pass submission runs on a test at most; else 1.")
 
 
 class ProblemGroup(pydantic.BaseModel):
-    """`tests`: how many it has itself, without the groups in it. "" is the group of all groups."""
+    """A group of tests."""
 
-    name: str
-    tests: int
+    name: Name = field("Its path; empty for the group of all groups.")
+    tests: Count = field("How many it has itself, without those of groups in it.")
 
 
 class ExampleSubmission(pydantic.BaseModel):
-    """`expected`: the verdicts that keep the promise of its folder; none where nothing is promised."""
+    """A submission that comes with the package."""
 
-    name: str
-    expected: list[str]
-
-
-class ProblemSummary(pydantic.BaseModel):
-    """`version`: SHA-256 of the zip. `stored_at`: seconds since 1970. `languages` null allows all; else the format's
-    codes. `cannot`: a sentence for each program of the package that this deployment has no toolchain for. `warnings`:
-    what is odd, and each limit that is cut to what this deployment allows."""
-
-    id: str
-    version: str
-    stored_at: float
-    disk_bytes: int
-    name: str
-    types: list[ProblemType]
-    format: str
-    languages: list[str] | None
-    limits: ProblemLimits
-    tests: int
-    groups: list[ProblemGroup]
-    submissions: list[ExampleSubmission]
-    cannot: list[str]
-    warnings: list[str]
+    name: Name = field("Its path.")
+    expected: list[Word] = field(
+        "The verdicts that keep the promise of its folder; none where nothing is promised.", maxItems=9
+    )
 
 
 class ProblemEntry(pydantic.BaseModel):
-    """Of the list, in the words of ProblemSummary."""
+    """A stored problem, without what is in it."""
 
-    id: str
-    version: str
-    stored_at: float
-    disk_bytes: int
+    id: Word = field("What it is stored under.")
+    version: Hash = field("SHA-256 of its zip, in hexadecimal digits.")
+    stored_at: float = field("When it was stored, in seconds since 1970.", minimum=0, **{"x-unbounded": "a time"})
+    disk_bytes: Count = field("Bytes that it takes on the disk, unpacked.")
+
+
+class ProblemSummary(ProblemEntry):
+    """A stored problem."""
+
+    name: Name = field("Its title: the English one, where there are several.")
+    types: list[ProblemType] = field("What kind of problem it is.", maxItems=4)
+    format: Word = field("Version of the package format that it says it has.")
+    languages: list[Word] | None = field("The format's codes of allowed languages; null allows all.", **FEW)
+    limits: ProblemLimits = field("Of each test, as this deployment grants them.")
+    tests: Count = field("How many tests there are.")
+    groups: list[ProblemGroup] = field("Its groups of tests.", **FEW)
+    submissions: list[ExampleSubmission] = field("Its example submissions.", **FEW)
+    cannot: list[Sentence] = field("A sentence for each of its programs that there is no toolchain for here.", **FEW)
+    warnings: list[Sentence] = field("What is odd, and each limit that is cut to what is allowed here.", **FEW)
 
 
 class ProblemList(pydantic.BaseModel):
-    """GET /problems, sorted by id."""
+    """The stored problems."""
 
-    problems: list[ProblemEntry]
+    problems: list[ProblemEntry] = field("Sorted by id.", maxItems="$problems_max")
 
 
 def summary_of(stored: Stored, bounds: Bounds, toolchains: Registry) -> ProblemSummary:

@@ -31,7 +31,8 @@ class Problems:
         settings = parts.settings
         self._parts, self._grade = parts, Grade(parts)
         self._uploads = Uploads(settings.uploads_at_once_of_one)
-        self._bounds = Bounds(settings.run_limits().graded, settings.grade_output_mb_max * MB)
+        run = settings.run_limits()
+        self._bounds = Bounds(run.graded, settings.grade_output_mb_max * MB, run.judge_bytes)
         self._reception = Reception(parts.grader, parts.toolchains, self._bounds, settings.package_timing_s)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -110,7 +111,9 @@ class Problems:
         code = submissions.code_of(wanted.code, code_bytes_max)
         files = submissions.files_of(wanted.files, toolchain, settings.files_bytes_max)
         submission = Submission(toolchain, code, limits, output_bytes, files=files)
-        return task_of(problem, held.open, submission, self._parts.toolchains, wanted.stop_on_failure)
+        return task_of(
+            problem, held.open, submission, self._parts.toolchains, self._bounds, wanted.stop_on_failure
+        )  # fmt: skip
 
 
 def _etag(stored: Stored) -> dict[str, str]:

@@ -12,9 +12,10 @@ from daemon.judge.submission import Submission
 from daemon.toolchain.plan import run_limits
 from daemon.validation.constructs import Finding
 
-from . import body, cors, errors, grading, problem_routes, responses, stream, submissions
+from . import body, cors, doc_routes, errors, grading, operations, problem_routes, responses, stream, submissions
 from .client import CLIENT
-from .models import ExecuteRequest, Language
+from .fact_models import DefaultLimits, Language
+from .models import ExecuteRequest
 from .parts import Parts, validate
 
 MB = 1 << 20
@@ -33,6 +34,7 @@ def application(parts: Parts) -> web.Application:
     app.router.add_get("/health", routes.health)
     app.router.add_get("/languages", routes.languages)
     app.router.add_get("/", routes.index)
+    doc_routes.Documents(parts.settings, parts.toolchains).add_to(app.router)
     return app
 
 
@@ -128,12 +130,12 @@ class Routes:
                 version=self._parts.versions.text(toolchain.id),
                 compiles=toolchain.compiles,
                 start_charged=toolchain.start_is_charged,
-                default_limits={
-                    "timeout": default.wall_ns / 1e9,
-                    "memory_mb": default.memory_bytes // MB,
-                    "processes": default.processes,
-                    "output_bytes": self._parts.settings.output_bytes,
-                },
+                default_limits=DefaultLimits(
+                    timeout=default.wall_ns / 1e9,
+                    memory_mb=default.memory_bytes // MB,
+                    processes=default.processes,
+                    output_bytes=self._parts.settings.output_bytes,
+                ),
             )
             known.append(language.model_dump())
         return web.json_response({"languages": known})
@@ -144,16 +146,5 @@ class Routes:
             "message": "cellblock runs programs in single-use jails",
             "version": VERSION,
             "supported_languages": self._parts.toolchains.ids(),
-            "endpoints": {
-                "POST /execute": "run a program",
-                "POST /grade": "run a program on tests and judge it",
-                "PUT /problems/{id}": "store a problem package (application/zip)",
-                "GET /problems/{id}": "what a stored problem is",
-                "DELETE /problems/{id}": "forget a stored problem",
-                "GET /problems": "the stored problems",
-                "POST /problems/{id}/grade": "judge a program by a stored problem",
-                "GET /languages": "languages with versions and default limits",
-                "GET /health": "200 when a program of every language ran within the last minute",
-                "GET /": "this text",
-            },
+            "endpoints": operations.endpoints(),
         })  # fmt: skip

@@ -7,6 +7,7 @@ slow loses its stream; the run does not wait for it.
 import asyncio
 import codecs
 import json
+import re
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -23,8 +24,14 @@ Work = Callable[[Tell], Awaitable[Event]]
 
 
 def is_wanted(request: web.Request) -> bool:
-    """True when the client accepts an event stream."""
-    return CONTENT_TYPE in request.headers.get("Accept", "")
+    """True when the client names event streams as acceptable, which a weight of 0 denies (RFC 9110, 12.4.2)."""
+    accept = request.headers.get("Accept", "").lower()
+    return CONTENT_TYPE in accept and any(map(_names_streams, accept.split(",")))
+
+
+def _names_streams(media_range: str) -> bool:
+    media_type, *parameters = (part.strip() for part in media_range.split(";"))
+    return media_type == CONTENT_TYPE and not any(re.fullmatch(r"q=0(\.0{0,3})?", one) for one in parameters)
 
 
 async def stream(request: web.Request, work: Work) -> web.StreamResponse:

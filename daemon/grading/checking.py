@@ -16,25 +16,28 @@ from typing import Protocol
 from daemon.judge.executor import Built, Executor
 from daemon.judge.files import File, pack
 from daemon.judge.submission import Submission
-from daemon.sandbox.descriptors import close_all, memfd, sealed_copy, write_all
+from daemon.sandbox.descriptors import close_all, memfd, write_all
+from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order
-from daemon.toolchain.plan import FEEDBACK, JUDGE_LEAVES, JUDGE_LIMITS, own_limits
+from daemon.toolchain.plan import FEEDBACK
 from daemon.toolchain.schema import JUDGE
 
 from . import task
 from .compare import Exact, Lines
+from .feedback import JUDGE_MESSAGE, MESSAGE_BYTES, Feedback, NextPass
 from .packages.threads import to_the_end
 from .tokens import TokenOptions, Tokens
 
-MESSAGE_BYTES = 2000  # of what a checker says, kept for judges
 JUDGE_OUTPUT_BYTES = 64 << 10  # that are kept
 JUDGE_SPARE_BYTES = 64 << 20  # more may be said, to nobody
 SCORE_BYTES = 100
 ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem package format
 TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
-ICPC_ARGUMENTS = ("input", "answer", FEEDBACK + "/")
-TESTLIB_ARGUMENTS = ("input", "output", "answer", JUDGE_LEAVES[0])
-JUDGE_FILES = ("input", "output", "answer", FEEDBACK)  # beside a checker, above its own
+TESTLIB_FAIL, TESTLIB_POINTS = 3, 7
+TESTLIB_NOTE = "See file to check exit message"  # its last word on stderr
+ICPC_ARGUMENTS = ("input", "answer", FEEDBACK)
+TESTLIB_ARGUMENTS = ("input", "output", "answer", FEEDBACK + JUDGE_MESSAGE)
+JUDGE_FILES = ("input", "output", "answer", FEEDBACK.rstrip("/"))  # beside a checker, above its own
 SCORE = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
@@ -42,15 +45,20 @@ class CheckerFailed(Exception):
     """The checker neither accepted nor rejected: nobody can say what the output is worth. The text is for judges."""
 
 
+class CheckerHangs(CheckerFailed):
+    """It took all of its time: asked again, it would do so again."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What was said of one output. `score` None: none was given. `next_input`: what the submission shall be run on once
-    more (multi-pass), a sealed memfd that is the caller's to close."""
+    """What was said of one output. `score` and `multiplier` None: none was given. `next_pass`: the submission shall be
+    run once more (multi-pass); the caller closes it."""
 
     accepted: bool
     message: str = ""
     score: float | None = None
-    next_input: int | None = None
+    multiplier: float | None = None
+    next_pass: NextPass | None = None
 
 
 class Check(Protocol):
@@ -116,13 +124,14 @@ class Judged:
 
     async def answer(self) -> Answer:
         """Run each checker on what was kept. The first that rejects has the last word; the last score counts."""
-        score = None
+        score = multiplier = None
         for checker, built in zip(self._checkers, self._built, strict=True):
-            answer = read_answer(checker.protocol, await self._run(checker, built))
+            answer = await read_answer(checker.protocol, await self._run(checker, built))
             score = score if answer.score is None else answer.score
-            if not answer.accepted or answer.next_input is not None:
+            multiplier = multiplier if answer.multiplier is None else answer.multiplier
+            if not answer.accepted or answer.next_pass is not None:
                 break
-        return dataclasses.replace(answer, score=score)
+        return dataclasses.replace(answer, score=score, multiplier=multiplier)
 
     async def _run(self, checker: task.Custom, built: Built) -> Finished:
         is_icpc = checker.protocol is task.Protocol.ICPC
@@ -144,14 +153,30 @@ async def judge_files(built: Built, data: task.Data, more: tuple[File, ...] = ()
 
     A thread copies it: a test may have tens of megabytes.
     """
-    given = (File("input", data.input), File("answer", data.answer), File(JUDGE_LEAVES[0], b""))
-    return await to_the_end(pack, (*given, *more), built.files, undo=os.close)
+    given = (File("input", data.input), File("answer", data.answer), *more)
+    if data.feedback is None:
+        return await to_the_end(pack, (*given, File(FEEDBACK + JUDGE_MESSAGE, b"")), built.files, undo=os.close)
+    return await to_the_end(pack, given, built.files, data.feedback, undo=os.close)
 
 
-def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:
+async def read_answer(protocol: task.Protocol, finished: Finished, who: str = "the checker") -> Answer:
     """What a checker's or interactor's end says. Closes what it left. Raises CheckerFailed, OSError."""
     try:
-        return _icpc_answer(finished) if protocol is task.Protocol.ICPC else _testlib_answer(finished)
+        feedback = Feedback(finished.left[0]) if 0 in finished.left else None
+        message = "" if feedback is None else feedback.text(JUDGE_MESSAGE)
+        is_icpc = protocol is task.Protocol.ICPC
+        answer = _icpc_answer(finished, message, feedback) if is_icpc else _testlib_answer(finished, message)
+        if answer is None:
+            kind = CheckerHangs if finished.outcome.killed_by is KilledBy.WALL else CheckerFailed
+            raise kind(failure(finished, exit_code(finished), message, who))
+        if feedback is None:
+            raise CheckerFailed(f"{who} left no feedback that can be kept: at most 1000 files of 64 MB together")
+        if is_icpc and feedback.asks_for_a_pass:
+            if not answer.accepted:
+                raise CheckerFailed(f"{who} rejects, and asks for another pass")
+            next_pass = await to_the_end(feedback.next_pass, undo=NextPass.close)
+            return dataclasses.replace(answer, next_pass=next_pass)
+        return answer
     finally:
         close_all(finished.left.values())
 
@@ -159,10 +184,10 @@ def read_answer(protocol: task.Protocol, finished: Finished) -> Answer:
 def judge_order(
     judge: Submission, built: Built, files: int | None, args: tuple[str, ...], stdin: int | bytes, graded: bool = True
 ) -> Order:
-    """The run of a checker, an interactor or a grader of groups."""
+    """The run of a checker, an interactor or a grader of groups, whose limits are its own."""
     toolchain = judge.toolchain
     return Order(
-        toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=own_limits(JUDGE_LIMITS),
+        toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=judge.limits,
         output_bytes=JUDGE_OUTPUT_BYTES, spare_bytes=JUDGE_SPARE_BYTES, source=built.source,
         artifact=built.artifact, files=files, stdin=stdin, args=args, graded=graded,
     )  # fmt: skip
@@ -181,24 +206,37 @@ def opened(executor: Executor, checker: task.Checker, built: tuple[Built, ...], 
         os.close(output)
 
 
-def _icpc_answer(finished: Finished) -> Answer:
+def _icpc_answer(finished: Finished, message: str, feedback: Feedback | None) -> Answer | None:
     """42 accepts and 43 rejects ("Output validators"); anything else is no answer."""
-    message = _left(finished, 0)
     code = exit_code(finished)
     if code not in (ICPC_ACCEPTED, ICPC_REJECTED):
-        raise CheckerFailed(failure(finished, code, message))
-    score = _score(_left(finished, 2))
-    following = finished.left.get(3) if code == ICPC_ACCEPTED else None
-    return Answer(code == ICPC_ACCEPTED, message, score, None if following is None else sealed_copy(following))
+        return None
+    score = multiplier = None
+    if feedback is not None:
+        score, multiplier = _number(feedback, "score.txt"), _number(feedback, "score_multiplier.txt")
+    return Answer(code == ICPC_ACCEPTED, message, score, multiplier)
 
 
-def _testlib_answer(finished: Finished) -> Answer:
-    """What testlib.h's quitf exits with; its message comes on stderr, or in the file that it was given."""
-    message = _left(finished, 0) or _text(finished.stderr)
-    code = exit_code(finished)
-    if code not in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
-        raise CheckerFailed(failure(finished, code, message))
-    return Answer(code in TESTLIB_ACCEPTED, message)
+def _testlib_answer(finished: Finished, message: str) -> Answer | None:
+    """What testlib.h's quitf and quitp exit with. Their message is in the file that they were given; from others, which
+    speak like it, it may come on stderr.
+
+    The code of `_pc(n)`, partially correct, is n. Where testlib itself ended and its code is no other's it rejects,
+    because nothing says how much n is worth. Points accept, but for none. Raises CheckerFailed for points without a
+    number.
+    """
+    said, code = _text(finished.stderr), exit_code(finished)
+    message = message or said
+    if code == TESTLIB_POINTS:
+        first, _, rest = message.removeprefix("points ").partition(" ")
+        score = number(first)
+        if score is None:
+            raise CheckerFailed(f"the checker gave points that are no finite number: {message[:SCORE_BYTES]!a}")
+        return Answer(score > 0, rest.strip(), score)
+    if code in (*TESTLIB_ACCEPTED, *TESTLIB_REJECTED):
+        return Answer(code in TESTLIB_ACCEPTED, message)
+    is_partly = code not in (None, TESTLIB_FAIL) and said.endswith(TESTLIB_NOTE)
+    return Answer(False, f"partially correct ({code}): {message}") if is_partly else None
 
 
 def exit_code(finished: Finished) -> int | None:
@@ -224,22 +262,18 @@ def failure(finished: Finished, code: int | None, message: str, who: str = "the 
     return f"{who} {how}" + (f": {said}" if said else "")
 
 
-def _left(finished: Finished, number: int) -> str:
-    descriptor = finished.left.get(number)
-    return "" if descriptor is None else _text(os.pread(descriptor, MESSAGE_BYTES, 0))
-
-
 def _text(data: bytes) -> str:
     return data[:MESSAGE_BYTES].decode("utf-8", "replace").strip()
 
 
-def _score(text: str) -> float | None:
-    """Of score.txt: one finite number. Raises CheckerFailed for anything else."""
+def _number(feedback: Feedback, name: str) -> float | None:
+    """One finite number. Raises CheckerFailed for anything else."""
+    text = feedback.text(name)
     if not text:
         return None
-    if len(text) > SCORE_BYTES or (score := number(text)) is None:
-        raise CheckerFailed(f"the checker's score.txt is no finite number: {text[:SCORE_BYTES]!a}")
-    return score
+    if len(text) > SCORE_BYTES or (found := number(text)) is None:
+        raise CheckerFailed(f"the checker's {name} is no finite number: {text[:SCORE_BYTES]!a}")
+    return found
 
 
 def number(text: str) -> float | None:

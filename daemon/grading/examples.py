@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 import tempfile
@@ -15,9 +16,9 @@ from daemon.toolchain.registry import Registry, UnknownLanguage
 from .checking import CheckerFailed
 from .grader import Grader
 from .packages.archive import ArchiveLimits
-from .packages.expectations import ACCEPTED
+from .packages.expectations import ACCEPTED, PARTIAL
 from .packages.folder import zip_folder
-from .packages.problem import Program
+from .packages.problem import Expected, Program
 from .packages.reading import Package, ReadingLimits, read_package
 from .packages.refusal import PackageRefused
 from .packages.threads import to_the_end
@@ -31,6 +32,9 @@ Admitted = Callable[[], AbstractAsyncContextManager[object]]
 OnTest = Callable[[str, TestResult], None]  # name of a submission and the result of one of its tests
 
 
+TO_BE_ACCEPTED = Expected((Verdict.AC.value,), False, None, "folder", ())
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timing:
     """`limit` follows from the accepted submissions that are accepted here; `failed` says what the others got."""
@@ -41,18 +45,34 @@ class Timing:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Graded:
-    """Of one submission. `expected`: the verdicts that keep the promise, none where nothing is promised. `result` None:
-    there is no toolchain for it, as `skipped` says."""
+    """Of one submission. `expected` None: nothing is promised of it. `result` None: there is no toolchain for it, as
+    `skipped` says. `remarks`: a sentence for each thing that breaks no promise and may still be a mistake."""
 
     name: str
-    expected: tuple[str, ...]
+    expected: Expected | None
     result: GradeResult | None
     skipped: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Those that keep the promise, none where nothing is promised."""
+        return () if self.expected is None else self.expected.verdicts
 
     @property
     def is_as_promised(self) -> bool:
         """True also where nothing was promised, or it could not be run."""
-        return self.result is None or not self.expected or self.result.verdict.value in self.expected
+        if self.result is None or not self.verdicts:
+            return True
+        return self.result.verdict.value in self.verdicts and self._has_its_score(self.result.score)
+
+    def _has_its_score(self, score: float | None) -> bool:
+        """As submissions.yaml or @EXPECTED_SCORE@ says; a few digits of a sum may be rounded."""
+        promised = None if self.expected is None else self.expected.score
+        if promised is None or score is None:
+            return True
+        low, high = promised
+        return low <= score <= high or any(math.isclose(score, end, abs_tol=1e-6) for end in promised)
 
     @property
     def got(self) -> str:
@@ -60,6 +80,8 @@ class Graded:
         if self.result is None:
             return f"not run: {self.skipped}" if self.skipped else "not run"
         verdict = self.result.verdict
+        if not self._has_its_score(self.result.score):
+            return f"{verdict.value} with the score {self.result.score:g}"
         failed = next((test for test in self.result.tests if test.verdict is verdict), None)
         return verdict.value if failed is None or verdict is Verdict.AC else f"{verdict} on {failed.id}"
 
@@ -111,7 +133,7 @@ class Examples:
                 began_s = clock()
                 try:
                     async with asyncio.timeout(left_s):
-                        graded = await self.grade(submission.name, submission.program, (Verdict.AC.value,), longest_s)
+                        graded = await self.grade(submission.name, submission.program, TO_BE_ACCEPTED, longest_s)
                 except TimeoutError:
                     raise PackageRefused(f"the accepted submissions take more than {most_s:g} seconds here") from None
                 left_s = None if left_s is None else left_s - (clock() - began_s)
@@ -129,12 +151,25 @@ class Examples:
     async def run(self, cpu_s: float) -> AsyncIterator[Graded]:
         """Each example submission, in the order of their names."""
         for submission in self._package.problem.submissions:
-            yield await self.grade(submission.name, submission.program, submission.expected.verdicts, cpu_s)
+            graded = await self.grade(submission.name, submission.program, submission.expected, cpu_s)
+            yield dataclasses.replace(graded, remarks=self._remarks(graded, submission.folder))
 
-    async def grade(self, name: str, program: Program, expected: tuple[str, ...], cpu_s: float) -> Graded:
+    def _remarks(self, graded: Graded, folder: str) -> tuple[str, ...]:
+        """Of accepted ones, whether folder and score agree; as in problemtools they are warnings."""
+        best, result = self._package.problem.best_score, graded.result
+        if result is None or result.verdict is not Verdict.AC:
+            return ()
+        is_full = not self._package.problem.is_scoring or result.score == best
+        if graded.expected is not None and graded.expected.partial and is_full:
+            return ("was fully accepted, although its folder says partially",)
+        if folder == ACCEPTED and not is_full and best is not None:
+            return (f"did not attain the full score, {best:g}; it may belong in {PARTIAL}",)
+        return ()
+
+    async def grade(self, name: str, program: Program, expected: Expected, cpu_s: float) -> Graded:
         """Raises CannotGrade, SandboxUnavailable, OSError."""
         try:
-            written = await to_the_end(program_of, program, self._package.open, self._toolchains)
+            written = await to_the_end(program_of, program, self._package.open, self._toolchains, self._package.problem)
             return Graded(name, expected, await self.grade_source(name, written, cpu_s))
         except (CannotRun, UnknownLanguage) as error:
             return Graded(name, expected, None, str(error).removeprefix(f"{program.path}: "))
@@ -144,7 +179,9 @@ class Examples:
         problem = self._package.problem
         limits, output_bytes = limits_of(problem, cpu_s, self._bounds)
         submission = dataclasses.replace(written, limits=limits, output_bytes=output_bytes)
-        task = await to_the_end(task_of, problem, self._package.open, submission, self._toolchains)
+        task = await to_the_end(
+            task_of, problem, self._package.open, submission, self._toolchains, self._bounds
+        )  # fmt: skip
         task = dataclasses.replace(task, client=self._client)
         if self._on_test is not None:
             on_test = self._on_test

@@ -19,7 +19,7 @@ from daemon.toolchain.plan import graded_limits
 from daemon.turns.seats import Seats
 
 from . import checking, verdicts
-from .checking import CheckerFailed
+from .checking import CheckerFailed, CheckerHangs
 from .group_grader import GroupGrader
 from .interaction import talk
 from .packages.threads import to_the_end
@@ -167,11 +167,14 @@ class _Grading:
         return tuple(self._told)
 
     async def _test(self, test: Test) -> TestResult:
-        """A failure of ours is tried once more, and then it is the test's result: IE. What never can run is not."""
+        """A failure of ours is tried once more, and then it is the test's result: IE. What never can run is not, and
+        no checker that took all of its time."""
         for attempt in range(ATTEMPTS):
             try:
                 async with _seat(self._seats, self._task.client), test.opened() as data:
                     return await self._attempt(test, data)
+            except CheckerHangs as error:
+                return TestResult(test.id, Verdict.IE, str(error))
             except CheckerFailed as error:
                 failure = str(error)
             except CallersFault as error:
@@ -182,21 +185,21 @@ class _Grading:
         return TestResult(test.id, Verdict.IE, failure)
 
     async def _attempt(self, test: Test, data: Data) -> TestResult:
-        """One run, or as many as the checker asks for (multi-pass), whose times add up."""
+        """One run, or as many as the checker asks for (multi-pass), each within the limits."""
         total = TestResult(test.id, Verdict.AC)
         with contextlib.ExitStack() as stack:
             for number in range(self._task.passes_max):
                 run = self._interact if self._task.is_interactive else self._check
                 finished, judged, answer = await run(test, data)
                 total = _added(total, judged, finished, answer)
-                if answer is None or answer.next_input is None:
+                if answer is None or answer.next_pass is None:
                     return total
-                stack.callback(os.close, answer.next_input)
+                stack.callback(answer.next_pass.close)
                 if judged.verdict is not Verdict.AC:
                     return total
                 if number + 1 == self._task.passes_max:
                     raise CheckerFailed(f"the checker asks for more than {number + 1} passes")
-                data = dataclasses.replace(data, input=answer.next_input)
+                data = dataclasses.replace(data, input=answer.next_pass.input, feedback=answer.next_pass.feedback)
         raise AssertionError("no pass at all")
 
     async def _check(self, test: Test, data: Data) -> _Outcome:
@@ -234,12 +237,12 @@ class _Grading:
         finally:
             os.close(files)
         if talked.judge is not None:
-            answer = checking.read_answer(checker.protocol, talked.judge)
+            answer = await checking.read_answer(checker.protocol, talked.judge, "the interactor")
             if talked.facts.clean or not answer.accepted:
                 judged = verdicts.Judgement(Verdict.AC if answer.accepted else Verdict.WA)
                 return talked.program, judged, answer
-            if answer.next_input is not None:
-                os.close(answer.next_input)
+            if answer.next_pass is not None:
+                answer.next_pass.close()
         return talked.program, verdicts.of_run(talked.facts), None
 
     def _order(self, test: Test, given: int, check: checking.Check | None, files: int | None) -> Order:
@@ -277,23 +280,24 @@ def _checker_of(task: Task, test: Test) -> Checker:
 def _added(
     total: TestResult, judged: verdicts.Judgement, finished: Finished, answer: checking.Answer | None
 ) -> TestResult:
-    """The result so far with another pass: times add up, of memory the most counts."""
+    """The result so far with another pass: the slowest and the largest count, because each has the limits for itself
+    (2025-09, "Multi-pass validation"), and a time limit may be computed from them."""
     usage = finished.outcome.usage
-    memory_bytes = max(total.memory_bytes or 0, usage.memory_bytes or 0)
     return dataclasses.replace(
         total,
         verdict=judged.verdict,
         reason=judged.reason,
-        cpu_ns=_sum(total.cpu_ns, usage.cpu_ns),
-        wall_ns=_sum(total.wall_ns, usage.wall_ns),
-        memory_bytes=memory_bytes or None,
+        cpu_ns=_most(total.cpu_ns, usage.cpu_ns),
+        wall_ns=_most(total.wall_ns, usage.wall_ns),
+        memory_bytes=_most(total.memory_bytes, usage.memory_bytes),
         message="" if answer is None else answer.message,
         score=None if answer is None else answer.score,
+        multiplier=None if answer is None else answer.multiplier,
     )
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    return other if one is None else None if other is None else one + other
+def _most(one: int | None, other: int | None) -> int | None:
+    return max((known for known in (one, other) if known is not None), default=None)
 
 
 def _not_built(task: Task, report: Report) -> GradeResult:

@@ -13,6 +13,7 @@ from daemon.judge.submission import Submission
 from daemon.sandbox import fields
 from daemon.sandbox.errors import CallersFault
 from daemon.sandbox.model import Limits
+from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
 from daemon.toolchain.registry import Registry, UnknownLanguage
 from daemon.toolchain.schema import Toolchain
 
@@ -44,10 +45,12 @@ READ_BYTES = MB
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the deployment allows: the maximum of a graded run, and of its output."""
+    """What the deployment allows: the maximum of a graded run, of its output, and of the files of a test that a program
+    which judges it is given."""
 
     maximum: Limits
     output_bytes: int
+    judge_bytes: int
 
 
 def limits_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[Limits, int]:
@@ -64,31 +67,44 @@ def limits_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[Limits, i
     return Limits(memory_bytes, wall_ns, most.processes, max(1, int(cpu_s * 1e9))), output_bytes
 
 
+def _judge_limits(problem: Problem) -> Limits:
+    """Of an output validator: those of the package, at most what every judge has. Its time is CPU time, since waiting
+    for the submission is not its own (2025-09, "limits")."""
+    limits, given = own_limits(JUDGE_LIMITS), problem.limits
+    memory_bytes = min(given.validation_memory_bytes or limits.memory_bytes, limits.memory_bytes)
+    cpu_ns = None if given.validation_s is None else min(max(1, int(given.validation_s * 1e9)), limits.wall_ns)
+    return dataclasses.replace(limits, memory_bytes=memory_bytes, cpu_ns=cpu_ns)
+
+
 def cuts_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[str, ...]:
     """A sentence for each limit that the package has and the deployment does not allow."""
     limits, output_bytes = limits_of(problem, cpu_s, bounds)
     assert limits.cpu_ns is not None
     memory_bytes = problem.limits.memory_bytes or DEFAULT_MEMORY_BYTES
+    most, judge = own_limits(JUDGE_LIMITS), problem.limits
     wanted = (
         ("time limit", cpu_s, limits.cpu_ns / 1e9, "s"),
         ("memory", memory_bytes / MB, limits.memory_bytes / MB, "MB"),
         ("output", (problem.limits.output_bytes or DEFAULT_OUTPUT_BYTES) / MB, output_bytes / MB, "MB"),
+        ("validation time", judge.validation_s or 0.0, most.wall_ns / 1e9, "s"),
+        ("validation memory", (judge.validation_memory_bytes or 0) / MB, most.memory_bytes / MB, "MB"),
     )
     return tuple(
-        f"limits: {name}: {value:g} {unit} is more than is allowed here; a test has {granted:g} {unit}"
+        f"limits: {name}: {value:g} {unit} is more than is allowed here; it is {granted:g} {unit}"
         for name, value, granted, unit in wanted
         if value > granted * (1 + 1e-6)  # a part of a nanosecond is no cut
     )
 
 
 def task_of(
-    problem: Problem, opened: Open, submission: Submission, toolchains: Registry, stop_on_failure: bool = False
-) -> tasks.Task:
+    problem: Problem, opened: Open, submission: Submission, toolchains: Registry, bounds: Bounds,
+    stop_on_failure: bool = False,
+) -> tasks.Task:  # fmt: skip
     """The task; `opened` is asked for a test's data when that runs, and must work until the grading ends.
 
     It blocks for as long as the disk does. Raises CannotGrade, CannotRead, OSError.
     """
-    checker, grader, tests, schedule = _judging(problem, opened, toolchains, stop_on_failure)
+    checker, grader, tests, schedule = _judging(problem, opened, toolchains, bounds, stop_on_failure)
     for folder in _folders(problem):
         check_beside(opened, folder, submission.toolchain)
     return tasks.Task(
@@ -97,10 +113,10 @@ def task_of(
     )  # fmt: skip
 
 
-def check(problem: Problem, opened: Open, toolchains: Registry) -> tuple[Submission, ...]:
+def check(problem: Problem, opened: Open, toolchains: Registry, bounds: Bounds) -> tuple[Submission, ...]:
     """The programs of a package that judge, by which submissions can be graded. Raises and blocks as task_of, and meets
     now what a grading would meet on its way."""
-    checker, grader, _, _ = _judging(problem, opened, toolchains, False)
+    checker, grader, _, _ = _judging(problem, opened, toolchains, bounds, False)
     for folder in (*_folders(problem), *(include.folder for include in problem.includes)):
         read_folder(opened, folder)
     judges = tuple(one.submission for one in tasks.programs_of(checker))
@@ -113,10 +129,10 @@ def _folders(problem: Problem) -> set[str]:
 
 
 def _judging(
-    problem: Problem, opened: Open, toolchains: Registry, stop_on_failure: bool
+    problem: Problem, opened: Open, toolchains: Registry, bounds: Bounds, stop_on_failure: bool
 ) -> tuple[tasks.Checker, Submission | None, tuple[tasks.Test, ...], Schedule]:
     checker = _checker(problem, opened, toolchains)
-    tests = tuple(_test(case, opened, tasks.programs_of(checker)) for case in problem.cases)
+    tests = tuple(_test(case, opened, tasks.programs_of(checker), bounds) for case in problem.cases)
     try:
         schedule = schedule_of(problem, stop_on_failure)
     except ValueError as error:
@@ -128,7 +144,11 @@ def _checker(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Chec
     programs = problem.validator.programs
     if len(programs) > 1 and (problem.is_interactive or problem.is_multi_pass):
         raise CannotGrade("more than one output validator, of which each would have to talk with the submission")
-    checkers = tuple(tasks.Custom(_judge(one, opened, toolchains), tasks.Protocol.ICPC) for one in programs)
+    limits = _judge_limits(problem)
+    checkers = tuple(
+        tasks.Custom(dataclasses.replace(_judge(one, opened, toolchains), limits=limits), tasks.Protocol.ICPC)
+        for one in programs
+    )
     if not checkers:
         return TokenOptions()
     return checkers[0] if len(checkers) == 1 else tasks.AllOf(checkers)
@@ -210,10 +230,13 @@ def _grouped(group: Group) -> dict[str, object]:
     return {key: value for key, value in values.items() if key in group.declared}
 
 
-def _test(case: Case, opened: Open, validators: tuple[tasks.Custom, ...]) -> tasks.Test:
+def _test(case: Case, opened: Open, validators: tuple[tasks.Custom, ...], bounds: Bounds) -> tasks.Test:
     _check_args(f"{case.name}: args", case.args)
     data = functools.partial(_data, case, opened)
     if validators:
+        if case.input_bytes + case.answer_bytes > bounds.judge_bytes:
+            most = f"{bounds.judge_bytes / MB:g} MB"
+            raise CannotGrade(f"{case.name}: input and answer are larger than the {most} that a validator may be given")
         for one in validators:
             given = arguments_of(dataclasses.replace(one, flags=case.validator_args))
             _check_args(f"{case.name}: flags of the output validator", given)

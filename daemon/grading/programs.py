@@ -14,7 +14,7 @@ from daemon.toolchain.registry import Registry, UnknownLanguage
 from daemon.toolchain.schema import Toolchain
 
 from .packages.languages import of_file
-from .packages.problem import Problem, Program
+from .packages.problem import Include, Problem, Program
 
 MB = 1 << 20
 DEFAULT_OUTPUT_BYTES = 8 * MB  # "limits" of both formats
@@ -33,14 +33,22 @@ class CannotRun(CannotGrade):
     """One program of the package cannot be run here; others may be."""
 
 
-def program_of(program: Program, opened: Open, toolchains: Registry) -> Submission:
-    """A program of the package with limits of a judge's. Raises CannotGrade, UnknownLanguage, OSError."""
+def program_of(program: Program, opened: Open, toolchains: Registry, problem: Problem | None = None) -> Submission:
+    """A program of the package with limits of a judge's. Of a submission to `problem` those files are left out that
+    with_includes puts others over: one of them may not be the main file. Raises CannotGrade, UnknownLanguage, OSError.
+    """
     if program.build or program.run:
         raise CannotRun(
             f"{program.path} has a script of its own to build or run it; only sources in a language of this "
             "deployment are run"
         )
     toolchain, main = main_of(program, toolchains)
+    found = None if problem is None else _include_of(problem, toolchain)
+    if found is not None:
+        included = {f"{program.path}/{path.removeprefix(found.folder + '/')}" for path in found.files}
+        own = tuple(path for path in program.files if path not in included)
+        program = dataclasses.replace(program, files=own or program.files)
+        toolchain, main = main_of(program, toolchains)
     code, files = b"", []
     left = SOURCES_BYTES
     for path in program.files:
@@ -85,9 +93,7 @@ def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
 def with_includes(problem: Problem, opened: Open, submission: Submission) -> Submission:
     """The submission with the files that the package puts beside it, over its own ("Included code" of legacy,
     "Included files" of 2025-09). Raises CannotGrade, OSError."""
-    codes = {of_file(f"main.{extension}") for extension in submission.toolchain.extensions}
-    folders = {include.language: include for include in problem.includes}
-    found = next((folders[code] for code in folders if code in codes), folders.get(FOR_ALL))
+    found = _include_of(problem, submission.toolchain)
     if found is None:
         return submission
     files, left = [], SOURCES_BYTES
@@ -98,6 +104,13 @@ def with_includes(problem: Problem, opened: Open, submission: Submission) -> Sub
     above = Above(file.name for file in files)
     own = (file for file in submission.files if not above.replaces(file.name))
     return _beside(submission, (*own, *files), found.folder)
+
+
+def _include_of(problem: Problem, toolchain: Toolchain) -> Include | None:
+    """What the package puts beside submissions in this language."""
+    codes = {of_file(f"main.{extension}") for extension in toolchain.extensions}
+    folders = {include.language: include for include in problem.includes}
+    return next((folders[code] for code in folders if code in codes), folders.get(FOR_ALL))
 
 
 def _beside(submission: Submission, files: tuple[File, ...], path: str) -> Submission:

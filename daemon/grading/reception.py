@@ -38,7 +38,7 @@ class Reception:
         is not accepted and no file says the limit, because a limit without it may be too short; and what `admitted`
         and the sandbox raise.
         """
-        for judge in await to_the_end(check, package.problem, package.open, self._toolchains):
+        for judge in await to_the_end(check, package.problem, package.open, self._toolchains, self._bounds):
             await self._build(judge, admitted)
         one_of_all = functools.partial(self._one_of_all, admitted)
         examples = Examples(package, self._grader, self._toolchains, self._bounds, admitted=one_of_all, client=client)

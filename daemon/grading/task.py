@@ -18,11 +18,15 @@ WALL_FACTOR, WALL_MORE_S = 3, 2.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Data:
-    """Of one test: descriptors of files that nobody writes to, and the files that lie beside the program."""
+    """Of one run on a test: descriptors of files that nobody writes to, and the files that lie beside the program.
+
+    `feedback`: what the checker left in its folder in the pass before, packed.
+    """
 
     input: int
     answer: int
     files: tuple[File, ...] = ()
+    feedback: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from daemon.sandbox.client import Client
+from daemon.sandbox.client import GRADED_ACQUIRE_S, Client
 from daemon.sandbox.descriptors import close_all, memfd, sealed_copy
+from daemon.sandbox.messages import FULL
 from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.sandbox.plan import Warm
 from daemon.toolchain import plan
@@ -25,6 +26,7 @@ from .versions import Versions
 
 HEAL_STEP_S = 0.02
 HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
+FULL_STEP_S = 0.02  # between two tries of a run that waits for other jails' ends, which nobody tells it of
 
 _Ended = TypeVar("_Ended")
 
@@ -50,6 +52,7 @@ class Executor:
 
     def __init__(self, client: Client, services: Mapping[str, Service], kept: Artifacts, versions: Versions) -> None:
         self._client, self._services, self._artifacts, self.versions = client, services, kept, versions
+        self._turn = asyncio.Lock()  # of runs that found as many jails alive as may be: one tries at a time
 
     async def execute(self, submission: Submission, on_stage: OnStage = None, use_kept: bool = True) -> Report:
         """Compile where the toolchain does, run, and tell what became of it. `on_stage` hears each step's id first.
@@ -206,12 +209,40 @@ class Executor:
     async def run(self, order: Order) -> Finished:
         """Run; wait a little for a warden or keeper that is being replaced; repeat what was lost before its first byte.
 
+        Where as many jails are alive as may be, it waits for its turn, GRADED_ACQUIRE_S at most.
         A program that may have begun is begun at most twice. Raises SandboxUnavailable.
         """
         return await self.patiently(order.toolchain, lambda: self._client.run(order))
 
     async def patiently(self, toolchain: str, attempt: Callable[[], Awaitable[_Ended]]) -> _Ended:
         """What `run` promises, for what runs a program of the toolchain in a way of its own."""
+        deadline_s = asyncio.get_running_loop().time() + GRADED_ACQUIRE_S
+        try:
+            return await self._healing(toolchain, attempt)
+        except SandboxUnavailable as error:
+            if error.stage != FULL:
+                raise
+            full = error
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise full from None
+        try:
+            return await self._as_soon_as_there_is_room(deadline_s, lambda: self._healing(toolchain, attempt))
+        finally:
+            self._turn.release()
+
+    async def _as_soon_as_there_is_room(self, deadline_s: float, attempt: Callable[[], Awaitable[_Ended]]) -> _Ended:
+        while True:
+            await asyncio.sleep(FULL_STEP_S)
+            try:
+                return await attempt()
+            except SandboxUnavailable as error:
+                if error.stage != FULL or asyncio.get_running_loop().time() > deadline_s:
+                    raise
+
+    async def _healing(self, toolchain: str, attempt: Callable[[], Awaitable[_Ended]]) -> _Ended:
         repeated = False
         deadline_s: float | None = None
         clock = asyncio.get_running_loop().time
@@ -220,7 +251,7 @@ class Executor:
                 return await attempt()
             except SandboxUnavailable as error:
                 deadline_s = deadline_s or clock() + HEAL_S
-                if error.streamed or (error.started and repeated) or clock() > deadline_s:
+                if error.stage == FULL or error.streamed or (error.started and repeated) or clock() > deadline_s:
                     raise
                 repeated = repeated or error.started
             with contextlib.suppress(TimeoutError):

@@ -79,19 +79,36 @@ class Above:
         return taken or any(one in self._names for one in _directories(name))
 
 
-def pack(files: tuple[File, ...], beside: int | None = None) -> int:
+@dataclasses.dataclass(frozen=True, slots=True)
+class PackedFile:
+    """Where it lies in a descriptor: its content follows its head and its name. Offsets and sizes are in bytes."""
+
+    name: str
+    start: int
+    content: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The offset of the next one."""
+        return self.content + self.size
+
+
+def pack(files: tuple[File, ...], *beside: int | None) -> int:
     """A memfd with the files one after the other: struct file_head of daemon/warden/native/jail.c, name, content.
 
-    They come after those that are packed in `beside`, of which those that are in their way are left out. A jail's init
-    or program unpacks it at the jail's uid. The caller closes it. Raises OSError.
+    They come after those that are packed in `beside`, of which those that are in the way of later ones are left out. A
+    jail's init or program unpacks it at the jail's uid. The caller closes it. Raises OSError.
     """
     packed = memfd("files", b"")
     try:
-        if beside is not None:
-            above = Above(file.name for file in files)
-            for known, start, size in _packed(beside):
-                if not above.replaces(known):
-                    send_all(packed, beside, size, start)
+        layers = [(other, tuple(packed_files(other))) for other in beside if other is not None]
+        for number, (other, layer) in enumerate(layers, 1):
+            later = (file.name for _, others in layers[number:] for file in others)
+            above = Above((*(file.name for file in files), *later))
+            for known in layer:
+                if not above.replaces(known.name):
+                    send_all(packed, other, known.end - known.start, known.start)
         for file in files:
             name, size = file.name.encode(), file.size
             write_all(packed, _HEAD.pack(len(name), size) + name)
@@ -105,17 +122,18 @@ def pack(files: tuple[File, ...], beside: int | None = None) -> int:
     return packed
 
 
-def _packed(descriptor: int) -> Iterator[tuple[str, int, int]]:
-    """Of each file that is packed there its name, and where it begins and how many bytes it has with its head.
+def packed_files(descriptor: int) -> Iterator[PackedFile]:
+    """Each file that is packed there.
 
-    A compiler may have packed it: raises OSError for what is cut or has no such names.
+    A jail may have packed it: raises OSError for what is cut or has no such names.
     """
     start, end = 0, os.fstat(descriptor).st_size
     while start < end:
         head = os.pread(descriptor, _HEAD.size, start)
         name_bytes, content_bytes = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
-        size = _HEAD.size + name_bytes + content_bytes
-        if not 0 < name_bytes <= NAME_BYTES or start + size > end:
+        content = start + _HEAD.size + name_bytes
+        if not 0 < name_bytes <= NAME_BYTES or content + content_bytes > end:
             raise OSError(errno.EINVAL, "packed files that are cut")
-        yield os.fsdecode(os.pread(descriptor, name_bytes, start + _HEAD.size)), start, size
-        start += size
+        name = os.fsdecode(os.pread(descriptor, name_bytes, start + _HEAD.size))
+        yield PackedFile(name, start, content, content_bytes)
+        start = content + content_bytes

@@ -69,6 +69,7 @@ class Keeper:
         self._stopping = False
         self._measuring: set[Pool] = set()
         self._telling: Timer | None = None
+        self._told_of_room = False
         self._memory: dict[str, int] = {}
         self._closer = Closer()
         self._readiness = Readiness(self._guard, notifier)
@@ -96,7 +97,7 @@ class Keeper:
             raise Refused(fleet.problem or NO_WARDEN)
         parked = sum(pool.parked_count for pool in self._pools.values())
         if len(self._jails) - parked >= self._plan.deployment.jails_max:
-            raise Refused(f"{self._plan.deployment.jails_max} jails are alive, the configured maximum")
+            raise Refused(f"{self._plan.deployment.jails_max} jails are alive, the maximum", messages.FULL)
         try:
             made = Jail(
                 self._loop, self._tree, warden, step, next(self._numbers), limits, warm, baseline_bytes, owner,
@@ -122,9 +123,19 @@ class Keeper:
             self._telling = self._guard.after(TELL_S, self._tell_state)
 
     def _share_room(self) -> None:
-        used_bytes = sum(pool.parked_bytes for pool in self._pools.values())
+        used_bytes, bytes_max = self._parked_bytes(), self._plan.deployment.parked_bytes_max
         for pool in self._pools.values():
-            pool.set_room(used_bytes < self._plan.deployment.parked_bytes_max)
+            pool.set_room(used_bytes < bytes_max)
+        short = [f"{pool.toolchain}/{pool.step.id}" for pool in self._pools.values() if pool.is_short]
+        if used_bytes >= bytes_max > 0 and short and not self._told_of_room:
+            self._told_of_room = True  # once: with each run there is room, and then none
+            log.warning(
+                "parked jails hold %d MB, as many as parked_mb_max allows: %s have fewer than they want, and runs wait",
+                used_bytes >> 20, ", ".join(short),
+            )  # fmt: skip
+
+    def _parked_bytes(self) -> int:
+        return sum(pool.parked_bytes for pool in self._pools.values())
 
     def _fleet_changed(self, fleet: Fleet, lost: Warden | None) -> None:
         has_warden = fleet.choose() is not None
@@ -193,13 +204,16 @@ class Keeper:
 
     def _state(self) -> messages.Stats:
         parked = {
-            f"{pool.toolchain}/{pool.step.id}": {"parked": pool.parked_count, "wanted": pool.step.parked}
+            f"{pool.toolchain}/{pool.step.id}": {
+                "parked": pool.parked_count,
+                "starting": pool.starting_count,
+                "wanted": pool.step.parked,
+            }
             for pool in self._pools.values()
             if pool.step.parked
         }
         wardens = {name: (fleet.problem or "ready")[:PROBLEM_CHARACTERS] for name, fleet in self._fleets.items()}
-        parked_bytes = sum(pool.parked_bytes for pool in self._pools.values())
-        return messages.Stats(len(self._jails), wardens, parked, parked_bytes, self._memory)
+        return messages.Stats(len(self._jails), wardens, parked, self._parked_bytes(), self._memory)
 
     # -- the end
 

@@ -10,7 +10,7 @@ docs/architecture.md has all of it as a table.
 import enum
 from typing import NamedTuple
 
-from daemon.sandbox.model import KilledBy
+from daemon.sandbox.model import WAITING_MAX, KilledBy
 
 from . import jail_events as ev
 from .machine import Tick
@@ -21,7 +21,6 @@ REMOVE_S, REMOVE_S_MAX = 0.002, 1.0  # between two tries to remove the group; do
 REMOVE_LOUD_S = 2.0  # then the log says so, once
 LEAST_CPU_LOOK_S = 0.001
 OVERDUE_LOOK_S = 0.005  # between two looks for a program that starts only after its wall limit
-WAITING_MAX = 10  # times its wall limit that a graded run may wait for a processor; beyond it nothing is said of it
 
 
 class Phase(enum.StrEnum):

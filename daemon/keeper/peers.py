@@ -112,6 +112,9 @@ class Peer:
                 given, descriptors[:] = list(descriptors), []
                 run = self._runs[number] = Run(self, message, given, pool, self._closer.close, self._cores)
                 run.start()
+            case messages.Begin(number):
+                if number in self._runs:  # else it ended while this message travelled
+                    self._runs[number].begin()
             case messages.Kill(number, why):
                 if number in self._runs:  # else it ended while this message travelled
                     self._runs[number].kill(why)

@@ -35,7 +35,11 @@ class Taker(Protocol):
 
 
 class Refused(OurFault):
-    """No jail can be made now; the text says why."""
+    """No jail can be made now; the text says why, and `stage` where."""
+
+    def __init__(self, reason: str, stage: str = "acquire") -> None:
+        super().__init__(reason)
+        self.stage = stage
 
 
 Owner = Callable[[jail.News], None]
@@ -69,6 +73,16 @@ class Pool:
     def parked_count(self) -> int:
         """Jails that wait for go."""
         return len(self._machine.state.parked)
+
+    @property
+    def starting_count(self) -> int:
+        """Jails that are to be parked, or given to whoever waits."""
+        return len(self._machine.state.starting)
+
+    @property
+    def is_short(self) -> bool:
+        """It has fewer than it wants, and no more on the way."""
+        return self.parked_count + self.starting_count < self.step.parked
 
     @property
     def parked_bytes(self) -> int:
@@ -142,7 +156,7 @@ class Pool:
         try:
             self._jails[key] = made = self._make(self, limits, lambda news: self._hear(key, news))
         except Refused as refusal:
-            self._machine.feed(states.Refused(key, "acquire", str(refusal)))
+            self._machine.feed(states.Refused(key, refusal.stage, str(refusal)))
             return
         except Exception as error:
             self._machine.feed(states.Refused(key, "keeper", repr(error)))

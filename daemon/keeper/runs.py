@@ -39,6 +39,7 @@ class Run:
         self._core_ticket: int | None = None
         self._jail: jail.Jail | None = None
         self._ticket: int | None = None
+        self._is_held = False  # its jail is parked, and waits for `begin`
 
     def __repr__(self) -> str:
         return f"<Run {self._order.run}: {self._jail or 'waits for a jail'}>"
@@ -54,6 +55,12 @@ class Run:
         if self._jail is None:
             self._ticket = ticket
 
+    def begin(self) -> None:
+        """Have it go, if it is held. How long it may be is its peer's affair, as long as that lives."""
+        if self._is_held and self._jail is not None:
+            self._is_held = False
+            self._have_go(self._jail)
+
     def kill(self, why: KilledBy) -> None:
         """End it, whatever has become of it."""
         if self._jail is not None:
@@ -65,8 +72,16 @@ class Run:
     # -- from the pool
 
     def given(self, found: jail.Jail) -> None:
-        """A parked jail: have it go, where it is graded as soon as there is a core, and tell the peer."""
+        """A parked jail: have it go, and tell the peer; or tell it alone, where the run is held."""
         self._jail, found.owner = found, self._hear
+        self._is_held = self._order.held
+        if self._is_held:
+            self._tell_started(found)
+        else:
+            self._have_go(found)
+
+    def _have_go(self, found: jail.Jail) -> None:
+        """Where it is graded, as soon as there is a core."""
         if self._order.graded:
             self._core_ticket = self._cores.take(lambda core: self._go_on(found, core))
         else:
@@ -92,7 +107,11 @@ class Run:
             found.fail("go", reason)
             self.denied("go", reason)
             return
-        self._speaker.say(messages.Started(order.run), found.pipes)  # the program runs while the peer takes its pipes
+        if not order.held:
+            self._tell_started(found)  # the program runs while the peer takes its pipes
+
+    def _tell_started(self, found: jail.Jail) -> None:
+        self._speaker.say(messages.Started(self._order.run), found.pipes)
         found.close_pipes()
 
     def denied(self, stage: str, reason: str) -> None:

@@ -222,7 +222,7 @@ class Client:
 
     @contextlib.asynccontextmanager
     async def started(self, order: Order) -> AsyncIterator[Running]:
-        """A run that has begun; its three pipes are the caller's to close. Killed when the body ends before it.
+        """A run that has begun or is held; its three pipes are the caller's to close. Killed where the body ends first.
 
         Raises SandboxUnavailable when no jail was to be had.
         """
@@ -232,7 +232,9 @@ class Client:
             with contextlib.suppress(SandboxUnavailable):
                 self._send(messages.Kill(number, why))
 
-        running = self._runs[number] = Running(self._loop, order, kill)
+        running = self._runs[number] = Running(
+            self._loop, order, kill, lambda: self._send(messages.Begin(number))
+        )  # fmt: skip
         try:
             running.take_pipes(await self._start(number, running, order))
             yield running
@@ -243,16 +245,17 @@ class Client:
             running.close_unclaimed()
 
     async def _start(self, number: int, running: Running, order: Order) -> list[int]:
-        """stdin, stdout and stderr of the jail, which goes as soon as it can. Raises SandboxUnavailable, BadOrder.
+        """stdin, stdout and stderr of the jail, which goes as soon as it can, or is held.
 
-        A keeper that has not said hello is not one.
+        Raises SandboxUnavailable, BadOrder. A keeper that has not said hello is not one.
         """
         if self.facts is None:
             raise SandboxUnavailable("keeper", "not connected")
         given = [number for number in (order.source, order.artifact, order.files) if number is not None]
         message = messages.Run(
-            number, order.toolchain, order.step, order.limits, order.args, order.files is not None, order.graded
-        )
+            number, order.toolchain, order.step, order.limits, order.args, order.files is not None, order.graded,
+            order.held,
+        )  # fmt: skip
         _check(message, len(given))
         self._send(message, given)
         patience_s = GRADED_ACQUIRE_S if order.graded else self._acquire_s

@@ -28,12 +28,13 @@ def memfd(name: str, content: bytes, sealed: bool = False) -> int:
     return descriptor
 
 
-def sealed_copy(source: int) -> int:
-    """A sealed memfd with the content of a regular file, which it does not close. Raises OSError."""
+def sealed_copy(source: int, offset: int = 0, size: int | None = None) -> int:
+    """A sealed memfd with the content of a regular file, which it does not close, or a part of it. Raises OSError."""
     descriptor = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    offset = 0
     try:
-        while sent := os.sendfile(descriptor, source, offset, COPY_BYTES):
+        if size is not None:
+            send_all(descriptor, source, size, offset)
+        while size is None and (sent := os.sendfile(descriptor, source, offset, COPY_BYTES)):
             offset += sent
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, ARTIFACT_SEALS)
     except OSError:

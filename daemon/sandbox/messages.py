@@ -11,7 +11,8 @@ change. The HTTP process numbers its runs and asks for each by `Run`, whose desc
 artefact of an earlier step, each where the step takes it, and packed files (judge/files.py) where `files` says so.
 The keeper answers `Started` with the far ends of the program's stdin, stdout and stderr, and later `Ended` (with the
 descriptors of the files that the step left); or `Refused`, which means that nothing ran. `Kill` ends a run, whatever
-has become of it; a run that has ended is no error, because messages cross.
+has become of it; a run that has ended is no error, because messages cross. Of a `held` run, `Started` comes when its
+jail is parked, and the program goes at `Begin`; where the jail is lost before, `Refused` follows.
 
 Keeper and warden, a socket pair. The keeper says `Setup` with the toolchain's plan and the compiled filter, each in a
 memfd; the warden builds its rootfs and answers `Ready`, or `Broken` and ends. `Make` asks for a jail; its descriptors
@@ -133,12 +134,13 @@ class Run(Message):
     """Run one step in a fresh jail. Descriptors: source, artefact, files, each where it applies.
 
     `graded`: alone on a core, which it waits for before its clock starts, and within the step's limits of graded runs.
+    `held`: it goes, and its clock starts, at `Begin`.
     """
 
     TYPE = "run"
     FIELDS = {
         "run": _ID, "toolchain": _NAME, "step": _NAME, "limits": check.limits, "args": check.texts, "files": check.flag,
-        "graded": check.flag,
+        "graded": check.flag, "held": check.flag,
     }  # fmt: skip
     DESCRIPTORS = (0, 1, 2, 3)
 
@@ -149,6 +151,17 @@ class Run(Message):
     args: tuple[str, ...] = ()
     files: bool = False
     graded: bool = False
+    held: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Begin(Message):
+    """Have a held run go. Nothing happens to one that is not held, or not any more."""
+
+    TYPE = "begin"
+    FIELDS = {"run": _ID}
+
+    run: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,7 +175,7 @@ class Kill(Message):
     why: KilledBy
 
 
-TO_KEEPER = vocabulary(Run, Kill)
+TO_KEEPER = vocabulary(Run, Begin, Kill)
 
 
 # Keeper to HTTP process
@@ -185,7 +198,7 @@ class Hello(Message):
 class Stats(Message):
     """The keeper's state, for /health: counts, bytes, and by toolchain what its wardens lack ("ready": nothing).
 
-    `parked` has for each pool {"parked": n, "wanted": n}.
+    `parked` has for each pool {"parked": n, "starting": n, "wanted": n}.
     """
 
     TYPE = "stats"
@@ -203,7 +216,7 @@ class Stats(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Started(Message):
-    """The program was told to go. Descriptors: the far ends of its stdin, stdout and stderr."""
+    """The program was told to go, or is held. Descriptors: the far ends of its stdin, stdout and stderr."""
 
     TYPE = "started"
     FIELDS = {"run": _ID}
@@ -212,9 +225,12 @@ class Started(Message):
     run: int
 
 
+FULL = "full"  # the stage of a refusal because as many jails are alive as may be, which passes
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refused(Message):
-    """Nothing ran; `stage` and `reason` are for the log."""
+    """Nothing ran; `stage` and `reason` are for the log, but for FULL."""
 
     TYPE = "refused"
     FIELDS = {"run": _ID, "stage": _REASON, "reason": _REASON}

@@ -5,6 +5,7 @@ import enum
 from typing import Self
 
 MAX_ARTIFACT_BYTES = 64 << 20
+WAITING_MAX = 10  # times its wall limit that a graded run may wait for a processor; beyond it nothing is said of it
 
 
 class KilledBy(enum.StrEnum):

@@ -3,7 +3,7 @@
 import dataclasses
 
 from .errors import CallersFault, OurFault
-from .model import Limits, Outcome
+from .model import WAITING_MAX, Limits, Outcome
 from .pumps import OnOutput
 
 
@@ -29,8 +29,8 @@ class Order:
     """What is run: descriptors are borrowed until `Client.run` returns.
 
     `stdin` may be the descriptor of a file. `graded`: alone on a core, which it waits for as long as GRADED_ACQUIRE_S.
-    Without `keeps` its output goes to `on_output` alone. Of output beyond `output_bytes`, `spare_bytes` are thrown away
-    before the run is ended for it.
+    `held`: it goes when it is told to (`Running.begin`). Without `keeps` its output goes to `on_output` alone. Of
+    output beyond `output_bytes`, `spare_bytes` are thrown away before the run is ended for it.
     """
 
     toolchain: str
@@ -44,8 +44,15 @@ class Order:
     stdin: bytes | int = b""
     args: tuple[str, ...] = ()
     graded: bool = False
+    held: bool = False
     keeps: bool = True
     on_output: OnOutput | None = None  # hears stdout and stderr as they come, besides
+
+    @property
+    def longest_s(self) -> float:
+        """The wall time after which the keeper has ended it, whatever it did."""
+        wall_s = self.limits.wall_ns / 1e9
+        return (1 + WAITING_MAX) * wall_s if self.graded else wall_s
 
 
 @dataclasses.dataclass(slots=True)

@@ -58,7 +58,7 @@ class StepPlan:
     start_environment: Mapping[str, str]  # besides, for a command that starts before go; its helper removes it
     source_name: str | None  # where the source is put, below /work
     takes_artifact: str | None  # the name under which an earlier step's artefact is put, below /work
-    leaves: tuple[str, ...]  # files below /work that the step leaves behind: its artefact, or what a judge says
+    leaves: tuple[str, ...]  # what the step leaves below /work: its artefact, or a judge's folder, which ends with /
     takes_args: bool
     jail: JailSpec
     default: Limits

@@ -83,9 +83,9 @@ class Bridge:
     """Moves what one program writes into another's input, without a copy in this process (splice(2)).
 
     `on_over` is called once, at the first byte beyond `room`; both pipes are closed then. `on_end` is called once, when
-    nobody can write any more, and before the reader can know. Once nobody reads, the rest is thrown away: a writer
-    never meets a broken pipe because it was the slower of two. Owns both pipes, and closes both at the end of the one.
-    `close` may be called at any time, and again.
+    nobody can write any more; the reader hears of that by `close`. Once nobody reads, the rest is thrown away: a writer
+    never meets a broken pipe because it was the slower of two. Owns both pipes. `close` may be called at any time, and
+    again.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class Bridge:
             return
         self._room -= moved
         if not moved:
+            self._loop.remove_reader(self._source)
             self._on_end()
-            self.close()
         elif is_full:
             self._on_over()
             self.close()

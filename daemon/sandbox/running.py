@@ -8,17 +8,21 @@ from .model import KilledBy, Outcome
 from .order import Order, SandboxUnavailable
 from .pumps import Drain
 
-END_S = 30.0  # after the wall limit, for the end to be told: the keeper has deadlines of its own
+END_S = 30.0  # after the longest that a run may last, for the end to be told: the keeper has deadlines of its own
 
 
 class Running:
-    """`kill` sends a reason to the keeper; the first that comes there counts.
+    """`kill` sends a reason to the keeper; the first that comes there counts. `begin` has a held run go; it raises
+    SandboxUnavailable.
 
     `started` resolves to the three pipes. Once they are taken, `stdin`, `stdout` and `stderr` are the taker's to close.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, order: Order, kill: Callable[[KilledBy], None]) -> None:
-        self.kill, self._order = kill, order
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, order: Order, kill: Callable[[KilledBy], None],
+        begin: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.kill, self.begin, self._order = kill, begin, order
         self.started: asyncio.Future[list[int]] = loop.create_future()
         self._ended: asyncio.Future[tuple[Outcome, dict[int, int]]] = loop.create_future()
         self.stdin = self.stdout = self.stderr = -1
@@ -42,7 +46,7 @@ class Running:
         """What became of it, and the files that it left, by number, the caller's to close; with a drain once all of its
         output is there. Raises SandboxUnavailable."""
         try:
-            async with asyncio.timeout(self._order.limits.wall_ns / 1e9 + END_S):
+            async with asyncio.timeout(self._order.longest_s + END_S):
                 outcome, left = await asyncio.shield(self._ended)
                 if drain is not None:
                     await drain.ended()

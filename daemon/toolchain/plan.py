@@ -25,10 +25,7 @@ COMPILE_MEMORY_MB = 1024
 COMPILE_WALL_S = 20.0
 COMPILE_OUTPUT_BYTES = MB
 JUDGE_LIMITS = StepLimits(memory_mb=2048, wall_s=60.0, processes=64, cpu_share_ms=0)
-FEEDBACK = "feedback"  # the folder below /work where a judge writes to; its names are those of the ICPC package format
-JUDGE_LEAVES = tuple(
-    f"{FEEDBACK}/{name}" for name in ("judgemessage.txt", "teammessage.txt", "score.txt", "nextpass.in")
-)
+FEEDBACK = "feedback/"  # the folder below /work where a judge writes to, which is packed when it has ended
 VERSION_LIMITS = StepLimits(memory_mb=256, wall_s=10.0, processes=64, cpu_share_ms=0)
 PIPE_BYTES_MAX = MB  # of /proc/sys/fs/pipe-max-size, for whoever has no privilege (pipe(7))
 PYTHON_ROOT = "python"  # below the toolchain root: the warden's own Python
@@ -38,12 +35,14 @@ ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work", "LANG": 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunLimits:
-    """The deployment's bounds of a run: what it gets unasked, what it may ask for, and what it may have when graded."""
+    """The deployment's bounds of a run: what it gets unasked, what it may ask for, and what it may have when graded.
+    `judge_bytes`: the files of a test that what judges it may be given."""
 
     default: Limits
     maximum: Limits
     graded: Limits
     output_bytes: int
+    judge_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,7 +121,8 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
 
 
 def _judge(toolchain: Toolchain, place: Place, run: StepPlan) -> StepPlan:
-    """The last step again, of a checker or an interactor: it has limits of its own, and leaves what it has to say.
+    """The last step again, of a checker or an interactor: it has limits of its own, and leaves what it has to say. The
+    files of a test lie beside its own, and count as its memory.
 
     An interactor may have all of its wall time after all of a submission's.
     """
@@ -131,8 +131,12 @@ def _judge(toolchain: Toolchain, place: Place, run: StepPlan) -> StepPlan:
     most = max_of(limits, place.run.graded)
     most = dataclasses.replace(most, wall_ns=limits.wall_ns + place.run.graded.wall_ns)
     return dataclasses.replace(
-        run, id=entry.id + JUDGE, warm=Warm.EXEC, parked=0, leaves=JUDGE_LEAVES, default=limits,
+        run, id=entry.id + JUDGE, warm=Warm.EXEC, parked=0, leaves=(FEEDBACK,), default=limits,
         maximum=most, graded=most,
+        jail=dataclasses.replace(
+            run.jail, file_bytes=max(run.jail.file_bytes, place.run.judge_bytes),
+            scratch_bytes=run.jail.scratch_bytes + place.run.judge_bytes,
+        ),
     )  # fmt: skip
 
 

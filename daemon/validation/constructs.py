@@ -41,7 +41,7 @@ class Finding:
 
 
 class Constructs:
-    """`async with Constructs(toolchains, deadline_s) as constructs` keeps a worker process, and replaces one that is slow.
+    """`async with Constructs(toolchains, deadline_s) as constructs` keeps a worker process and replaces a slow one.
 
     `find` may be called by many at once; no call lasts longer than TURN_S and `deadline_s` (seconds) together.
     """

@@ -53,7 +53,7 @@ def test_run_prints_what_the_program_prints_and_exits_as_it_does(write: Write) -
         ("a.rs", "fn main() { wrong }", [], 65, "error[E0425]: cannot find value `wrong`"),
         ("a.cob", "", [], 125, "No language for the extension 'cob'"),
         ("a.py", "", ["--language", "cobol"], 125, "Unsupported language: cobol"),
-        ("a.py", "", ["--timeout", "999"], 125, "at most 60 seconds"),
+        *[("a.py", "", ["--timeout", text], 125, "at most 60 seconds") for text in ("999", "1e308", "inf", "nan", "0")],
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 30 else None,
 )  # fmt: skip

@@ -98,6 +98,11 @@ def test_a_node_that_lies_about_its_end_has_ended(cellblock: Server) -> None:
     assert (answer["output"], answer["exit_code"]) == ("on\n", 3)
 
 
+def test_a_node_that_only_speaks_of_its_end_goes_on(cellblock: Server) -> None:
+    answer = cellblock.execute("typescript", "process.emit('exit', 0); console.log('on'); process.exitCode = 3;")
+    assert (answer["output"], answer["exit_code"]) == ("on\n", 3)
+
+
 def test_a_program_that_ignores_its_input_is_fine(cellblock: Server) -> None:
     answer = cellblock.execute("python", "print('no thanks')", stdin="x" * 300_000)
     assert (answer["output"], answer["success"]) == ("no thanks\n", True)

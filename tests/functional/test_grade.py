@@ -349,3 +349,33 @@ def test_too_many_tests_are_told_with_the_field_and_its_maximum(cellblock: Serve
 def test_which_exit_codes_of_testlib_are_understood(cellblock: Server, code: int, verdict: str) -> None:
     checker = {"kind": "custom", "code": f"raise SystemExit({code})", "language": "python", "protocol": "testlib"}
     assert grade(cellblock, "", tests=[{}], checker=checker)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "verdict", "score", "told"),
+    [
+        ("2.5 half of it", 7, "AC", 2.5, "half of it"),
+        ("0 nothing", 7, "WA", 0, "nothing"),
+        ("points_info=7", 7, "IE", None, ""),
+        ("nearly", 30, "WA", None, "partially correct (30): nearly"),
+        ("the answer is wrong", 3, "IE", None, ""),
+    ],
+)
+def test_points_and_partial_scores_of_testlib(
+    cellblock: Server, message: str, code: int, verdict: str, score: float | None, told: str
+) -> None:
+    """As testlib.h says them: the message goes into the file, and stderr says so."""
+    note = "\nSee file to check exit message"
+    program = (
+        f"import sys\nopen(sys.argv[4], 'w').write({message!r})\nprint({note!r}, file=sys.stderr)\nsys.exit({code})"
+    )
+    checker = {"kind": "custom", "code": program, "language": "python", "protocol": "testlib"}
+    (test,) = grade(cellblock, "", tests=[{}], checker=checker)["tests"]
+    assert (test["verdict"], test["score"], test["checker_message"]) == (verdict, score, told)
+
+
+def test_points_may_come_on_stderr(cellblock: Server) -> None:
+    code = "import sys\nprint('points 3 of them', file=sys.stderr)\nsys.exit(7)"
+    checker = {"kind": "custom", "code": code, "language": "python", "protocol": "testlib"}
+    (test,) = grade(cellblock, "", tests=[{}], checker=checker)["tests"]
+    assert (test["verdict"], test["score"], test["checker_message"]) == ("AC", 3, "of them")

@@ -120,6 +120,34 @@ def test_scores_are_those_of_the_groups(tmp_path: pathlib.Path) -> None:
     assert scores == {"accepted/echo.py": 100, "partially_accepted/short.py": 40}
 
 
+def test_whether_folder_and_score_agree_is_remarked(tmp_path: pathlib.Path) -> None:
+    """Legacy, "Example submissions"; as in problemtools no promise is broken by it."""
+    changes = {
+        "submissions/accepted/short.py": SCORING["submissions/partially_accepted/short.py"],
+        "submissions/partially_accepted/echo.py": SCORING["submissions/accepted/echo.py"],
+    }
+    done = grade(small_packages.write(tmp_path / "package", {**SCORING, **changes}), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {row["name"]: row["problems"] for row in json.loads(done.stdout)["submissions"]} == {
+        "accepted/echo.py": [],
+        "accepted/short.py": ["did not attain the full score, 100; it may belong in partially_accepted"],
+        "partially_accepted/echo.py": ["was fully accepted, although its folder says partially"],
+        "partially_accepted/short.py": [],
+    }
+
+
+@pytest.mark.parametrize(("score", "promise"), [("40", "kept"), ("40.5", "broken")])
+def test_a_promised_score_is_compared(tmp_path: pathlib.Path, score: str, promise: str) -> None:
+    source = f"# @EXPECTED_SCORE@: {score}\n" + SCORING["submissions/partially_accepted/short.py"]
+    package = small_packages.write(tmp_path / "package", {**SCORING, "submissions/mixed/scored.py": source})
+    done = grade(package)
+    assert done.returncode == (0 if promise == "kept" else 1), done.stderr
+    row = next(line for line in done.stdout.splitlines() if "scored.py" in line)
+    assert [part.strip() for part in row.split("│")[2:6]] == [
+        promise, "AC", "AC" if promise == "kept" else "AC with the score 40", "40",
+    ]  # fmt: skip
+
+
 def test_a_broken_promise_is_exit_1_and_stands_in_the_table(tmp_path: pathlib.Path) -> None:
     files = {name: text for name, text in SUM.items() if not name.startswith("submissions/")}
     package = small_packages.write(tmp_path / "package", {**files, "submissions/wrong_answer/add.py": ADD})

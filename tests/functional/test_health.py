@@ -62,6 +62,21 @@ def test_it_tells_the_memory_of_everything(cellblock: Server) -> None:
     assert sum(found.values()) < 400 << 20, found
 
 
+def test_where_parked_jails_have_no_room_fewer_are_kept_and_the_log_says_so_once() -> None:
+    """Runs go on, each with a jail that is parked or made for it."""
+    with Server(languages=["python"], parked_mb_max=2) as server:
+
+        def pool() -> dict[str, int]:
+            found: dict[str, int] = server.request("GET", "/health").json["sandbox"]["parked"]["python/run"]
+            return found
+
+        for number in range(12):
+            until(lambda: pool()["parked"] > 0 and pool()["starting"] == 0, START_S, "as many as have room")
+            assert pool()["parked"] < pool()["wanted"], pool()
+            assert server.execute("python", f"print({number})")["output"] == f"{number}\n"
+    assert server.log.count("as many as parked_mb_max allows: python/run") == 1, server.log
+
+
 def test_large_inputs_do_not_stay_in_memory() -> None:
     with Server(languages=["python"]) as server:
         before = health(server)["memory_bytes"]["http"]  # type: ignore[index]

@@ -71,3 +71,28 @@ def test_an_interactors_wall_limit_lies_beyond_the_submissions(cellblock: Server
 def test_an_interactor_may_log_more_than_is_kept(cellblock: Server) -> None:
     logs = "import sys\nsys.stderr.write('x' * 1000000)\n" + LAST
     assert verdict(cellblock, logs, "1\n", "print('right')") == ("AC", "")
+
+
+CLOSES = "import os, sys\nos.close(1)\nsys.stdin.read()\nsys.exit(43)\n"
+FAILS_AT_THE_END = "import sys\nsys.stdin.read()\nsys.exit(3)\n"
+
+
+@pytest.mark.parametrize(
+    ("interactor", "code", "expected"),
+    [
+        (CLOSES, "raise SystemExit(3)", ("RE", "exit code 3")),
+        (CLOSES, FAILS_AT_THE_END, ("RE", "exit code 3")),
+        (FIRST, FAILS_AT_THE_END, ("WA", "")),
+        (FIRST, "import os\nos.close(1)\n" + FAILS_AT_THE_END, ("WA", "")),
+    ],
+    ids=["it fails", "it fails as nothing more comes", "it is rejected", "it is rejected in silence"],
+)
+def test_the_first_that_ends_decides_whatever_it_has_closed_before(
+    cellblock: Server, interactor: str, code: str, expected: tuple[str, str]
+) -> None:
+    assert verdict(cellblock, interactor, "43\n", code) == expected
+
+
+def test_an_interactor_that_ended_badly_is_named(cellblock: Server) -> None:
+    expected = ("IE", "the interactor ended with code 7")
+    assert verdict(cellblock, FIRST, "7\n", "import sys\nsys.stdin.read()\n") == expected

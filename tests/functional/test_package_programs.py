@@ -122,6 +122,113 @@ def test_what_cannot_judge_is_said_before_anything_is_graded(
     assert "Traceback" not in done.stderr
 
 
+COUNTS = {
+    "problem.yaml": MULTI_PASS["problem.yaml"],
+    "data/secret/1.in": "start\n", "data/secret/1.ans": "\n",
+    "output_validator/judge.py": """
+import os, sys
+feedback = sys.argv[3]
+said = sys.stdin.read().split()[0]
+deep = os.path.join(feedback, "own", "said")
+os.makedirs(os.path.dirname(deep), exist_ok=True)
+with open(deep, "a") as file:
+    file.write(said)
+with open(os.path.join(feedback, "judgemessage.txt"), "a") as file:
+    file.write(said + ";")
+assert not os.path.exists(feedback + "nextpass.in")
+if open(deep).read() == "012":
+    sys.exit(42)
+open(feedback + "nextpass.in", "w").write(str(int(said) + 1))
+sys.exit(42)
+""",
+    "submissions/accepted/echo.py": "given = input()\nprint(0 if given == 'start' else given)\n",
+}  # fmt: skip
+
+
+def test_the_feedback_folder_is_kept_between_the_passes(tmp_path: pathlib.Path) -> None:
+    """2025-09, "Multi-pass validation": all files but nextpass.in."""
+    (test,) = rows(tmp_path, COUNTS)["accepted/echo.py"]["tests"]
+    assert (test["verdict"], test["message"]) == ("AC", "0;1;2;")
+
+
+def test_each_pass_has_the_time_limit_for_itself(tmp_path: pathlib.Path) -> None:
+    """2025-09, "Multi-pass validation". What is told is the time of the slowest pass."""
+    works = "import time\nwhile time.process_time() < 0.5: pass\n"
+    files = with_files(COUNTS, {"submissions/accepted/echo.py": works + str(COUNTS["submissions/accepted/echo.py"])})
+    (test,) = rows(tmp_path, files)["accepted/echo.py"]["tests"]
+    assert test["verdict"] == "AC"
+    assert 400_000_000 <= test["cpu_ns"] < 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("judge", "reason"),
+    [
+        ("for n in range(1100): open(f'{feedback}{n}', 'w')", "the checker left no feedback that can be kept"),
+        ("for n in range(3): open(f'{feedback}{n}', 'wb').write(bytes(30 << 20))", "the checker left no feedback"),
+        ("open(feedback + 'nextpass.in', 'w')\nsys.exit(43)", "the checker rejects, and asks for another pass"),
+        ("open(feedback + 'nextpass.in', 'w').write('1')", "the checker asks for more than 3 passes"),
+    ],
+)
+def test_feedback_against_the_rules_is_ie(tmp_path: pathlib.Path, judge: str, reason: str) -> None:
+    judge = f"import sys\nfeedback = sys.argv[3]\n{judge}\nsys.exit(42)\n"
+    files = with_files(COUNTS, {"output_validator/judge.py": judge})
+    row = rows(tmp_path, files, exit_code=1)["accepted/echo.py"]
+    assert row["verdict"] == "IE"
+    assert row["tests"][0]["reason"].startswith(reason)
+
+
+MULTIPLIED = {
+    "problem.yaml": MULTI_PASS["problem.yaml"].replace("multi-pass", "scoring").replace("  validation_passes: 3\n", ""),
+    "data/secret/test_group.yaml": "max_score: 100\n",
+    "data/secret/1.in": "1\n", "data/secret/1.ans": "\n",
+    "data/secret/2.in": "2\n", "data/secret/2.ans": "\n",
+    "output_validator/judge.py": """
+import sys
+name, value = sys.stdin.read().split()
+open(sys.argv[3] + name, "w").write(value)
+sys.exit(42)
+""",
+    "submissions/accepted/quarter.py": "print('score_multiplier.txt', 0.25)\n",
+    "submissions/accepted/points.py": "print('score.txt', 20)\n",
+    "submissions/accepted/mixed.py": "print(*[('score.txt', 20), ('score_multiplier.txt', 0.5)][input() == '1'])\n",
+}  # fmt: skip
+
+
+def test_a_validator_gives_points_or_multiplies_those_of_the_test(tmp_path: pathlib.Path) -> None:
+    """2025-09, "Scoring test cases"."""
+    found = rows(tmp_path, MULTIPLIED)
+    assert {name: row["score"] for name, row in found.items()} == {
+        "accepted/quarter.py": 25, "accepted/points.py": 40, "accepted/mixed.py": 45,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("1.5", "the multiplier 1.5 is not 0..1"),
+        ("much", "the checker's score_multiplier.txt is no finite number: 'much'"),
+    ],
+)
+def test_a_multiplier_that_is_none_is_ie(tmp_path: pathlib.Path, value: str, reason: str) -> None:
+    files = with_files(MULTIPLIED, {"submissions/accepted/quarter.py": f"print('score_multiplier.txt', '{value}')\n"})
+    row = rows(tmp_path, files, exit_code=1)["accepted/quarter.py"]
+    assert (row["verdict"], row["tests"][0]["reason"]) == ("IE", reason)
+
+
+@pytest.mark.parametrize(
+    ("limit", "judge", "reason"),
+    [
+        ("validation_time: 1", "while True: pass", "the checker met its cpu limit"),
+        ("validation_memory: 64", "bytearray(80 << 20)", "the checker met its memory limit"),
+    ],
+)
+def test_the_package_limits_its_validator(tmp_path: pathlib.Path, limit: str, judge: str, reason: str) -> None:
+    yaml = f"{CUSTOM}limits:\n  {limit}\n"
+    files = {"problem.yaml": yaml, **DATA, "submissions/accepted/add.py": ADD, "output_validators/judge.py": judge}
+    row = rows(tmp_path, files, exit_code=1)["accepted/add.py"]
+    assert (row["verdict"], row["tests"][0]["reason"]) == ("IE", reason)
+
+
 FLOOD = {
     "problem.yaml": YAML + "validation: custom interactive\n",
     "data/secret/1.in": "10\n", "data/secret/1.ans": "\n",
@@ -156,7 +263,7 @@ def test_an_interactor_without_end_is_ie_at_once_and_not_the_submissions_fault(t
     (first, *_) = row["tests"]
     assert first["verdict"] == "IE"
     assert first["reason"].startswith(
-        "the checker met its output limit"
+        "the interactor met its output limit"
     )  # it may have had the time to tell of its broken pipe
 
 

@@ -270,9 +270,9 @@ def test_limits_above_what_is_allowed_here_are_cut_with_a_warning(problems: Serv
     limits = summary["limits"]
     assert (limits["cpu_time"], limits["wall_time"]) == (118, 120)  # wall time is the backstop still
     assert [one for one in summary["warnings"] if one.startswith("limits: ")] == [
-        "limits: time limit: 300 s is more than is allowed here; a test has 118 s",
-        f"limits: memory: 8192 MB is more than is allowed here; a test has {limits['memory_mb']} MB",
-        f"limits: output: 500 MB is more than is allowed here; a test has {limits['output_kb'] // 1024} MB",
+        "limits: time limit: 300 s is more than is allowed here; it is 118 s",
+        f"limits: memory: 8192 MB is more than is allowed here; it is {limits['memory_mb']} MB",
+        f"limits: output: 500 MB is more than is allowed here; it is {limits['output_kb'] // 1024} MB",
     ]
     assert not [one for one in put(problems, "sum", SUM).json["warnings"] if "limits" in one]
 

@@ -1,4 +1,4 @@
-"""A server that has the languages of `./bootstrap languages`; every test is followed by posture and canary."""
+"""A server that has every language there is; every test is followed by posture and canary."""
 
 import collections.abc
 
@@ -11,7 +11,7 @@ from .programs import LANGUAGES
 
 @pytest.fixture(scope="session")
 def cellblock() -> collections.abc.Iterator[server.Server]:
-    with server.Server(languages=[*LANGUAGES, "python"], parked_mb_max=1024) as running:
+    with server.Server(languages=[*server.LANGUAGES, *LANGUAGES]) as running:
         posture.warm_up(running)
         yield running
 

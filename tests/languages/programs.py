@@ -1,4 +1,4 @@
-"""The same small programs in each language that contestants use."""
+"""The same small programs in each language that contestants use: what runs, fails, and meets its limits."""
 
 LANGUAGES = ("c", "cpp", "go", "java", "javascript", "pypy")
 

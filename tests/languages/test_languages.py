@@ -14,10 +14,12 @@ QUOTES = {0x27: None, 0x2018: None, 0x2019: None}  # gcc has those of the locale
 COMPILED = ("c", "cpp", "go", "java")
 
 
-def graded(server: Server, language: str, code: str, expected: str = "", **limits: Any) -> dict[str, Any]:
-    """What became of the one test of it."""
+def graded(
+    server: Server, language: str, code: str, expected: str = "", *, given: str = "", **limits: Any
+) -> dict[str, Any]:
+    """What became of the one test of it, whose input is `given`."""
     body = {
-        "code": code, "language": language, "tests": [{"expected": expected}],
+        "code": code, "language": language, "tests": [{"input": given, "expected": expected}],
         "limits": {"cpu_time": 10, "wall_time": 60, "memory_mb": 256, **limits},
     }  # fmt: skip
     answer = server.request("POST", "/grade", json.dumps(body).encode(), {"Content-Type": "application/json"})

@@ -1,5 +1,7 @@
 """The warden with a test in the keeper's place: what each kind of jail does from `Make` to its end."""
 
+import contextlib
+import dataclasses
 import os
 import pathlib
 import re
@@ -13,8 +15,10 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from daemon.judge.files import packed_files
+from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.messages import Failed, NotMade, Status
-from daemon.sandbox.plan import Warm
+from daemon.sandbox.plan import StepPlan, Warm
 
 from . import player
 from .player import FORK, Player
@@ -351,23 +355,62 @@ def until(condition: object) -> None:
         time.sleep(0.005)
 
 
-def test_every_file_that_a_step_leaves_comes_whatever_its_status(package: pathlib.Path) -> None:
-    """What is no file, or not there, is left out, and the others keep their numbers."""
+def test_what_a_step_leaves_comes_whatever_its_status(package: pathlib.Path) -> None:
+    """What is no file, or not there, is left out, and the others keep their numbers; a folder is packed."""
     judge = player.step(
-        "judge", (PYTHON,), Warm.EXEC, source_name="main.py",
-        leaves=("feedback/message.txt", "feedback/none", "feedback/link", "feedback/score.txt"),
-    )  # fmt: skip
+        "judge", (PYTHON,), Warm.EXEC, source_name="main.py", leaves=("message", "none", "link", "feedback/")
+    )
     source = b"""
 import os
-os.mkdir("feedback")
-open("feedback/message.txt", "w").write("why")
-open("feedback/score.txt", "w").write("7")
-os.symlink("score.txt", "feedback/link")
+os.makedirs("feedback/deep/er")
+open("message", "w").write("why")
+open("feedback/deep/er/score.txt", "wb").write(bytes(range(256)) * 5000)
+for name in ("a", "empty", "closed"):
+    open("feedback/" + name, "w").write(name * (name != "empty"))
+os.symlink("message", "link")
+os.symlink("../message", "feedback/link")
+os.mkfifo("feedback/fifo")
 raise SystemExit(42)
 """
+    with left_by(judge, source, package) as (status, left):
+        assert status == Status(42 << 8, left=(0, 3))
+        assert left[0] == b"why"
+        packed = memfd("packed", left[1])
+        found = {file.name: os.pread(packed, file.size, file.content) for file in packed_files(packed)}
+        os.close(packed)
+    assert found == {
+        "feedback/deep/er/score.txt": bytes(range(256)) * 5000,
+        "feedback/a": b"a", "feedback/empty": b"", "feedback/closed": b"closed",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "left"),
+    [
+        (b"for n in range(200): open(f'{n:03}', 'w')", (0,)),
+        (b"import resource\nfor n in range(5): open(f'{n}', 'w').truncate(12 << 20)", (0,)),
+        (b"import resource\nfor n in range(6): open(f'{n}', 'w').truncate(12 << 20)", ()),
+        (b"for n in range(1001): os.link('/work/main.py', f'{n}')", ()),
+        (b"os.chmod(os.open('closed', os.O_CREAT), 0)", ()),
+        (b"for n in range(17): os.mkdir('a'); os.chdir('a')\nopen('file', 'w')", ()),
+        (b"for n in range(6): os.mkdir('a' * 200); os.chdir('a' * 200)", ()),
+        (b"os.chdir('/work'); os.rmdir('feedback')", ()),
+        (b"os.chdir('/work'); os.rename('feedback', 'other'); os.symlink('other', 'feedback')", ()),
+    ],
+)
+def test_a_folder_leaves_whole_or_not_at_all(package: pathlib.Path, source: bytes, left: tuple[int, ...]) -> None:
+    roomy = dataclasses.replace(player.SPEC, scratch_inodes=2000)
+    judge = player.step("judge", (PYTHON,), Warm.EXEC, source_name="main.py", leaves=("feedback/",), jail=roomy)
+    before = b"import os; os.mkdir('feedback'); os.chdir('feedback')\n"
+    with left_by(judge, before + source, package) as (status, _):
+        assert status == Status(0, left=left)
+
+
+@contextlib.contextmanager
+def left_by(judge: StepPlan, source: bytes, package: pathlib.Path) -> Iterator[tuple[Status, list[bytes]]]:
+    """How a Python program ended, and what its step left."""
     with Player(player.plan(judge), package) as running:
         running.ready()
         jail = running.make("judge", Warm.EXEC).park()
         jail.go(PYTHON, "main.py", source=source)
-        assert jail.status() == Status(42 << 8, left=(0, 3))
-        assert jail.artifact == [b"why", b"7"]
+        yield jail.status(), jail.artifact

@@ -31,7 +31,7 @@ def memfd(text):
 def say(sock, *descriptors, **fields):
     wire.send(sock, json.dumps(fields).encode(), descriptors)
 def order(sock, code=b'print(6 * 7)', run=1, **changes):
-    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False, graded=False)
+    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False, graded=False, held=False)
     say(sock, memfd(code), **{**fields, **changes})
 """
 
@@ -56,6 +56,42 @@ def test_the_protocol_works_for_a_polite_peer(cellblock: Server) -> None:
     print(os.read(fds[1], 100), outcome['wait_status'], outcome['killed_by'])
     """
     assert as_peer(cellblock, script) == r"b'42\n' 0 None"
+
+
+def test_a_held_program_goes_at_the_word_and_its_clock_starts_then(cellblock: Server) -> None:
+    """Its neighbour's whole run, which has a wall limit of its own, lies between its start and its beginning."""
+    script = """
+    sock = connect()
+    order(sock, held=True, limits=dict(LIMITS, wall_ns=10**9))
+    _, fds = hear(sock, 'started')
+    os.set_blocking(fds[1], False)
+    order(sock, b'import time\\ntime.sleep(1.2)', run=2)
+    print(hear(sock, 'ended')[0]['run'])
+    try:
+        print('went', os.read(fds[1], 100))
+    except BlockingIOError:
+        print('is held')
+    for _ in range(3):
+        say(sock, type='begin', run=1)
+    say(sock, type='begin', run=2)
+    outcome, _ = hear(sock, 'ended')
+    print(os.read(fds[1], 100), outcome['run'], outcome['wait_status'], outcome['killed_by'])
+    """
+    assert as_peer(cellblock, script).splitlines() == ["2", "is held", r"b'42\n' 1 0 None"]
+
+
+@pytest.mark.parametrize(
+    "end", ["say(sock, type='kill', run=1, why='client'); print(hear(sock, 'refused')[0]['stage'])", "print('kill')"]
+)
+def test_a_held_program_that_nobody_wants_any_more_is_removed(cellblock: Server, end: str) -> None:
+    """By a word, or by the end of its peer; posture finds what is left."""
+    script = f"""
+    sock = connect()
+    order(sock, held=True)
+    hear(sock, 'started')
+    {end}
+    """
+    assert as_peer(cellblock, script) == "kill"
 
 
 def test_only_the_http_processs_uid_may_connect(cellblock: Server) -> None:
@@ -119,7 +155,7 @@ def test_a_wrong_number_of_descriptors_is_refused(cellblock: Server) -> None:
 def test_files_that_are_not_packed_are_our_failure_and_no_more(cellblock: Server) -> None:
     script = """
     sock = connect()
-    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True, graded=False)
+    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True, graded=False, held=False)
     say(sock, memfd(b'print(1)'), memfd(b'rubbish'), **fields)
     message, _ = hear(sock, 'ended', 'refused')
     print(message['type'], message['killed_by'])
@@ -158,7 +194,7 @@ def test_a_run_that_is_killed_before_it_has_a_jail_is_refused_and_one_that_runs_
 def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server) -> None:
     keeper = cellblock.keeper.pid
     script = """
-    good = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=False, graded=False)
+    good = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=False, graded=False, held=False)
     rude = [
         {'type': 'run'}, {**good, 'run': -1}, {**good, 'run': 'x'}, {**good, 'run': True}, {**good, 'run': 1 << 53},
         {**good, 'toolchain': ['python']}, {**good, 'limits': 5}, {**good, 'limits': {'memory_bytes': 1}},

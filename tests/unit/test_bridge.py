@@ -52,6 +52,11 @@ async def test_what_is_read_arrives_and_the_end_is_told() -> None:
         await one.ended.wait()
         assert (one.told, one.bridge.is_unheard) == (["end"], False)
         assert os.read(one.reader, 10) == b"hello"
+        os.set_blocking(one.reader, False)
+        with pytest.raises(BlockingIOError):
+            os.read(one.reader, 10)
+        one.bridge.close()  # only now the reader hears that nothing more will come
+        assert os.read(one.reader, 10) == b""
 
 
 @pytest.mark.parametrize(("said", "told"), [(b"12345", ["end"]), (b"123456", ["over"])])

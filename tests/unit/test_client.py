@@ -9,7 +9,7 @@ import pytest
 
 from daemon.sandbox import messages, wire
 from daemon.sandbox.client import Client
-from daemon.sandbox.model import Limits
+from daemon.sandbox.model import WAITING_MAX, Limits
 from daemon.sandbox.order import BadOrder, Order
 
 LIMITS = Limits(memory_bytes=128 << 20, wall_ns=10**10, processes=64, cpu_ns=None, cpu_share_ms=None)
@@ -33,6 +33,12 @@ def order(**changes: object) -> Order:
         **changes,
     }
     return Order(**fields)  # type: ignore[arg-type]
+
+
+def test_a_graded_run_is_given_the_time_that_the_keeper_lets_it_wait_for_a_processor() -> None:
+    """Else a starved one would be given up before the keeper has said how it went."""
+    assert order().longest_s == 10.0
+    assert order(graded=True).longest_s == 10.0 + WAITING_MAX * 10.0
 
 
 async def heard(keeper: socket.socket) -> messages.Message:

@@ -8,7 +8,7 @@ from daemon.keeper import jail_events as ev
 from daemon.keeper import jail_state as js
 from daemon.keeper.jail_state import Phase
 from daemon.keeper.machine import TICK
-from daemon.sandbox.model import KilledBy
+from daemon.sandbox.model import WAITING_MAX, KilledBy
 
 BEGAN_S, PATIENCE_S, WALL_S = 100.0, 10.0, 5.0
 GO_SENT = ev.GoSent(BEGAN_S, WALL_S, None, 2)
@@ -183,7 +183,7 @@ def test_waiting_is_no_excuse_for_a_run_that_is_not_graded() -> None:
 
 
 def test_of_a_graded_run_that_hardly_had_a_processor_nothing_is_said() -> None:
-    life = graded().wait().feed(ev.WallPassed(is_alive=True, waited_s=js.WAITING_MAX * WALL_S + 0.1))
+    life = graded().wait().feed(ev.WallPassed(is_alive=True, waited_s=WAITING_MAX * WALL_S + 0.1))
     assert life.state.killed_by is KilledBy.LOST
     assert life.state.failure is not None
     assert life.state.failure.stage == "starved"

@@ -22,6 +22,7 @@ from daemon.sandbox.plan import Warm
 LIMITS = Limits(memory_bytes=128 << 20, wall_ns=10**10, processes=64, cpu_ns=None, cpu_share_ms=500)
 EXAMPLES: list[tuple[messages.Message, dict[str, type[messages.Message]], int]] = [
     (messages.Run(1, "python", "run", LIMITS, ("a", "\u00e4", ""), True), messages.TO_KEEPER, 2),
+    (messages.Begin(3), messages.TO_KEEPER, 0),
     (messages.Kill(3, KilledBy.OUTPUT), messages.TO_KEEPER, 0),
     (messages.Hello("v2", (0, 1, 5), True), messages.TO_HTTP, 0),
     (
@@ -71,7 +72,7 @@ def test_a_field_too_many_too_few_or_of_another_type_is_a_bad_message(
         with pytest.raises(BadMessage):
             messages.decode(json.dumps(changed).encode(), descriptors, vocabulary)
     for name in fields:
-        for odd in (-1, 1.5, [{}], "\ud800", 10**30, True if name not in ("files", "graded", "pins") else 0):
+        for odd in (-1, 1.5, [{}], "\ud800", 10**30, True if name not in ("files", "graded", "held", "pins") else 0):
             with pytest.raises(BadMessage) as told:
                 messages.decode(json.dumps({**fields, name: odd}).encode(), descriptors, vocabulary)
             assert str(told.value).isascii()

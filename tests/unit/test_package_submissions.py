@@ -63,6 +63,7 @@ def test_rules_of_single_tests(tmp_path: pathlib.Path) -> None:
         ("// @EXPECTED_RESULTS@: COMPILER-ERROR", ("CE",)),
         ("-- @EXPECTED_RESULTS@: OUTPUT-LIMIT --", ("OLE",)),
         ("# @EXPECTED_RESULTS@: CHECK-MANUALLY", ()),
+        ("# @EXPECTED_SCORE@: WRONG-ANSWER", ("WA",)),
     ],
 )
 def test_a_comment_promises_where_the_folder_does_not(

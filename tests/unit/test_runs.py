@@ -173,6 +173,43 @@ def test_a_graded_run_has_a_maximum_of_its_own() -> None:
     assert Scene(Jail(), maximum=small, order=GRADED, cores=Cores((4,), pins=True)).peer.said == [messages.Started(7)]
 
 
+def test_a_held_run_is_told_before_it_goes_and_goes_once() -> None:
+    found = Jail()
+    scene = Scene(found, order=dataclasses.replace(ORDER, held=True))
+    assert (scene.peer.said, found.went, found.pipes, scene.closed) == ([messages.Started(7)], [], [], [])
+    scene.run.begin()
+    scene.run.begin()
+    assert (found.went, scene.closed, len(scene.peer.said)) == ([None], [5], 1)
+    found.owner(jail.Ended(OUTCOME, {}))
+    assert scene.peer.said[1:] == [messages.Ended.of(7, OUTCOME, ())]
+
+
+def test_a_held_run_waits_for_its_core_when_it_is_begun() -> None:
+    cores = Cores((4,), pins=True)
+    found = Jail()
+    scene = Scene(found, order=dataclasses.replace(GRADED, held=True), cores=cores)
+    assert repr(cores) == "<Cores: 1 free, 0 wait>"
+    scene.run.begin()
+    assert found.went == [4]
+
+
+def test_a_held_run_whose_jail_is_lost_is_refused_and_cannot_begin() -> None:
+    found = Jail()
+    scene = Scene(found, order=dataclasses.replace(ORDER, held=True))
+    found.owner(jail.Refused("init", "ended before go"))
+    assert scene.peer.said[1:] == [messages.Refused(7, "init", "ended before go")]
+    assert (scene.peer.ended, scene.closed, found.went) == ([7], [5], [])
+
+
+def test_nothing_begins_that_is_not_held() -> None:
+    scene = Scene(None)
+    scene.run.begin()
+    assert scene.peer.said == []
+    found = Jail()
+    Scene(found).run.begin()
+    assert found.went == [None]
+
+
 def test_where_the_host_cannot_pin_cores_only_count() -> None:
     found = Jail()
     Scene(found, order=GRADED, cores=Cores((0, 1), pins=False))

@@ -18,6 +18,7 @@ from daemon import settings
         ("GRADE_CORES", "0-9999999999", "grade_cores: Value error, '0-9999999999' is not in order, or above 8191"),
         ("GRADE_CORES", "", 'grade_cores: Value error, must be a list of cores, such as "2-7"'),
         ("TIMEOUT_S", "61", "timeout_s is above timeout_s_max"),
+        ("JUDGE_DATA_MB", "87", "judge_data_mb is below body_bytes_max and grade_output_mb_max together"),
     ],
 )
 def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:

@@ -35,12 +35,13 @@ if (gate >= 0) {
   require("node:util").format("%s %o", "warm", { up: [1, "two"] });
   // Where nobody else waits for the end, skip the taking down of a virtual machine that is about to vanish (4 ms), and
   // say so, so that nobody waits for the kernel to free its memory either (3 ms): we are killed while we wait.
-  // Not after a failure: Node prints an uncaught error only after this event.
+  // Not after a failure: Node prints an uncaught error only after this event. Nor where the program itself emits it, as
+  // it may: Node sets _exiting before it does.
   const { fstatSync, closeSync, writeSync, readSync } = fs;
   const { wait } = Atomics;
   const { ino } = fstatSync(last);
   process.on("exit", function end(code) {
-    if (code !== 0 || process.listenerCount("exit") !== 1) return;
+    if (code !== 0 || !process._exiting || process.listenerCount("exit") !== 1) return;
     try {
       if (fstatSync(last).ino === ino) {
         closeSync(1);

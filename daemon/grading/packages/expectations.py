@@ -41,7 +41,7 @@ FINAL = {  # where rules of single tests do not tell the final verdict, or the f
     "output_limit_exceeded": ("OLE",), "memory_limit_exceeded": ("MLE", "RE"),
 }  # fmt: skip
 OFFICIAL = {ACCEPTED, "wrong_answer", "time_limit_exceeded", "run_time_error"}  # a comment does not count there
-RESULTS = re.compile(rb"@EXPECTED_RESULTS@:[ \t]*([A-Z_, \t-]+)", re.IGNORECASE)
+RESULTS = re.compile(rb"@EXPECTED_(?:RESULTS|SCORE)@:[ \t]*([A-Z][A-Z_, \t-]*)", re.IGNORECASE)  # either, in DOMjudge
 SCORE = re.compile(rb"@EXPECTED_SCORE@:[ \t]*([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
 COMMENTS = {  # DOMjudge's names of verdicts, and the formats', with - for _
     "CORRECT": ("AC",), "ACCEPTED": ("AC",), "WRONG-ANSWER": ("WA",), "NO-OUTPUT": ("WA",), "TIMELIMIT": TOO_SLOW,

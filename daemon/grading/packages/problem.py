@@ -7,6 +7,7 @@ default holds. Verdicts are those of POST /grade: AC WA TLE MLE OLE RE CE.
 
 import dataclasses
 import enum
+import math
 
 
 class Format(enum.StrEnum):
@@ -259,6 +260,15 @@ class Problem:
     def is_scoring(self) -> bool:
         """True where a submission gets a score."""
         return ProblemType.SCORING in self.types
+
+    @property
+    def best_score(self) -> float | None:
+        """The end of legacy's range that grading.objective wants; None where the package names none."""
+        rules = next((group.rules for group in self.groups if group.parent is None), None)
+        if not self.is_scoring or not isinstance(rules, LegacyRules):
+            return None
+        best = rules.range_high if self.maximize else rules.range_low
+        return best if math.isfinite(best) else None
 
     @property
     def is_interactive(self) -> bool:

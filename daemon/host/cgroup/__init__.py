@@ -58,7 +58,8 @@ class Group(typing.Protocol):
         """Their numbers, as /proc has them."""
 
     def memory_bytes(self) -> int:
-        """Memory in use at this moment, page cache included."""
+        """Memory that its processes hold at this moment, without pages of files: those stay when they end, and whoever
+        read them first is charged. The kernel's own for them is counted on v2 alone, from Linux 5.18 on."""
 
     def peak_memory_bytes(self) -> int | None:
         """The most memory that was in use at any moment since it was made."""

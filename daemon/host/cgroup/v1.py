@@ -155,7 +155,8 @@ class Group:
         return mounts.read_text(self._path("pids", "cgroup.procs")).split()
 
     def memory_bytes(self) -> int:
-        return int(mounts.read_text(self._path("memory", "memory.usage_in_bytes")))
+        statistics = mounts.read_keyed(self._path("memory", "memory.stat"))
+        return statistics["rss"] + statistics["shmem"]
 
     def peak_memory_bytes(self) -> int | None:
         return int(mounts.read_text(self._path("memory", "memory.max_usage_in_bytes")))

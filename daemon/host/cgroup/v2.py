@@ -81,7 +81,8 @@ class Group:
         return mounts.read_text(self._path("cgroup.threads")).split()
 
     def memory_bytes(self) -> int:
-        return int(mounts.read_text(self._path("memory.current")))
+        statistics = mounts.read_keyed(self._path("memory.stat"))
+        return statistics["anon"] + statistics["shmem"] + statistics.get("kernel", 0)
 
     def peak_memory_bytes(self) -> int | None:
         try:

@@ -45,10 +45,11 @@
 
 #include "machine.h"
 #include "messages.h"
+#include "packed.h"
 
 #define PUBLIC __attribute__((visibility("default")))
 
-enum { CANNOT_EXECUTE = 126, COPY_BYTES = 1 << 20, SIGNALS = 64, MAKER_SOCKET = 3 };
+enum { CANNOT_EXECUTE = 126, SIGNALS = 64, MAKER_SOCKET = 3 };
 
 /* A shared library with this section is also a program: the kernel starts it through the loader that is named here (elf(5),
  * PT_INTERP; libc.so.6 is one too). */
@@ -238,68 +239,6 @@ static void limit_stack(int channel, const struct go *go)
         must(channel, "go", "prlimit64", SYS(prlimit64, 0, RLIMIT_STACK, both, 0));
 }
 
-/* Copy `bytes` of a descriptor, from `offset` on, to a new file below /work; all that there is where bytes is -1. */
-static long put(int source, int64_t offset, int64_t bytes, const char *name, unsigned mode)
-{
-    long target = SYS(openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    while (target >= 0 && bytes != 0) {
-        long copied = SYS(sendfile, target, source, &offset, bytes < 0 || bytes > COPY_BYTES ? COPY_BYTES : bytes);
-        if (copied < 0)
-            return copied;
-        if (copied == 0 && bytes > 0)
-            return -EINVAL; /* it is cut */
-        if (copied == 0)
-            break;
-        bytes -= bytes > 0 ? copied : 0;
-    }
-    return target < 0 ? target : SYS(close, target);
-}
-
-struct file_head { /* of one file, then its name, then its content; judge/files.py packs them one after the other */
-    uint32_t name_bytes, zero;
-    uint64_t bytes;
-};
-
-/* Make the directories above a file. */
-static long make_parents(char *name)
-{
-    for (char *slash = strchr(name, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        long made = SYS(mkdirat, AT_FDCWD, name, 0755);
-        *slash = '/';
-        if (made < 0 && made != -EEXIST)
-            return made;
-    }
-    return 0;
-}
-
-/* Unpack the files below /work. We have the jail's uid by now, so no name reaches anything outside of it. */
-static long put_files(int packed)
-{
-    char name[NAME_BYTES + 1];
-    struct file_head head;
-    int64_t offset = 0;
-    for (;;) {
-        long got = SYS(pread64, packed, &head, sizeof head, offset);
-        if (got <= 0)
-            return got;
-        if (got != sizeof head || head.name_bytes < 1 || head.name_bytes > NAME_BYTES || head.bytes > INT64_MAX / 2)
-            return -EINVAL;
-        offset += (int64_t)sizeof head;
-        if (SYS(pread64, packed, name, head.name_bytes, offset) != (long)head.name_bytes ||
-            memchr(name, 0, head.name_bytes) != NULL || name[0] == '/')
-            return -EINVAL;
-        name[head.name_bytes] = 0;
-        offset += head.name_bytes;
-        long done = make_parents(name);
-        if (done == 0)
-            done = put(packed, offset, (int64_t)head.bytes, name, 0644);
-        if (done < 0)
-            return done;
-        offset += (int64_t)head.bytes;
-    }
-}
-
 /* Put in place what came with go, and close it: a source is first, then an artefact, then files. */
 static void put_in_place(int channel, const struct jail *jail, const struct go *go)
 {
@@ -487,11 +426,11 @@ static void run(int channel, struct jail *jail, const int program_ends[3], const
     const uint64_t ended_ns = now_ns();
     struct reply reply = {.kind = status < 0 ? REPLY_LINGERS : REPLY_STATUS, .value = status < 0 ? 0 : (uint32_t)status};
     reply.when_ns = ended_ns;
-    /* The keeper checks what the files are; this only follows no link at the end and does not wait for a FIFO. */
     int files[LEAVES_MAX];
     unsigned count = 0;
     for (uint32_t number = 0; number < jail->head.leaves; number++) {
-        long file = SYS(openat, AT_FDCWD, jail->leaves[number], O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        const char *name = jail->leaves[number];
+        long file = name[strlen(name) - 1] == '/' ? pack_folder(name) : open_left(name);
         if (file < 0)
             continue;
         files[count++] = (int)file;

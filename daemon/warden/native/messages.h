@@ -34,7 +34,7 @@ struct jail {
     struct head head;
     struct sock_fprog filter;
     const char *source, *takes; /* names below /work, or empty: of the source, of an earlier step's artefact */
-    char *leaves[LEAVES_MAX + 1]; /* paths below /work of what the step leaves behind */
+    char *leaves[LEAVES_MAX + 1]; /* paths below /work of what the step leaves behind; a folder's ends with / */
     char *argv[MESSAGE_BYTES]; /* of a program that starts before go; of others, what came with go */
     char *environment[ENVIRONMENT_MAX + 1];
 };
