@@ -29,7 +29,7 @@ pid {folder}/nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 768; }}
 http {{
-    log_format test '$status $request_id upstreams: $upstream_addr';
+    log_format test '$request_id $upstream_addr';
     access_log {folder}/access.log test;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -195,6 +195,15 @@ class Nginx:
             sock.sendall(data)
 
     def upstreams(self) -> list[list[str]]:
-        """For each request that was answered, the addresses that had it, in their order."""
-        lines = (self.folder / "access.log").read_text().splitlines()
-        return [line.partition("upstreams: ")[2].split(", ") for line in lines]
+        """For each request that is logged, the addresses that had it, in their order; ["-"] where none did."""
+        return list(self._logged().values())
+
+    def upstreams_of(self, answer: Answer) -> list[str]:
+        """Of the request that was answered so, once it is logged, which comes after its answer."""
+        until(lambda: answer.headers["X-Request-Id"] in self._logged(), START_S, "the request is logged")
+        return self._logged()[answer.headers["X-Request-Id"]]
+
+    def _logged(self) -> dict[str, list[str]]:
+        """By request id."""
+        lines = (line.split(maxsplit=1) for line in (self.folder / "access.log").read_text().splitlines())
+        return {request: addresses.split(", ") for request, addresses in lines}

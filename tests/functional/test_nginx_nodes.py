@@ -19,6 +19,7 @@ from tests.nginx import Connection, Nginx
 from tests.server import START_S, Answer, Server, until
 
 NODES, CLIENTS, ENOUGH = 3, 6, 30
+SLOTS = CLIENTS  # of each node, which has no places to wait
 JSON = {"Content-Type": "application/json"}
 pytestmark = pytest.mark.slow
 
@@ -32,10 +33,15 @@ def _leaves_nothing() -> None:
 def nodes() -> collections.abc.Iterator[list[Server]]:
     servers = [
         Server(
-            languages=("python",), first_uid=1879048192 + number * (64 << 16), trusted_proxies=("127.0.0.0/8",), http_processes=1
+            languages=("python",),
+            first_uid=1879048192 + number * (64 << 16),
+            trusted_proxies=("127.0.0.0/8",),
+            http_processes=1,
+            runs_at_once=SLOTS,
+            queue=0,
         )
         for number in range(NODES)
-    ]  # fmt: skip
+    ]
     with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor() as pool:
         for server in servers:
             stack.callback(instance.clean_up, server.instance)  # of what was killed
@@ -84,6 +90,24 @@ def test_a_stored_problem_is_found_where_it_was_put(front: Nginx, nodes: list[Se
     assert max(stored) < 8
 
 
+def test_a_request_that_one_node_refuses_with_503_is_run_by_another(front: Nginx, nodes: list[Server]) -> None:
+    """One of three is full, and nginx does not know of what."""
+    sleeping = json.dumps({"language": "python", "code": "import time\ntime.sleep(60)", "timeout": 60}).encode()
+    full = nodes[1]
+    with contextlib.ExitStack() as stack:
+        for _ in range(SLOTS):
+            connection = stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", full.port)))
+            connection.request("POST", "/execute", sleeping, JSON)
+        until(lambda: runs(full) == SLOTS, START_S, "a node is full")
+        assert full.post({"language": "python", "code": ""}).status == 503
+        with contextlib.closing(Connection(front)) as connection:
+            answers = [execute(connection, f"print({number})") for number in range(NODES)]
+    assert [answer.status for answer in answers] == [200] * NODES
+    refused = [had for had in map(front.upstreams_of, answers) if f"127.0.0.1:{full.port}" in had]
+    assert [len(had) for had in refused] == [2], "its turn came once, and another ran it"
+    until(lambda: runs(full) == 0, START_S, "it is free again")
+
+
 def test_a_node_that_is_killed_under_load_loses_no_request(front: Nginx, nodes: list[Server]) -> None:
     """What it had not begun, and what it had: of that nobody has heard, so another node runs it. All are answered 200."""
     answers: list[tuple[int, str, str]] = []
@@ -111,8 +135,9 @@ def test_a_node_that_is_killed_under_load_loses_no_request(front: Nginx, nodes: 
     for one in asking:
         one.result()
     statuses = collections.Counter(status for status, _, _ in answers)
-    repeated = sum(len(had) > 1 for had in front.upstreams())
-    asked = sum(f"127.0.0.1:{nodes[0].port}" in had for had in front.upstreams()[heard:])
+    since = front.upstreams()[heard:]
+    repeated = sum(len(had) > 1 for had in since)
+    asked = sum(f"127.0.0.1:{nodes[0].port}" in had for had in since)
     print(f"{dict(statuses)}, {repeated} of them by a second node")
     assert statuses.keys() == {200}, answers
     assert all(json.loads(text)["output"] == f"{number}\n" for _, text, number in answers)
