@@ -219,6 +219,12 @@ def test_a_package_arrives_and_is_graded(front: Nginx) -> None:
     assert front.request("DELETE", "/problems/sum").status == 204
 
 
+def test_a_package_is_refused_before_it_is_sent(front: Nginx) -> None:
+    """Nothing of its 100 MB has come."""
+    head = b"PUT /problems/a HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 104857600\r\n\r\n"
+    demand_problem(said(front, head), 415, "unsupported_media_type")
+
+
 def test_slow_clients_take_nothing_of_cellblock(front: Nginx, behind: Server) -> None:
     """As many as one address may have, half of them in the middle of a header, half in the middle of a body."""
     address, before, program = "203.0.113.1", connections_of(behind), body("print(1)")
