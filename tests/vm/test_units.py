@@ -20,7 +20,7 @@ from tests.server import START_S, until
 KEEPER, HTTP, SOCKET = "cellblock-keeper.service", "cellblock.service", "cellblock.socket"
 UNITS = (KEEPER, HTTP, SOCKET)
 INSTALLED = pathlib.Path("/usr/local/lib/systemd/system")
-WATCHDOG_S, STOP_S = 30, 20
+WATCHDOG_S, STOP_S = 20, 5  # shorter than the units say: minutes are dear here
 EXPOSURE_MAX = 25  # tenths
 SECRET = "nobody may read this in a log"
 URL = "http://127.0.0.1:8000"
@@ -70,7 +70,7 @@ def http_processes() -> list[str]:
 
 @pytest.fixture(scope="module")
 def service() -> collections.abc.Iterator[None]:
-    """The first start is slower here than any setting foresees."""
+    """The first start is slower here than the units foresee."""
     pathlib.Path("/etc/cellblock/environment").write_text(
         'CELLBLOCK_LANGUAGES=["python", "typescript"]\nCELLBLOCK_SELF_TEST_S=3600\nCELLBLOCK_PARKED_MAX=1\nCELLBLOCK_START_S=120\n'
         "CELLBLOCK_HTTP_PROCESSES=2\nCELLBLOCK_SILENCE_S=300\n"
@@ -78,7 +78,9 @@ def service() -> collections.abc.Iterator[None]:
     for unit in (KEEPER, HTTP):
         folder = pathlib.Path(f"/run/systemd/system/{unit}.d")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "slow.conf").write_text("[Service]\nTimeoutStartSec=600\n")
+        (folder / "slow.conf").write_text(
+            f"[Service]\nTimeoutStartSec=600\nWatchdogSec={WATCHDOG_S}\nTimeoutStopSec={STOP_S}\n"
+        )
     systemctl("daemon-reload")
     systemctl("enable", *UNITS)
     subprocess.run(["systemctl", "start", *UNITS], check=False)
@@ -213,10 +215,10 @@ def test_an_http_process_without_memory_is_started_anew(service: None) -> None:
 def test_the_journal_has_json_and_no_source(service: None) -> None:
     execute(f"raise SystemExit('{SECRET}')", stdin=SECRET)
     for unit in (KEEPER, HTTP):
-        command = ["journalctl", "--boot", "--output=cat", f"_SYSTEMD_UNIT={unit}"]
+        command = ["journalctl", "--boot", "--quiet", "--output=cat", f"_SYSTEMD_UNIT={unit}"]
         lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        assert all(isinstance(json.loads(line), dict) for line in lines), lines
-        assert not any(SECRET in line for line in lines)
+        assert not [line for line in lines if not line.startswith("{") or not isinstance(json.loads(line), dict)]
+        assert not [line for line in lines if SECRET in line]
 
 
 UNINSTALL = """
@@ -230,7 +232,7 @@ ln -sfn /var/lib/cellblock/small/venv/bin/cellblock /usr/local/bin/cellblock
 CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall
 [ -e /etc/cellblock/cellblock.toml ] && [ -d /var/lib/cellblock/state ]
 CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall --purge
-find /etc /usr/local /run/systemd/system /var/lib/cellblock/small /var/lib/cellblock/state -name '*cellblock*' || true
+find /etc /usr/local /var/lib/cellblock/small /var/lib/cellblock/state -name '*cellblock*' || true
 getent passwd cellblock || true
 """
 
