@@ -92,7 +92,7 @@ def queue(behind: Server) -> tuple[int, int]:
 def connections_of(behind: Server) -> int:
     """How many nginx has to cellblock's socket."""
     path = behind.environment["CELLBLOCK_UNIX_SOCKET"]
-    return sum(one.laddr == path and one.status != "LISTEN" for one in behind.http.net_connections("unix"))
+    return sum(str(one.laddr) == path and one.status != "LISTEN" for one in behind.http.net_connections("unix"))
 
 
 # -- TLS
