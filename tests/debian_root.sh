@@ -39,12 +39,13 @@ in_root() {
 # trixie_root CLONE WORK [--service]: WORK/root is Debian 13 with a kernel and systemd, built once and kept, and in it the clone at
 # /src, installed, with --service as the third argument as a service. WORK/vmlinuz and WORK/initrd boot it.
 trixie_root() {
-  local clone=$1 work=$2
+  local clone=$1 work=$2 packages
+  packages=systemd,systemd-sysv,linux-image-cloud-amd64,initramfs-tools,udev,dbus,ca-certificates,perl,nginx,openssl
   need_packages debootstrap
-  if [ ! -e "$work/root.trixie" ]; then
-    make_root trixie "$work/root" systemd,systemd-sysv,linux-image-cloud-amd64,initramfs-tools,udev,dbus,ca-certificates,perl
+  if [ "$(cat "$work/root.trixie" 2> /dev/null)" != "$packages" ]; then
+    make_root trixie "$work/root" "$packages"
     cp "$work"/root/boot/vmlinuz-* "$work/vmlinuz"; cp "$work"/root/boot/initrd.img-* "$work/initrd"
-    touch "$work/root.trixie"
+    echo "$packages" > "$work/root.trixie"
   fi
   say "installing cellblock in the root"
   copy_clone "$clone" "$work/root"

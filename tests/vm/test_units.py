@@ -6,6 +6,7 @@ import http.client
 import json
 import pathlib
 import signal
+import ssl
 import subprocess
 import threading
 import urllib.error
@@ -241,3 +242,22 @@ def test_uninstall_leaves_nothing(service: None, tmp_path: pathlib.Path) -> None
     mounted = ["unshare", "--mount", "bash", "-c", UNINSTALL, "/dev/shm"]
     done = subprocess.run(mounted, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_nginx_speaks_tls_and_lets_nobody_in_without_a_token(service: None) -> None:
+    """As docs/deploy.md says it. The last test here, because the service needs a token from now on."""
+    command = ["cellblock", "token", "new", "--id", "user"]
+    token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run([pathlib.Path(__file__).parents[2] / "nginx/install", "localhost"], check=True)
+    trust = ssl.create_default_context(cafile="/etc/nginx/cellblock/tls/fullchain.pem")
+
+    def ask(**headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPSConnection("localhost", context=trust, timeout=START_S)
+        body = json.dumps({"language": "python", "code": "print(6 * 7)"})
+        connection.request("POST", "/execute", body, {"Content-Type": "application/json", **headers})
+        return connection.getresponse()
+
+    assert ask().status == 401
+    response = ask(Authorization=f"Bearer {token}")
+    assert json.load(response)["output"] == "42\n"
+    assert response.headers["Server"] == "nginx"
