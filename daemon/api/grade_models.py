@@ -32,7 +32,7 @@ Tolerance = Annotated[
     pydantic.Field(ge=0, allow_inf_nan=False, json_schema_extra={"x-unbounded": "any finite number is a tolerance"}),
 ]
 Data = Annotated[Text, told(maxLength="$body_bytes_max")]
-Id = Annotated[Text, pydantic.Field(max_length=100)]
+Id = Annotated[Text, pydantic.Field(min_length=1, max_length=100)]
 
 
 class TestEntry(Strict):

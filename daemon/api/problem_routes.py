@@ -10,11 +10,13 @@ from daemon.grading.packages.store import Held, Stored, check_id
 from daemon.grading.packages.threads import to_the_end
 from daemon.grading.problems import Bounds, check_language, limits_of, task_of
 from daemon.grading.reception import Reception
+from daemon.judge.files import File
 from daemon.judge.submission import Submission
 from daemon.toolchain.schema import Toolchain
 
 from . import body, submissions
 from .client import CLIENT
+from .errors import ApiProblem
 from .grade_models import ProblemVersion
 from .grading import Grade
 from .parts import Parts
@@ -110,10 +112,18 @@ class Problems:
         code_bytes_max = min(settings.code_bytes_max, problem.limits.code_bytes or settings.code_bytes_max)
         code = submissions.code_of(wanted.code, code_bytes_max)
         files = submissions.files_of(wanted.files, toolchain, settings.files_bytes_max)
+        _check_together(code, files, problem.limits.code_bytes)
         submission = Submission(toolchain, code, limits, output_bytes, files=files)
         return task_of(
             problem, held.open, submission, self._parts.toolchains, self._bounds, wanted.stop_on_failure
         )  # fmt: skip
+
+
+def _check_together(code: bytes, files: tuple[File, ...], most: int | None) -> None:
+    """The package's limit is for all files of a submission together ("Limits" of the format). Raises ApiProblem 413."""
+    size = len(code) + sum(file.size for file in files)
+    if most is not None and size > most:
+        raise ApiProblem(413, "code_too_long", f"Code and files have {size} bytes together, {most} are allowed")
 
 
 def _etag(stored: Stored) -> dict[str, str]:

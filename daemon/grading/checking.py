@@ -1,7 +1,7 @@
 """Checking a program's output: what hears it while it comes, and says afterwards whether it is accepted.
 
-A comparison without a program of its own is done while the output comes, in bounded memory. A checker of one's own is
-run in a jail on the whole output, which is kept in a memfd until then and never enters this process.
+A comparison without a program of its own is done while the output comes, as long as that is quick. A checker of one's
+own is run in a jail on the whole output, which is kept in a memfd until then and never enters this process.
 """
 
 import contextlib
@@ -10,7 +10,8 @@ import math
 import os
 import re
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from daemon.judge.executor import Built, Executor
@@ -31,6 +32,8 @@ from .tokens import TokenOptions, Tokens
 JUDGE_OUTPUT_BYTES = 64 << 10  # that are kept
 JUDGE_SPARE_BYTES = 64 << 20  # more may be said, to nobody
 SCORE_BYTES = 100
+COMPARING_S = 0.05  # of a program's wall time that comparing may take
+KEPT_PIECE_BYTES = 1 << 18  # compared at once in a thread; a grading that is cancelled waits for that
 ICPC_ACCEPTED, ICPC_REJECTED = 42, 43  # "Output validators" of the ICPC problem package format
 TESTLIB_ACCEPTED, TESTLIB_REJECTED = (0,), (1, 2, 4, 8)  # testlib.h: ok; wrong answer, presentation, dirt, end of file
 TESTLIB_FAIL, TESTLIB_POINTS = 3, 7
@@ -38,7 +41,7 @@ TESTLIB_NOTE = "See file to check exit message"  # its last word on stderr
 ICPC_ARGUMENTS = ("input", "answer", FEEDBACK)
 TESTLIB_ARGUMENTS = ("input", "output", "answer", FEEDBACK + JUDGE_MESSAGE)
 JUDGE_FILES = ("input", "output", "answer", FEEDBACK.rstrip("/"))  # beside a checker, above its own
-SCORE = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+SCORE = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 class CheckerFailed(Exception):
@@ -84,9 +87,18 @@ class _At:
 
 
 class Comparison:
-    """By compare.py and tokens.py."""
+    """By compare.py and tokens.py, until `close`.
 
-    def __init__(self, checker: task.Plain | TokenOptions, answer: int) -> None:
+    The output is compared as it comes while that costs next to nothing. A program must not wait for us on its own
+    clock: once comparing has taken `patience_s` seconds, what comes is kept, and compared when the program has ended.
+    """
+
+    def __init__(
+        self, checker: task.Plain | TokenOptions, answer: int, patience_s: float = COMPARING_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._left_s, self._clock = patience_s, clock
+        self._kept: int | None = None  # a memfd
         expected = _At(answer)
         match checker:
             case task.Plain.EXACT:
@@ -97,14 +109,32 @@ class Comparison:
                 self._comparer = Tokens(expected, checker)
 
     def hear(self, stream: str, data: bytes) -> None:
-        """Compare what came with what is expected there."""
-        if stream == "stdout":
+        """Compare what came with what is expected there, or keep it. Raises OSError."""
+        if stream != "stdout" or self._comparer.rejected:
+            return
+        if self._left_s > 0:
+            began_s = self._clock()
             self._comparer.feed(data)
+            self._left_s -= self._clock() - began_s
+            return
+        if self._kept is None:
+            self._kept = memfd("output", b"")
+        write_all(self._kept, data)
 
     async def answer(self) -> Answer:
-        """At the end of the output."""
+        """At the end of the output. Raises OSError."""
+        if self._kept is not None:
+            kept = _At(self._kept)
+            while not self._comparer.rejected and (piece := kept.read(KEPT_PIECE_BYTES)):
+                await to_the_end(self._comparer.feed, piece)
         found = self._comparer.end()
         return Answer(found.accepted, found.message)
+
+    def close(self) -> None:
+        """What was kept is gone."""
+        if self._kept is not None:
+            os.close(self._kept)
+            self._kept = None
 
 
 class Judged:
@@ -197,7 +227,11 @@ def judge_order(
 def opened(executor: Executor, checker: task.Checker, built: tuple[Built, ...], data: task.Data) -> Iterator[Check]:
     """A check for one run of a test. `built` are the checker's own programs, where it has any. Raises OSError."""
     if isinstance(checker, task.Plain | TokenOptions):
-        yield Comparison(checker, data.answer)
+        comparison = Comparison(checker, data.answer)
+        try:
+            yield comparison
+        finally:
+            comparison.close()
         return
     output = memfd("output", b"")
     try:

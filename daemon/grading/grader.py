@@ -102,6 +102,7 @@ class _Grading:
         self._known: dict[str, TestResult] = {}
         self._heard: dict[str, Result] = {}  # what the schedule hears: of tests, and of groups that were graded
         self._problems: list[str] = []
+        self._hangs: str | None = None  # what a checker did that took all of its time
         self._names, self._told = list(self._tests), list[TestResult]()
 
     async def run(self) -> GradeResult:
@@ -168,12 +169,15 @@ class _Grading:
 
     async def _test(self, test: Test) -> TestResult:
         """A failure of ours is tried once more, and then it is the test's result: IE. What never can run is not, and
-        no checker that took all of its time."""
+        no checker that took all of its time: nor is it asked about other tests, because the verdict is IE already."""
         for attempt in range(ATTEMPTS):
             try:
                 async with _seat(self._seats, self._task.client), test.opened() as data:
+                    if self._hangs is not None:
+                        return TestResult(test.id, Verdict.IE, f"not run, because on another test {self._hangs}")
                     return await self._attempt(test, data)
             except CheckerHangs as error:
+                self._hangs = str(error)
                 return TestResult(test.id, Verdict.IE, str(error))
             except CheckerFailed as error:
                 failure = str(error)

@@ -113,13 +113,15 @@ class Jail:
         """Set the limits, start the clock, send go. The reason where it is refused: nothing was begun then.
 
         `given` are lent: source and artefact, each where the step takes it, then files. kinds.why_not has checked all.
-        With a `core` it is pinned to it first.
+        With a `core` it is pinned to it first. One that was held goes as quickly as that: a graded run waits for it.
         """
         if self.phase is not states.Phase.PARKED:
             return f"the jail is {self.phase}, not parked"
         limits, too_small, started_s = order.limits, False, self.warden.clock()
         try:
             join = None if core is None else self._holds.pin(core, self._kind.starts_before_go)
+            if order.held:
+                self._holds.group.prefer()
             self._holds.start_clock()
             if limits != self._limits:
                 self._holds.set_limits(limits)

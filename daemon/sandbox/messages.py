@@ -134,7 +134,7 @@ class Run(Message):
     """Run one step in a fresh jail. Descriptors: source, artefact, files, each where it applies.
 
     `graded`: alone on a core, which it waits for before its clock starts, and within the step's limits of graded runs.
-    `held`: it goes, and its clock starts, at `Begin`.
+    `held`: it goes, and its clock starts, at `Begin`, with as much weight as a graded run, which may wait for it.
     """
 
     TYPE = "run"

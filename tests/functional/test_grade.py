@@ -245,6 +245,7 @@ def test_much_input_and_output_are_streamed(cellblock: Server) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tests": []}, "tests"),
     ({"tests": [{"id": "a"}, {"id": "a"}]}, "tests"),
+    ({"tests": [{"id": ""}, {"id": "a"}]}, "tests.0.id"),  # "" is what scoring calls all tests together
     ({"limits": {"cpu_time": 0}}, "limits.cpu_time"),
     ({"limits": {"memory_mb": 1 << 20}}, "limits.memory_mb"),
     ({"limits": {"output_kb": -1}}, "limits.output_kb"),

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from daemon.bench import fairness
 from tests.functional.test_grade_command import YAML
 from tests.functional.test_problems import grade, put
 from tests.server import Server
@@ -96,3 +97,23 @@ def test_the_first_that_ends_decides_whatever_it_has_closed_before(
 def test_an_interactor_that_ended_badly_is_named(cellblock: Server) -> None:
     expected = ("IE", "the interactor ended with code 7")
     assert verdict(cellblock, FIRST, "7\n", "import sys\nsys.stdin.read()\n") == expected
+
+
+def test_an_interactor_is_as_quick_beside_others_that_are_graded_as_alone(cellblock: Server) -> None:
+    """Else a submission that waits for its answer would be too slow because somebody else is graded."""
+    thinks = """
+import sys, time
+input()
+while time.process_time() < 1: pass
+print("go", flush=True)
+sys.exit(42)
+"""
+    spin = "while True: pass"
+    graded = {"language": "python", "code": spin, "tests": [{}], "limits": {"cpu_time": 0.5}}
+    executed = {"language": "python", "code": spin, "timeout": 1}
+    neighbours: list[fairness.Ask] = [
+        lambda connection: connection.request("POST", "/grade", graded),
+        lambda connection: connection.request("POST", "/execute", executed),
+    ]
+    with fairness.beside(f"http://127.0.0.1:{cellblock.port}", neighbours):
+        assert verdict(cellblock, thinks, "1\n", "print(1, flush=True)\ninput()", limit_s=1) == ("AC", "")

@@ -258,10 +258,10 @@ def test_a_score_that_the_format_does_not_allow_is_ie_with_a_sentence(problems: 
     assert test["reason"] == "the score 250 exceeds the maximum of 100"
     assert result["problems"] == ["secret/1: " + test["reason"]]
     assert test["cpu_time"] > 0
-    for infinite in ("1e999", "inf", "-1e999"):
+    for infinite in ("1e999", "inf", "-1e999", "\u0665"):
         (test,) = grade(problems, "scores", f"print('{infinite}')")["tests"]
         assert test["verdict"] == "IE"
-        assert test["reason"] == f"the checker's score.txt is no finite number: '{infinite}'"
+        assert test["reason"] == f"the checker's score.txt is no finite number: {infinite!a}"
 
 
 def test_limits_above_what_is_allowed_here_are_cut_with_a_warning(problems: Server) -> None:
@@ -275,6 +275,15 @@ def test_limits_above_what_is_allowed_here_are_cut_with_a_warning(problems: Serv
         f"limits: output: 500 MB is more than is allowed here; it is {limits['output_kb'] // 1024} MB",
     ]
     assert not [one for one in put(problems, "sum", SUM).json["warnings"] if "limits" in one]
+
+
+def test_a_computed_limit_that_is_cut_is_told_too(problems: Server) -> None:
+    """Its setter would believe in a safety factor that is not there."""
+    yaml = UNTIMED["problem.yaml"] + "  time_multipliers:\n    ac_to_time_limit: 1000\n"
+    summary = put(problems, "slow", with_files(UNTIMED, {"problem.yaml": yaml})).json
+    assert (summary["limits"]["cpu_time"], summary["limits"]["cpu_time_source"]) == (118, "computed")
+    (warning,) = [one for one in summary["warnings"] if one.startswith("limits: ")]
+    assert warning.endswith("s is more than is allowed here; it is 118 s")
 
 
 def test_without_a_time_limit_it_is_computed_from_the_accepted_submissions(problems: Server) -> None:
@@ -375,6 +384,7 @@ def test_a_wrong_request_is_told(problems: Server) -> None:
     for body, code in (
         (grading(ADD, "cobol"), "unsupported_language"),
         (grading("x" * 1025), "code_too_long"),
+        (grading("import a", files=[{"name": "a.py", "content": "#" * 1017}]), "code_too_long"),
         (grading(ADD, tests=[]), "invalid_request"),
     ):
         assert problems.request("POST", "/problems/sum/grade", body, JSON).json["code"] == code

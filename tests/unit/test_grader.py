@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar, cast
 
+from daemon.grading.checking import CheckerHangs
 from daemon.grading.grader import Grader
 from daemon.grading.schedules import Listed
 from daemon.grading.scoring import Progress, Result
@@ -155,3 +156,23 @@ def test_a_schedule_that_takes_long_is_not_asked_after_every_result(monkeypatch:
     result = asyncio.run(grade())
     assert told == [test.id for test in result.tests] == [str(number) for number in range(100)]
     assert Slow.asked < 50
+
+
+class Hanging(Executor):
+    """Whose checkers take all of their time."""
+
+    async def run(self, order: object) -> Finished:
+        await super().run(order)
+        raise CheckerHangs("the checker met its wall limit")
+
+
+def test_a_checker_that_hangs_is_not_asked_about_the_tests_that_have_not_begun(monkeypatch: Any) -> None:
+    """Each would take a core for a minute, and the verdict is known."""
+    monkeypatch.setattr("daemon.grading.grader.graded_limits", lambda toolchain, limits: limits)
+    executor = Hanging()
+    grader = Grader(cast("Any", executor), cast("Any", Client()), TESTS_MAX)
+    result = asyncio.run(grader.grade(task(20)))
+    assert executor.ended == TESTS_MAX
+    assert result.verdict is Verdict.IE
+    assert [test.verdict for test in result.tests] == [Verdict.IE] * 20
+    assert result.tests[-1].reason == "not run, because on another test the checker met its wall limit"

@@ -25,6 +25,9 @@ class TimeLimit:
     source: LimitSource
 
 
+LONGEST_S = 10**9  # a longer one is as good as none, and may be beyond what a float holds
+
+
 def from_slowest(timing: Timing, slowest_accepted_s: float) -> float:
     """The limit in seconds: the least multiple of the resolution, at least one, that is `ac_to_time_limit` times
     the slowest accepted submission's time (2025-09, "Problem timing"; legacy, "Limits", as problemtools does it).
@@ -33,7 +36,7 @@ def from_slowest(timing: Timing, slowest_accepted_s: float) -> float:
     """
     resolution = _decimal(timing.resolution_s)
     least = _decimal(slowest_accepted_s) * _decimal(timing.ac_to_time_limit)
-    return float(max(1, -(-least // resolution)) * resolution)
+    return float(min(max(1, -(-least // resolution)) * resolution, LONGEST_S))
 
 
 def is_separated(timing: Timing, limit_s: float, fastest_too_slow_s: float) -> bool:

@@ -29,6 +29,9 @@ class Group(typing.Protocol):
     def set_background(self, background: bool) -> None:
         """In the background it has a tenth of the processors that the others leave it. Raises OSError."""
 
+    def prefer(self) -> None:
+        """It goes before what is neither pinned nor preferred, as what is pinned does. Raises OSError."""
+
     def pin(self, core: int) -> int | None:
         """What is in it runs on this core alone, and goes before what is not pinned. None where that is so at once.
 

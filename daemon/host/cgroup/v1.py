@@ -107,10 +107,13 @@ class Group:
     def set_background(self, background: bool) -> None:
         mounts.write_text(self._path("cpu", "cpu.shares"), BACKGROUND_SHARES if background else SHARES)
 
+    def prefer(self) -> None:
+        mounts.write_text(self._path("cpu", "cpu.shares"), PINNED_SHARES)
+
     def pin(self, core: int) -> int | None:
         if core not in self._cores:
             raise OSError(errno.ENOSYS, "no such core to pin to")
-        mounts.write_text(self._path("cpu", "cpu.shares"), PINNED_SHARES)
+        self.prefer()
         return self._cores[core].tasks
 
     def pin_started(self, core: int) -> None:

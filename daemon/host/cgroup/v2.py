@@ -49,9 +49,12 @@ class Group:
     def set_background(self, background: bool) -> None:
         mounts.write_text(self._path("cpu.weight"), BACKGROUND_WEIGHT if background else WEIGHT)
 
+    def prefer(self) -> None:
+        mounts.write_text(self._path("cpu.weight"), PINNED_WEIGHT)
+
     def pin(self, core: int) -> int | None:
         mounts.write_text(self._path("cpuset.cpus"), core)
-        mounts.write_text(self._path("cpu.weight"), PINNED_WEIGHT)
+        self.prefer()
         return None
 
     def pin_started(self, core: int) -> None:
