@@ -1,10 +1,12 @@
 """What must not be left on the host after a run, and how to see it: processes, groups, mounts, descriptors."""
 
+import collections
 import contextlib
 import dataclasses
 import fnmatch
 import os
 import pathlib
+import re
 
 from tests.server import START_S, Server, until
 
@@ -16,8 +18,8 @@ STORE = "/artifacts/cache.db"
 class Posture:
     """What a server at rest holds: the same after every test as before the first one."""
 
-    http_descriptors: int
-    keeper_descriptors: int
+    http_descriptors: dict[str, int]  # how many of each kind, such as socket:[0] and pipe:[0]
+    keeper_descriptors: dict[str, int]
     processes: int  # of parked jails
     mounts: str
 
@@ -56,19 +58,19 @@ def demand(server: Server, baseline: Posture) -> None:
 def _now(server: Server) -> Posture:
     return Posture(
         processes=len(jail_processes(server)),
-        http_descriptors=len(http_descriptors(server)),
-        keeper_descriptors=server.keeper.num_fds(),
+        http_descriptors=_kinds(http_descriptors(server)),
+        keeper_descriptors=_kinds(_links(server.keeper.pid)),
         mounts=mounts(),
     )
 
 
 def http_descriptors(server: Server) -> list[str]:
     """But for the artefacts that it keeps and the connections to their store, which have bounds of their own."""
-    return [link for link in _links(server) if not link.startswith("/memfd:artifact") and STORE not in link]
+    return [link for link in _links(server.http.pid) if not link.startswith("/memfd:artifact") and STORE not in link]
 
 
 def store_descriptors(server: Server) -> int:
-    return sum(STORE in link for link in _links(server))
+    return sum(STORE in link for link in _links(server.http.pid))
 
 
 def store_descriptors_max() -> int:
@@ -80,9 +82,14 @@ def store_descriptors_max() -> int:
     return 2 * (threads + 1) + 1
 
 
-def _links(server: Server) -> list[str]:
+def _kinds(links: list[str]) -> dict[str, int]:
+    """Without what differs from one to the next: inode numbers, the jail's number and the like."""
+    return dict(sorted(collections.Counter(re.sub(r"[0-9]+", "0", link) for link in links).items()))
+
+
+def _links(pid: int) -> list[str]:
     links = []
-    for path in pathlib.Path(f"/proc/{server.http.pid}/fd").iterdir():
+    for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             links.append(os.readlink(path))
     return links

@@ -53,8 +53,15 @@ class Holdings:
         processes = limits.processes + OUR_PROCESSES
         self.group.set_limits(dataclasses.replace(limits, memory_bytes=memory_bytes, processes=processes))
 
-    def pin(self, core: int, has_started: bool) -> int | None:
-        """What the process that starts the program is to join (Group.pin); None where all is done. Raises OSError."""
+    def place(self, core: int | None, was_held: bool, has_started: bool) -> int | None:
+        """Pin it to its core, where it has one; prefer it, where a graded run waits for it.
+
+        What the process that starts the program is to join (Group.pin); None where all is done. Raises OSError.
+        """
+        if was_held:
+            self.group.prefer()
+        if core is None:
+            return None
         if has_started:
             self.group.pin_started(core)
             return None

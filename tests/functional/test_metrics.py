@@ -6,9 +6,11 @@ import json
 import os
 import socket
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.places import Place
 from tests.server import START_S, Server, until
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -151,11 +153,17 @@ def two() -> collections.abc.Iterator[Server]:
         yield server
 
 
+def place_of(process: psutil.Process) -> Place:
+    """Which of the HTTP processes it is, as its command says."""
+    command = process.cmdline()
+    return Place(*json.loads(command[command.index("--place") + 1]))
+
+
 def test_nobody_else_on_this_host_is_told_by_the_processes_own_sockets(two: Server) -> None:
     """Their names can be read by all (/proc/net/unix); who connects with another uid is told nothing."""
     process = two.processes("http")[0]
     assert os.geteuid() != process.uids().effective
-    name = process.cmdline()[-1].split('"')[1]
+    name = place_of(process).names[0]
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
         connection.connect(f"\0{name}")
@@ -178,7 +186,7 @@ def test_several_processes_are_told_together_and_one_that_dies_begins_again(two:
     until(lambda: total(scrape(two), "cellblock_warden_losses_total") == losses + 1, START_S, "the loss is told")
 
     first = min(two.processes("http"), key=lambda process: process.pid)
-    number = first.cmdline()[-1].split(",")[0].strip("[ ")
+    number = str(place_of(first).number)
     first.suspend()
     until(lambda: total(_if_there(two), "cellblock_processes_silent") == 1, START_S, "its silence is told")
     first.kill()

@@ -75,7 +75,7 @@ def test_the_log_is_one_json_object_per_line_and_has_nothing_of_a_run(wild: str)
         server.post(
             {"language": "python", "code": f"print('{secret}' * 10**6)", "files": [{"name": wild, "content": secret}]}
         )
-        server.request("GET", f"/{secret}", headers={"X-Request-Id": secret, "Authorization": f"Bearer {secret}"})
+        server.request("GET", f"/{secret}", headers={"X-Secret": secret, "Authorization": f"Bearer {secret}"})
     assert '"logger": "cellblock.keeper"' in server.log
     assert secret not in server.log
     for line in server.log.splitlines():

@@ -36,7 +36,7 @@ def from_slowest(timing: Timing, slowest_accepted_s: float) -> float:
     """
     resolution = _decimal(timing.resolution_s)
     least = _decimal(slowest_accepted_s) * _decimal(timing.ac_to_time_limit)
-    return float(min(max(1, -(-least // resolution)) * resolution, LONGEST_S))
+    return float(min(Fraction(LONGEST_S), max(1, -(-least // resolution)) * resolution))
 
 
 def is_separated(timing: Timing, limit_s: float, fastest_too_slow_s: float) -> bool:
