@@ -243,6 +243,7 @@ def test_health_names_the_sandbox(cellblock: Server) -> None:
     assert all(health["toolchains"].values())
 
 
+@pytest.mark.slow
 def test_bodies_in_flight_are_bounded_together(cellblock: Server) -> None:
     """A dozen clients that send all but the end of 24 MB cannot make the daemon hold it all; small requests go through."""
     head = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 25000000\r\n\r\n"

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 
+import pytest
+
 from tests.functional.test_grade_command import YAML
 from tests.functional.test_problems import grade, put
 from tests.server import Server
@@ -13,6 +15,7 @@ SLEEPS = (
 )
 
 
+@pytest.mark.slow
 def test_interactive_tests_of_many_clients_wait_for_the_two_jails_that_there_are() -> None:
     """Each takes both, so no two of them may have one each and wait for the other's."""
     package: dict[str, str | bytes] = {

@@ -52,6 +52,7 @@ def test_a_submission_that_fails_after_it_was_accepted_has_failed(cellblock: Ser
     assert verdict(cellblock, FIRST, "42\n", "import sys\nsys.stdin.read()\nsys.exit(3)\n") == ("RE", "exit code 3")
 
 
+@pytest.mark.slow
 def test_an_interactor_may_think_for_long_when_the_submission_is_gone(cellblock: Server) -> None:
     thinks = "import sys, time\nsys.stdin.read()\ntime.sleep(6)\nsys.exit(42)\n"
     assert verdict(cellblock, thinks, "1\n", "print('right')") == ("AC", "")

@@ -34,6 +34,7 @@ def killed(nonce: str) -> tuple[str, str, str]:
 KINDS = [python, typescript, python, rust, python, failing, killed, python]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_hundred_mixed_requests_at_concurrency_eight(cellblock: Server) -> None:
     def one(number: int) -> None:

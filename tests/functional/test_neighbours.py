@@ -145,6 +145,7 @@ def test_a_keeper_without_descriptors_refuses_and_goes_on() -> None:
         assert hello(server).status == 200
 
 
+@pytest.mark.slow
 def test_a_group_that_cannot_be_removed_is_told_once_and_tried_ever_more_slowly() -> None:
     """Somebody made a group of his own in it. It goes as soon as that has gone, give or take the last pause."""
     with Server(languages=["python"], pools=False) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:

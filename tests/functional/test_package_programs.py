@@ -215,6 +215,7 @@ def test_a_multiplier_that_is_none_is_ie(tmp_path: pathlib.Path, value: str, rea
     assert (row["verdict"], row["tests"][0]["reason"]) == ("IE", reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "judge", "reason"),
     [

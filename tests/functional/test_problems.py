@@ -480,6 +480,7 @@ def test_an_upload_that_is_given_up_changes_nothing(one_at_a_time: Server) -> No
     assert grade(server, "sum", ADD)["verdict"] == "AC"
 
 
+@pytest.mark.slow
 def test_accepted_submissions_have_a_deadline_together() -> None:
     with Server(package_timing_s=1.5) as server:
         answer = put(server, "sum", ENDLESS)
@@ -549,6 +550,7 @@ def test_a_package_has_a_largest_size_and_the_store_an_end() -> None:
         assert listed(server) == ["sum"] and kept(server) == (1, 0)
 
 
+@pytest.mark.slow
 def test_a_restart_keeps_problems_with_their_time_limits(tmp_path: pathlib.Path) -> None:
     state = readable(tmp_path) / "state"
     with Server(state=state) as server:
