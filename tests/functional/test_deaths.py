@@ -33,6 +33,7 @@ def post_slowly(server: Server) -> Answer | None:
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.vm
 @pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "maker", "nsjail", "http"])
 def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
@@ -98,6 +99,7 @@ def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
     assert_nothing_left(server)
 
 
+@pytest.mark.slow
 @pytest.mark.vm
 def test_a_program_that_cleared_its_death_signal_dies_with_nsjail() -> None:
     with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
