@@ -46,6 +46,16 @@ def test_every_link_leads_somewhere(path: pathlib.Path) -> None:
     assert {link: problem for link, problem in found.items() if problem} == {}
 
 
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached: set[pathlib.Path] = set()
+    found = {README}
+    while found:
+        reached |= found
+        leads = {(path.parent / link.partition("#")[0]).resolve() for path in found for link in documents.links(path)}
+        found = (leads & set(DOCUMENTS)) - reached
+    assert set(DOCUMENTS) - reached == set()
+
+
 def test_links_that_lead_nowhere_are_found() -> None:
     for link in (
         "docs/none.md",
