@@ -34,8 +34,17 @@ def post_slowly(server: Server) -> Answer | None:
 
 
 @pytest.mark.slow
-@pytest.mark.vm
-@pytest.mark.parametrize("victim", ["keeper", "warden", "zygote", "maker", "nsjail", "http"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "keeper",  # tests/vm/test_units.py kills it too, below its unit
+        pytest.param("warden", marks=pytest.mark.vm),
+        "zygote",
+        "maker",
+        pytest.param("nsjail", marks=pytest.mark.vm),
+        pytest.param("http", marks=pytest.mark.vm),
+    ],
+)
 def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
     """Every request is answered or its connection closed, nothing goes on running, and all pools are full again."""
     with Server(languages=LANGUAGES, runs_at_once=16) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
