@@ -30,6 +30,7 @@ SCOPES: dict[tuple[str, str], Scope | None] = {
     ("DELETE", "/problems/{id}"): Scope.PROBLEMS,
     ("GET", "/languages"): None,  # any token
 }
+FORWARDED = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR)
 FIELDS = web.RequestKey("rate_limit_fields", dict[str, str])
 
 
@@ -77,9 +78,10 @@ class Access:
     def _admitted(self, request: web.Request, path: str | None) -> Client:
         """Raises ApiProblem 401, 403, 429. A path of None is none of ours, which the router tells."""
         try:
-            client = self._client(request)
+            client = request[CLIENT] = self._client(request)
         except ApiProblem:
-            self._count(request, self._without_token(request))
+            request[CLIENT] = self._without_token(request)
+            self._count(request, request[CLIENT])
             raise
         self._count(request, client)
         if client.token is not None and path is not None:
@@ -89,7 +91,9 @@ class Access:
     def _without_token(self, request: web.Request) -> Client:
         peername = request.get_extra_info("peername", ("gone",))
         address = self._addresses.of(peername, request.headers)
-        return Client(f"address {address}", is_local=is_local(address))
+        # Whom a proxy speaks for is not local, whatever it passes on: some of that the client may have written.
+        speaks = any(name in request.headers for name in FORWARDED) and self._addresses.trusts(peername)
+        return Client(f"address {address}", is_local=is_local(address) and not speaks)
 
     def _client(self, request: web.Request) -> Client:
         """Raises ApiProblem 401."""

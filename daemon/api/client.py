@@ -53,9 +53,13 @@ class Addresses:
         self._trusts_unix = UNIX in named
         self._trusts = functools.lru_cache(ADDRESSES_KEPT)(self._looks_trusted)
 
+    def trusts(self, peername: object) -> bool:
+        """Whether a transport's peer is one of the trusted proxies."""
+        return self._trusts(_peer(peername))
+
     def of(self, peername: object, headers: CIMultiDictProxy[str]) -> str:
         """As `counted` says it. `peername` is the transport's: a tuple for internet sockets, and for no others."""
-        peer = str(peername[0]) if isinstance(peername, tuple) else UNIX
+        peer = _peer(peername)
         if not self._trusts(peer):
             return counted(peer)
         told = {
@@ -94,6 +98,10 @@ def counted(address: str) -> str:
 
 
 @functools.lru_cache(ADDRESSES_KEPT)
+def _peer(peername: object) -> str:
+    return str(peername[0]) if isinstance(peername, tuple) else UNIX
+
+
 def is_local(address: str) -> bool:
     """Whether this is a unix socket's or a loopback address."""
     found = _parsed(address)

@@ -73,4 +73,4 @@ class _Connection(web.RequestHandler):
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
-            self._observer.end(request, notes.of(request), resp)
+            self._observer.end(request, request.get(notes.KEY) or self._observer.begin(request, notes.UNREAD), resp)

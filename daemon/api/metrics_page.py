@@ -1,7 +1,7 @@
 """GET /metrics: everything that is counted, of all HTTP processes, in a format that Prometheus reads."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -59,9 +59,17 @@ class MetricsPage:
         )
         registry = CollectorRegistry()
         registry.register(_Collected([silent, *state_metrics.of_keeper(self._parts), *together(processes)]))
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        encode, content_type = _encoder(request.headers.get("Accept", ""))
         page = await asyncio.to_thread(encode, registry)  # some milliseconds, in which others are answered
         return web.Response(body=page, headers={"Content-Type": content_type})
+
+
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """For a header that the library does not understand the plain text, which whoever asks for metrics can read."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")
 
 
 class _Collected(Collector):

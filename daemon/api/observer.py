@@ -53,7 +53,10 @@ class Observer:
         """Every request of `app` is begun, and every answer of it has the id. The first middleware to be installed."""
 
         async def give_id(request: web.Request, response: web.StreamResponse) -> None:
-            response.headers[notes.REQUEST_ID] = notes.of(request).request_id
+            note = request.get(notes.KEY) or self.begin(
+                request, notes.template(request)
+            )  # none began: see listening.py
+            response.headers[notes.REQUEST_ID] = note.request_id
 
         app.middlewares.insert(0, self._middleware())
         app.on_response_prepare.append(give_id)

@@ -113,6 +113,8 @@ def parse(text: str, name: str) -> tuple[Token, ...]:
     except pydantic.ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         raise BadTokens("; ".join(f"{name}: {_where(one['loc'])}: {one['msg']}" for one in problems[:5])) from None
+    except (ValueError, RecursionError) as error:  # of tomllib, for a number of 5000 digits, or brackets without end
+        raise BadTokens(f"{name}: {type(error).__name__}: it is no TOML that can be read") from None
     if len({token.hash for token in found}) != len(found):
         raise BadTokens(f"{name}: two tokens have the same hash")
     return tuple(found)

@@ -36,7 +36,9 @@ class Notifier:
         """
         self._state |= {name: str(value).replace("\n", " ") for name, value in state.items()}
         if self._socket is not None:
-            words = [f"{name}={value}" for name, value in ({"WATCHDOG": "1"} | self._state).items()]
+            said = {"WATCHDOG": "1"} | self._state
+            in_order = sorted(said, key=lambda name: name == "STATUS")  # the last one is cut where it is long
+            words = [f"{name}={said[name]}" for name in in_order]
             with contextlib.suppress(OSError):  # nobody reads now: the next one says it again
                 self._socket.send("\n".join(words).encode("utf-8", "replace")[:MESSAGE_BYTES])
 

@@ -37,12 +37,12 @@ def post_slowly(server: Server) -> Answer | None:
 @pytest.mark.parametrize(
     "victim",
     [
-        "keeper",  # tests/vm/test_units.py kills it too, below its unit
+        "keeper",  # in the VM tests/vm/test_units.py ends this and the HTTP process
         pytest.param("warden", marks=pytest.mark.vm),
         "zygote",
         "maker",
         pytest.param("nsjail", marks=pytest.mark.vm),
-        pytest.param("http", marks=pytest.mark.vm),
+        "http",
     ],
 )
 def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
@@ -109,7 +109,6 @@ def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.vm
 def test_a_program_that_cleared_its_death_signal_dies_with_nsjail() -> None:
     with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
         code = "import ctypes, time\nctypes.CDLL(None).prctl(1, 0)\ntime.sleep(60)"
@@ -141,7 +140,6 @@ def test_the_next_keeper_sweeps_what_a_killed_supervisor_left() -> None:
     assert_nothing_left(again)
 
 
-@pytest.mark.vm
 def test_sigterm_ends_a_run_and_leaves_nothing() -> None:
     with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
         pool.submit(post_slowly, server)

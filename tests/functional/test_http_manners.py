@@ -83,3 +83,16 @@ def test_an_error_does_not_send_a_request_back(cellblock: Server, body: str) -> 
     answer = cellblock.request("POST", "/grade", body.encode(), JSON)
     assert answer.status == 400
     assert len(answer.text) < 20_000
+
+
+def test_an_expectation_that_nobody_can_meet_is_told(cellblock: Server) -> None:
+    """RFC 9110, section 10.1.1. aiohttp answers it before any code of ours, and the answer has an id all the same."""
+    answer = cellblock.request("POST", "/execute", HELLO, {**JSON, "Expect": "miracles"})
+    assert answer.status == 417
+    assert answer.headers["X-Request-Id"]
+
+
+def test_metrics_are_told_to_whoever_asks_oddly(cellblock: Server) -> None:
+    answer = cellblock.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=abc"})
+    assert answer.status == 200
+    assert "cellblock_ready 1" in answer.text

@@ -61,3 +61,15 @@ def test_sockets_for_another_process_are_not_taken() -> None:
     environment = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "LISTEN_FDNAMES": "x"}
     assert service_manager.listening_sockets(environment) == []
     assert environment == {}
+
+
+def test_a_long_status_leaves_room_for_what_counts() -> None:
+    """A message is cut at its end; without READY=1 systemd would kill and start it again and again."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with theirs:
+        notifier = service_manager.Notifier(ours, 10.0)
+        notifier.tell(STATUS="x" * 9000)
+        notifier.tell(READY=1)
+        told = theirs.recv(1 << 16), theirs.recv(1 << 16)
+        assert b"READY=1\n" in told[1] and len(told[1]) <= 4096
+        ours.close()

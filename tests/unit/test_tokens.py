@@ -151,3 +151,10 @@ def test_of_tokens_that_are_made_at_the_same_time_none_is_lost(tmp_path: pathlib
     for maker in makers:
         maker.join()
     assert len(token_file.known(file)) == 20
+
+
+@pytest.mark.parametrize("text", [f"a = {'1' * 5000}", f"a = {'[' * 5000}"], ids=["digits", "brackets"])
+def test_a_file_that_the_parser_itself_fails_at_is_a_wrong_one(text: str) -> None:
+    """Else nobody would look at the file again, and a token that was taken out would stay valid."""
+    with pytest.raises(BadTokens, match="no TOML that can be read"):
+        tokens.parse(text, "tokens.toml")

@@ -229,11 +229,14 @@ for folder in /etc /usr/local /var/lib/cellblock; do
 done
 mkdir -p /var/lib/cellblock/small/{venv/bin,toolchains,stamps,languages}
 ln -sfn /var/lib/cellblock/small/venv/bin/cellblock /usr/local/bin/cellblock
+CELLBLOCK_PREFIX=/var/lib/cellblock/other /src/bootstrap uninstall
+systemctl is-active --quiet cellblock   # a service of another prefix is not touched
+sed -i 's|/var/lib/cellblock/venv|/var/lib/cellblock/small/venv|' /usr/local/lib/systemd/system/cellblock*.service
 CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall
 [ -e /etc/cellblock/cellblock.toml ] && [ -d /var/lib/cellblock/state ]
 CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall --purge
 find /etc /usr/local /var/lib/cellblock/small /var/lib/cellblock/state -name '*cellblock*' || true
-getent passwd cellblock || true
+pgrep -u cellblock > /dev/null || getent passwd cellblock || true   # the user of what runs stays
 """
 
 
