@@ -221,7 +221,7 @@ def test_the_journal_has_json_and_no_source(service: None) -> None:
         assert not [line for line in lines if SECRET in line]
 
 
-UNINSTALL = """
+UNINSTALL = r"""
 set -e
 for folder in /etc /usr/local /var/lib/cellblock; do
   mkdir -p "$0/upper$folder" "$0/work$folder"
@@ -236,7 +236,8 @@ CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall
 [ -e /etc/cellblock/cellblock.toml ] && [ -d /var/lib/cellblock/state ]
 CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall --purge
 find /etc /usr/local /var/lib/cellblock/small /var/lib/cellblock/state -name '*cellblock*' || true
-pgrep -u cellblock > /dev/null || getent passwd cellblock || true   # the user of what runs stays
+user=$(id -u cellblock 2> /dev/null || echo none)
+grep -qs "^Uid:[[:space:]]$user[[:space:]]" /proc/[0-9]*/status || getent passwd cellblock || true   # who runs stays
 """
 
 
