@@ -11,6 +11,7 @@ import re
 from tests.server import START_S, Server, until
 
 SETTLE_S = float(os.environ.get("CELLBLOCK_TEST_SETTLE_S", "1.0"))
+KEPT_S = max(SETTLE_S, 10.0)  # for the daemon's own descriptors: what is only late is no leak
 STORE = "/artifacts/cache.db"
 
 
@@ -42,14 +43,14 @@ def take(server: Server) -> Posture:
 
 
 def demand(server: Server, baseline: Posture) -> None:
-    """Everything of the run's jails is gone within a second, and the daemon holds exactly what it held before.
+    """Everything of the run's jails is gone within a second, and soon the daemon holds exactly what it held before.
 
     The jails that replace them have as long as a server's first ones: a virtual machine on a busy host takes seconds.
     """
     until(lambda: is_over(server), SETTLE_S, "no jail but those that are parked, or starting to be")
     until(lambda: is_at_rest(server), START_S, "every pool is full again")
     with contextlib.suppress(AssertionError):
-        until(lambda: _now(server) == baseline, SETTLE_S)
+        until(lambda: _now(server) == baseline, KEPT_S)
     assert _now(server) == baseline
     kept = store_descriptors(server)
     assert kept <= store_descriptors_max(), f"{kept} descriptors of the artefact store"
