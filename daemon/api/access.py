@@ -30,7 +30,6 @@ SCOPES: dict[tuple[str, str], Scope | None] = {
     ("DELETE", "/problems/{id}"): Scope.PROBLEMS,
     ("GET", "/languages"): None,  # any token
 }
-FORWARDED = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR)
 FIELDS = web.RequestKey("rate_limit_fields", dict[str, str])
 
 
@@ -52,7 +51,10 @@ class Access:
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
             resource = request.match_info.route.resource
             path = None if resource is None else resource.canonical
-            request[CLIENT] = self._known(request) if path in OPEN else self._admitted(request, path)
+            if path in OPEN:
+                request[CLIENT] = self._known(request)
+            else:
+                self._admit(request, path)
             return await handler(request)
 
         async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
@@ -75,8 +77,9 @@ class Access:
         except ApiProblem:
             return self._without_token(request)
 
-    def _admitted(self, request: web.Request, path: str | None) -> Client:
-        """Raises ApiProblem 401, 403, 429. A path of None is none of ours, which the router tells."""
+    def _admit(self, request: web.Request, path: str | None) -> None:
+        """The request knows its client even where this raises: ApiProblem 401, 403, 429. A path of None is none of
+        ours, which the router tells."""
         try:
             client = request[CLIENT] = self._client(request)
         except ApiProblem:
@@ -86,14 +89,12 @@ class Access:
         self._count(request, client)
         if client.token is not None and path is not None:
             _check_scope(client.token, request.method, path)
-        return client
 
     def _without_token(self, request: web.Request) -> Client:
         peername = request.get_extra_info("peername", ("gone",))
         address = self._addresses.of(peername, request.headers)
-        # Whom a proxy speaks for is not local, whatever it passes on: some of that the client may have written.
-        speaks = any(name in request.headers for name in FORWARDED) and self._addresses.trusts(peername)
-        return Client(f"address {address}", is_local=is_local(address) and not speaks)
+        is_told = self._addresses.is_told(peername, request.headers)  # by a proxy, so that it may be anybody
+        return Client(f"address {address}", is_local=is_local(address) and not is_told)
 
     def _client(self, request: web.Request) -> Client:
         """Raises ApiProblem 401."""

@@ -12,6 +12,7 @@ from multidict import CIMultiDictProxy
 
 from .tokens import Token
 
+FORWARDED = (hdrs.X_FORWARDED_FOR, hdrs.FORWARDED)
 UNIX = "unix"  # in place of an address: of a peer on a unix socket, and in `trusted_proxies`
 HOPS_MAX = 32
 ADDRESSES_KEPT = 4096
@@ -53,9 +54,9 @@ class Addresses:
         self._trusts_unix = UNIX in named
         self._trusts = functools.lru_cache(ADDRESSES_KEPT)(self._looks_trusted)
 
-    def trusts(self, peername: object) -> bool:
-        """Whether a transport's peer is one of the trusted proxies."""
-        return self._trusts(_peer(peername))
+    def is_told(self, peername: object, headers: CIMultiDictProxy[str]) -> bool:
+        """Whether a trusted proxy tells who its client is: some of what it says the client may have written."""
+        return any(name in headers for name in FORWARDED) and self._trusts(_peer(peername))
 
     def of(self, peername: object, headers: CIMultiDictProxy[str]) -> str:
         """As `counted` says it. `peername` is the transport's: a tuple for internet sockets, and for no others."""
@@ -64,7 +65,7 @@ class Addresses:
             return counted(peer)
         told = {
             self._nearest(peer, hops(fields))
-            for name, hops in ((hdrs.X_FORWARDED_FOR, _hops), (hdrs.FORWARDED, _forwarded_hops))
+            for name, hops in zip(FORWARDED, (_hops, _forwarded_hops), strict=True)
             if (fields := headers.getall(name, None)) is not None
         }
         # A proxy writes one of the two headers, and may pass on the other as the client wrote it.
@@ -97,11 +98,11 @@ def counted(address: str) -> str:
     return address if found is None else str(found)
 
 
-@functools.lru_cache(ADDRESSES_KEPT)
 def _peer(peername: object) -> str:
     return str(peername[0]) if isinstance(peername, tuple) else UNIX
 
 
+@functools.lru_cache(ADDRESSES_KEPT)
 def is_local(address: str) -> bool:
     """Whether this is a unix socket's or a loopback address."""
     found = _parsed(address)

@@ -13,15 +13,14 @@ from daemon.places import Place
 
 from . import state_metrics
 from .access import watches
-from .client import CLIENT
+from .client import CLIENT, FORWARDED, UNIX, is_local
 from .errors import ApiProblem
 from .metrics import PREFIX
 from .observer import Observer
 from .parts import Parts
 from .siblings import Siblings, together
 
-LOOPBACK = ("127.", "::1", "::ffff:127.")
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+SPOKEN_FOR = (*FORWARDED, "X-Real-IP")  # a header of a proxy that asks for somebody else
 
 
 class MetricsPage:
@@ -49,7 +48,7 @@ class MetricsPage:
 
     async def get(self, request: web.Request) -> web.Response:
         """The page. Raises ApiProblem 403 where the setting does not allow this peer to read it."""
-        if self._parts.settings.metrics != "all" and not is_local(request) and not watches(request[CLIENT]):
+        if self._parts.settings.metrics != "all" and not _is_local(request) and not watches(request[CLIENT]):
             raise ApiProblem(403, "forbidden", "Metrics are told to this host, and to tokens that may watch")
         processes = await self._siblings.ask()
         silent = GaugeMetricFamily(
@@ -80,8 +79,6 @@ class _Collected(Collector):
         return self._families
 
 
-def is_local(request: web.Request) -> bool:
+def _is_local(request: web.Request) -> bool:
     """The peer is on this host, and no proxy's header says that it asks for somebody else."""
-    if any(name in request.headers for name in FORWARDED):
-        return False
-    return not request.remote or request.remote.startswith(LOOPBACK)
+    return is_local(request.remote or UNIX) and not any(name in request.headers for name in SPOKEN_FOR)
