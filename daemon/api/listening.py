@@ -51,7 +51,7 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """The answer to bytes that are no HTTP request, and to a defect outside of every middleware. It closes the
         connection. Raises ConnectionError where an answer has begun."""
-        note = request.get(notes.KEY) or self._observer.begin(request, notes.UNREAD)
+        note = self._observer.note_of(request)
         if request.writer.output_size > 0:
             self._observer.end(request, note, None)
             raise ConnectionError("an answer has begun already")
@@ -73,4 +73,4 @@ class _Connection(web.RequestHandler):
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
-            self._observer.end(request, request.get(notes.KEY) or self._observer.begin(request, notes.UNREAD), resp)
+            self._observer.end(request, self._observer.note_of(request), resp)
