@@ -243,6 +243,7 @@ grep -qs "^Uid:[[:space:]]$user[[:space:]]" /proc/[0-9]*/status || getent passwd
 
 def test_uninstall_leaves_nothing(service: None, tmp_path: pathlib.Path) -> None:
     """In file systems laid over those of the machine, so that the next tests have what it removes."""
+    systemctl("start", HTTP)  # waits for a start under way: the test before may have left one
     mounted = ["unshare", "--mount", "bash", "-c", UNINSTALL, "/dev/shm"]
     done = subprocess.run(mounted, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
