@@ -1,9 +1,12 @@
 """System calls whose effect would reach beyond the jail through what all jails share: toolchain files, host-wide pools."""
 
 import json
+import pathlib
 import textwrap
 
-from tests.server import Server
+import pytest
+
+from tests.server import Server, until
 
 PREAMBLE = """
 import ctypes, errno, json, os
@@ -104,3 +107,20 @@ def test_no_crash_reaches_a_handler_of_the_host(cellblock: Server) -> None:
     print(json.dumps([before, resource.getrlimit(resource.RLIMIT_CORE), answers, resource.getrlimit(resource.RLIMIT_NOFILE)]))
     """
     assert found(cellblock, code) == [[1, 1], [1, 1], [0, 0, "EPERM"], [20, 20]]
+
+
+def names_that_are_not() -> int:
+    """How many names of files that do not exist the host's kernel remembers (proc_sys_fs(5))."""
+    return int(pathlib.Path("/proc/sys/fs/dentry-state").read_text().split()[4])
+
+
+@pytest.mark.vm
+def test_names_that_a_program_looked_up_do_not_stay_in_the_kernel(cellblock: Server) -> None:
+    """Half a kilobyte each. They stay on the account of the jail's group, and on nobody's when that is removed."""
+    before, looked_up = names_that_are_not(), 60_000
+    code = """
+    base = '/usr/' + 'x' * 240
+    print(json.dumps(sum(not os.path.exists(base + str(number)) for number in range(60000))))
+    """
+    assert found(cellblock, code) == looked_up
+    until(lambda: names_that_are_not() < before + looked_up // 3, 20, "they are given back")
