@@ -216,6 +216,9 @@ class Tree:
         found = list(dict.fromkeys(self._directories.values()))
         return found if self._cpuset is None else [*found, self._cpuset]
 
+    def limit_memory(self, memory_bytes: int) -> None:
+        mounts.write_text(f"{self._directories['memory']}/memory.limit_in_bytes", memory_bytes)
+
     def memory_bytes(self) -> int:
         directory = self._directories["memory"]
         used = int(mounts.read_text(f"{directory}/memory.usage_in_bytes"))

@@ -140,6 +140,9 @@ class Tree:
     def paths(self) -> list[str]:
         return [self._directory]
 
+    def limit_memory(self, memory_bytes: int) -> None:
+        mounts.write_text(f"{self._directory}/memory.max", memory_bytes)
+
     def memory_bytes(self) -> int:
         used = int(mounts.read_text(f"{self._directory}/memory.current"))
         statistics = mounts.read_keyed(f"{self._directory}/memory.stat")
