@@ -21,6 +21,10 @@ DEFAULT_OUTPUT_BYTES = 8 * MB  # "limits" of both formats
 SOURCES_BYTES = 4 * MB  # of a program of the package, and of the files beside a submission on one test
 FOR_ALL = "default"  # include/default/ is for languages that have no folder of their own (2025-09, "Included files")
 MAIN_MODULE = "__main__"
+SCRIPTS, RUN = (
+    "bash",
+    "run",
+)  # the toolchain whose main source is a program's script `run`, and which runs `build` first
 
 Open = Callable[[str], int]  # a descriptor of a file or folder of the package, the caller's to close; raises OSError
 
@@ -37,11 +41,6 @@ def program_of(program: Program, opened: Open, toolchains: Registry, problem: Pr
     """A program of the package with limits of a judge's. Of a submission to `problem` those files are left out that
     with_includes puts others over: one of them may not be the main file. Raises CannotGrade, UnknownLanguage, OSError.
     """
-    if program.build or program.run:
-        raise CannotRun(
-            f"{program.path} has a script of its own to build or run it; only sources in a language of this "
-            "deployment are run"
-        )
     toolchain, main = main_of(program, toolchains)
     found = None if problem is None else _include_of(problem, toolchain)
     if found is not None:
@@ -65,8 +64,16 @@ def program_of(program: Program, opened: Open, toolchains: Registry, problem: Pr
 def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
     """Its language here, and which of its files is the main one. Raises UnknownLanguage, CannotRun.
 
-    Where all sources are compiled together it does not matter which that is, and the first one is taken.
+    Where all sources are compiled together it does not matter which that is, and the first one is taken. Of a program
+    with scripts of its own it is `run`, which its `build` may have to make first.
     """
+    if program.build or program.run:
+        try:
+            return toolchains.find(SCRIPTS), f"{program.path}/{RUN}"
+        except UnknownLanguage:
+            raise UnknownLanguage(
+                f"{program.path}: has a script of its own to build or run it, which needs the language {SCRIPTS}"
+            ) from None
     if program.language == "python2":
         raise UnknownLanguage(f"{program.path}: no toolchain for python2")
     known: list[tuple[str, Toolchain]] = []
@@ -106,9 +113,14 @@ def with_includes(problem: Problem, opened: Open, submission: Submission) -> Sub
     return _beside(submission, (*own, *files), found.folder)
 
 
+def codes_of(toolchain: Toolchain) -> frozenset[str | None]:
+    """What the format's table of languages calls it."""
+    return frozenset((*map(of_file, (f"main.{one}" for one in toolchain.extensions)), *toolchain.package_languages))
+
+
 def _include_of(problem: Problem, toolchain: Toolchain) -> Include | None:
     """What the package puts beside submissions in this language."""
-    codes = {of_file(f"main.{extension}") for extension in toolchain.extensions}
+    codes = codes_of(toolchain)
     folders = {include.language: include for include in problem.includes}
     return next((folders[code] for code in folders if code in codes), folders.get(FOR_ALL))
 
