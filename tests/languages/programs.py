@@ -55,7 +55,7 @@ WRONG = {  # a source that is not right, and what is told of it
 }
 
 FAILS = {  # at its second or third line, and what is told of it
-    "bash": ("\nnone=()\nset -u; echo $((1 / 0))", "exit code 1", "./run: line 3: 1 / 0: division by 0"),
+    "bash": ("\nnone=()\nset -u; echo $((1 / 0))", "exit code 1", "run: line 3: 1 / 0: division by 0"),
     "c": ("#include <stdlib.h>\nint main(void) {\n  abort(); }", "signal 6 (SIGABRT)", ""),
     "cpp": (
         "#include <vector>\nint main() {\n  return std::vector<int>().at(1); }",
