@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from daemon.judge.files import Above, File, check_name
+from daemon.judge.files import Above, BadName, File, check_name, check_together
 from daemon.judge.submission import Submission
 from daemon.sandbox.errors import CallersFault
 from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
@@ -14,13 +14,13 @@ from daemon.toolchain.registry import Registry, UnknownLanguage
 from daemon.toolchain.schema import Toolchain
 
 from .packages.languages import of_file
-from .packages.problem import Include, Problem, Program
+from .packages.problem import Format, Include, Problem, Program
 
 MB = 1 << 20
 DEFAULT_OUTPUT_BYTES = 8 * MB  # "limits" of both formats
 SOURCES_BYTES = 4 * MB  # of a program of the package, and of the files beside a submission on one test
 FOR_ALL = "default"  # include/default/ is for languages that have no folder of their own (2025-09, "Included files")
-MAIN_MODULE = "__main__"
+MAIN_MODULE, MAIN = "__main__", "main"
 SCRIPTS, RUN = (
     "bash",
     "run",
@@ -57,7 +57,8 @@ def program_of(program: Program, opened: Open, toolchains: Registry, problem: Pr
             code = content
         else:
             files.append(File(check_name(path.removeprefix(program.path + "/")), content))
-    submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), DEFAULT_OUTPUT_BYTES)
+    name = main.rpartition("/")[2]
+    submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), DEFAULT_OUTPUT_BYTES, name=name)
     return _beside(submission, tuple(files), program.path)
 
 
@@ -99,7 +100,8 @@ def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
 
 def with_includes(problem: Problem, opened: Open, submission: Submission) -> Submission:
     """The submission with the files that the package puts beside it, over its own ("Included code" of legacy,
-    "Included files" of 2025-09). Raises CannotGrade, OSError."""
+    "Included files" of 2025-09). One of them may be a driver, which is the main file then. Raises CannotGrade, OSError.
+    """
     found = _include_of(problem, submission.toolchain)
     if found is None:
         return submission
@@ -109,8 +111,41 @@ def with_includes(problem: Problem, opened: Open, submission: Submission) -> Sub
         left -= len(content)
         files.append(File(check_name(path.removeprefix(found.folder + "/")), content))
     above = Above(file.name for file in files)
-    own = (file for file in submission.files if not above.replaces(file.name))
-    return _beside(submission, (*own, *files), found.folder)
+    own = tuple(file for file in submission.files if not above.replaces(file.name))
+    driver = _driver(problem, submission, own, tuple(files))
+    if driver is None:
+        return _beside(submission, (*own, *files), found.folder)
+    if submission.name is None:
+        raise CannotGrade(f"{found.folder}/{driver.name} is the main file: it needs the name of the submission's file")
+    files.remove(driver)
+    if not above.replaces(submission.name):
+        files.append(File(check_name(submission.name), submission.code))
+    try:
+        check_together((*own, *files), set())
+    except BadName as error:
+        raise CannotGrade(f"{found.folder}: {error}") from None
+    assert isinstance(driver.content, bytes)
+    driven = dataclasses.replace(submission, code=driver.content, name=driver.name)
+    return _beside(driven, (*own, *files), found.folder)
+
+
+def _driver(problem: Problem, submission: Submission, own: tuple[File, ...], included: tuple[File, ...]) -> File | None:
+    """Which of the included files is the main one, if any: one that is called so, or in legacy, where no file is and
+    the language needs one, the first of all sources by name (that is problemtools' rule, by which drivers are written).
+    """
+    toolchain, codes = submission.toolchain, codes_of(submission.toolchain)
+    sources = {file.name: file for file in included if "/" not in file.name and of_file(file.name) in codes}
+    if toolchain.joins_sources:
+        return sources.get(toolchain.source)
+    for name in sorted(sources):
+        if name.partition(".")[0].lower() in (MAIN_MODULE, MAIN):
+            return sources[name]
+    if problem.format is not Format.LEGACY or submission.name is None:
+        return None
+    names = (*sources, submission.name, *(file.name for file in own if of_file(file.name) in codes))
+    if any(name.partition(".")[0].lower() in (MAIN_MODULE, MAIN) for name in names):
+        return None
+    return sources.get(min(names))
 
 
 def codes_of(toolchain: Toolchain) -> frozenset[str | None]:
