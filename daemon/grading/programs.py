@@ -117,7 +117,8 @@ def with_includes(problem: Problem, opened: Open, submission: Submission) -> Sub
         return _beside(submission, (*own, *files), found.folder)
     if submission.name is None:
         raise CannotGrade(f"{found.folder}/{driver.name} is the main file: it needs the name of the submission's file")
-    files.remove(driver)
+    if submission.toolchain.joins_sources or driver.name == submission.toolchain.source:
+        files.remove(driver)  # else it lies there under its own name too, by which a submission may import it
     if not above.replaces(submission.name):
         files.append(File(check_name(submission.name), submission.code))
     try:

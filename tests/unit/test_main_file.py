@@ -103,7 +103,9 @@ def test_a_driver_is_the_main_file_and_the_submission_lies_beside_it(
     tmp_path: pathlib.Path, package: Files, include: str
 ) -> None:
     """Legacy, "Included code": it is called like a main file; else the first by name is one, as in problemtools."""
-    assert driven(tmp_path, package, include, GUESS) == (DRIVER.encode(), {"guess.py": b"# guess"})
+    code, files = driven(tmp_path, package, include, GUESS)
+    assert (code, files.pop("guess.py")) == (DRIVER.encode(), b"# guess")
+    assert files == ({} if include == "main.py" else {include: DRIVER.encode()})  # by which a submission may import it
 
 
 @pytest.mark.parametrize(
