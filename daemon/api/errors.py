@@ -120,7 +120,7 @@ def _of(error: Exception, request: web.BaseRequest) -> ApiProblem:
         case PackageRefused():
             return ApiProblem(400, "invalid_package", str(error))
         case CannotGrade():
-            return ApiProblem(400, "cannot_grade", f"This package cannot be graded by here: {error}")
+            return ApiProblem(400, "cannot_grade", f"This package cannot be graded here: {error}")
         case BadOrder():
             log.error("an order that was not sent", path=request.path, reason=str(error))
             return ApiProblem(400, "invalid_request", str(error))

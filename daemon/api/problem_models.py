@@ -17,6 +17,7 @@ MB, KB = 1 << 20, 1 << 10
 
 
 Hash = Annotated[str, told(minLength=64, maxLength=64, pattern="^[0-9a-f]{64}$")]
+SourceName = Annotated[str, pydantic.StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Name = Annotated[str, told(maxLength=1024)]
 FEW = {"x-unbounded": "as many as the package has"}
 
@@ -29,6 +30,11 @@ class ProblemGradeRequest(Strict):
     )
     language: LanguageName = field("Id or alias of its language, in any case.")
     files: Files = field("Files beside the source, of at most $files_bytes_max bytes together.", [])
+    name: SourceName | None = field(
+        "What the source's file is called, such as `guess.py`: for problems whose package has a main file of its own,"
+        " which imports it.",
+        None,
+    )
     stop_on_failure: bool = field(
         "Whether tests after the first that is not accepted are left out (SK), where the package's own groups do not"
         " say it (2025-09).",

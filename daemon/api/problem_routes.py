@@ -113,7 +113,7 @@ class Problems:
         code = submissions.code_of(wanted.code, code_bytes_max)
         files = submissions.files_of(wanted.files, toolchain, settings.files_bytes_max)
         _check_together(code, files, problem.limits.code_bytes)
-        submission = Submission(toolchain, code, limits, output_bytes, files=files)
+        submission = Submission(toolchain, code, limits, output_bytes, files=files, name=wanted.name)
         return task_of(
             problem, held.open, submission, self._parts.toolchains, self._bounds, wanted.stop_on_failure
         )  # fmt: skip

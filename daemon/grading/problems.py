@@ -21,7 +21,6 @@ from . import task as tasks
 from .checking import arguments_of
 from .group_scoring import group_tree
 from .legacy_scoring import legacy_tree
-from .packages.languages import of_file
 from .packages.problem import Case, Group, LegacyRules, Problem, Program
 from .packages.threads import to_the_end
 from .programs import (
@@ -31,6 +30,7 @@ from .programs import (
     CannotRun,
     Open,
     check_beside,
+    codes_of,
     main_of,
     program_of,
     read_folder,
@@ -193,7 +193,7 @@ def _programs(problem: Problem) -> tuple[Program, ...]:
 def check_language(problem: Problem, toolchain: Toolchain) -> None:
     """Raises UnknownLanguage where the package's `languages` (2025-09) do not have this one."""
     allowed = problem.languages
-    if allowed is not None and not any(of_file(f"main.{extension}") in allowed for extension in toolchain.extensions):
+    if allowed is not None and codes_of(toolchain).isdisjoint(allowed):
         raise UnknownLanguage(f"This problem is not to be solved in {toolchain.title}, but in {', '.join(allowed)}")
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from daemon.judge.files import Above, File, check_name
+from daemon.judge.files import Above, BadName, File, check_name, check_together
 from daemon.judge.submission import Submission
 from daemon.sandbox.errors import CallersFault
 from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
@@ -14,13 +14,17 @@ from daemon.toolchain.registry import Registry, UnknownLanguage
 from daemon.toolchain.schema import Toolchain
 
 from .packages.languages import of_file
-from .packages.problem import Include, Problem, Program
+from .packages.problem import Format, Include, Problem, Program
 
 MB = 1 << 20
 DEFAULT_OUTPUT_BYTES = 8 * MB  # "limits" of both formats
 SOURCES_BYTES = 4 * MB  # of a program of the package, and of the files beside a submission on one test
 FOR_ALL = "default"  # include/default/ is for languages that have no folder of their own (2025-09, "Included files")
-MAIN_MODULE = "__main__"
+MAIN_MODULE, MAIN = "__main__", "main"
+SCRIPTS, RUN = (
+    "bash",
+    "run",
+)  # the toolchain whose main source is a program's script `run`, and which runs `build` first
 
 Open = Callable[[str], int]  # a descriptor of a file or folder of the package, the caller's to close; raises OSError
 
@@ -37,11 +41,6 @@ def program_of(program: Program, opened: Open, toolchains: Registry, problem: Pr
     """A program of the package with limits of a judge's. Of a submission to `problem` those files are left out that
     with_includes puts others over: one of them may not be the main file. Raises CannotGrade, UnknownLanguage, OSError.
     """
-    if program.build or program.run:
-        raise CannotRun(
-            f"{program.path} has a script of its own to build or run it; only sources in a language of this "
-            "deployment are run"
-        )
     toolchain, main = main_of(program, toolchains)
     found = None if problem is None else _include_of(problem, toolchain)
     if found is not None:
@@ -58,15 +57,24 @@ def program_of(program: Program, opened: Open, toolchains: Registry, problem: Pr
             code = content
         else:
             files.append(File(check_name(path.removeprefix(program.path + "/")), content))
-    submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), DEFAULT_OUTPUT_BYTES)
+    name = main.rpartition("/")[2]
+    submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), DEFAULT_OUTPUT_BYTES, name=name)
     return _beside(submission, tuple(files), program.path)
 
 
 def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
     """Its language here, and which of its files is the main one. Raises UnknownLanguage, CannotRun.
 
-    Where all sources are compiled together it does not matter which that is, and the first one is taken.
+    Where all sources are compiled together it does not matter which that is, and the first one is taken. Of a program
+    with scripts of its own it is `run`, which its `build` may have to make first.
     """
+    if program.build or program.run:
+        try:
+            return toolchains.find(SCRIPTS), f"{program.path}/{RUN}"
+        except UnknownLanguage:
+            raise UnknownLanguage(
+                f"{program.path}: has a script of its own to build or run it, which needs the language {SCRIPTS}"
+            ) from None
     if program.language == "python2":
         raise UnknownLanguage(f"{program.path}: no toolchain for python2")
     known: list[tuple[str, Toolchain]] = []
@@ -92,7 +100,8 @@ def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
 
 def with_includes(problem: Problem, opened: Open, submission: Submission) -> Submission:
     """The submission with the files that the package puts beside it, over its own ("Included code" of legacy,
-    "Included files" of 2025-09). Raises CannotGrade, OSError."""
+    "Included files" of 2025-09). One of them may be a driver, which is the main file then. Raises CannotGrade, OSError.
+    """
     found = _include_of(problem, submission.toolchain)
     if found is None:
         return submission
@@ -102,13 +111,52 @@ def with_includes(problem: Problem, opened: Open, submission: Submission) -> Sub
         left -= len(content)
         files.append(File(check_name(path.removeprefix(found.folder + "/")), content))
     above = Above(file.name for file in files)
-    own = (file for file in submission.files if not above.replaces(file.name))
-    return _beside(submission, (*own, *files), found.folder)
+    own = tuple(file for file in submission.files if not above.replaces(file.name))
+    driver = _driver(problem, submission, own, tuple(files))
+    if driver is None:
+        return _beside(submission, (*own, *files), found.folder)
+    if submission.name is None:
+        raise CannotGrade(f"{found.folder}/{driver.name} is the main file: it needs the name of the submission's file")
+    if submission.toolchain.joins_sources or driver.name == submission.toolchain.source:
+        files.remove(driver)  # else it lies there under its own name too, by which a submission may import it
+    if not above.replaces(submission.name):
+        files.append(File(check_name(submission.name), submission.code))
+    try:
+        check_together((*own, *files), set())
+    except BadName as error:
+        raise CannotGrade(f"{found.folder}: {error}") from None
+    assert isinstance(driver.content, bytes)
+    driven = dataclasses.replace(submission, code=driver.content, name=driver.name)
+    return _beside(driven, (*own, *files), found.folder)
+
+
+def _driver(problem: Problem, submission: Submission, own: tuple[File, ...], included: tuple[File, ...]) -> File | None:
+    """Which of the included files is the main one, if any: one that is called so, or in legacy, where no file is and
+    the language needs one, the first of all sources by name (that is problemtools' rule, by which drivers are written).
+    """
+    toolchain, codes = submission.toolchain, codes_of(submission.toolchain)
+    sources = {file.name: file for file in included if "/" not in file.name and of_file(file.name) in codes}
+    if toolchain.joins_sources:
+        return sources.get(toolchain.source)
+    for name in sorted(sources):
+        if name.partition(".")[0].lower() in (MAIN_MODULE, MAIN):
+            return sources[name]
+    if problem.format is not Format.LEGACY or submission.name is None:
+        return None
+    names = (*sources, submission.name, *(file.name for file in own if of_file(file.name) in codes))
+    if any(name.partition(".")[0].lower() in (MAIN_MODULE, MAIN) for name in names):
+        return None
+    return sources.get(min(names))
+
+
+def codes_of(toolchain: Toolchain) -> frozenset[str | None]:
+    """What the format's table of languages calls it."""
+    return frozenset((*map(of_file, (f"main.{one}" for one in toolchain.extensions)), *toolchain.package_languages))
 
 
 def _include_of(problem: Problem, toolchain: Toolchain) -> Include | None:
     """What the package puts beside submissions in this language."""
-    codes = {of_file(f"main.{extension}") for extension in toolchain.extensions}
+    codes = codes_of(toolchain)
     folders = {include.language: include for include in problem.includes}
     return next((folders[code] for code in folders if code in codes), folders.get(FOR_ALL))
 

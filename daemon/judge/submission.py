@@ -26,7 +26,8 @@ class Reason(enum.StrEnum):
 class Submission:
     """One program with its input. `check` False skips a toolchain's type check where it has one.
 
-    `on_output` hears stdout and stderr of the run while they come.
+    `on_output` hears stdout and stderr of the run while they come. `name` is what the source is called where another
+    file is the main one (the driver of a problem), None where nobody said.
     """
 
     toolchain: Toolchain
@@ -38,6 +39,7 @@ class Submission:
     check: bool = True
     files: tuple[File, ...] = ()
     on_output: OnOutput | None = None
+    name: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import difflib
 import pathlib
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pydantic
@@ -22,9 +22,10 @@ class UnknownLanguage(CallersFault):
 
 
 class Registry:
-    """The enabled toolchains in the order of their ids."""
+    """The enabled toolchains in the order of their ids. `extensions`: the id of the one that has files of an extension,
+    where it is not the one whose file names it. Raises BadToolchain."""
 
-    def __init__(self, toolchains: Iterable[Toolchain]) -> None:
+    def __init__(self, toolchains: Iterable[Toolchain], extensions: Mapping[str, str] | None = None) -> None:
         self._by_id = {toolchain.id: toolchain for toolchain in sorted(toolchains, key=lambda toolchain: toolchain.id)}
         self._by_name: dict[str, Toolchain] = {}
         self._by_extension: dict[str, Toolchain] = {}
@@ -33,6 +34,10 @@ class Registry:
                 self._claim(self._by_name, name.lower(), toolchain, "aliases")
             for extension in toolchain.extensions:
                 self._claim(self._by_extension, extension.lower().lstrip("."), toolchain, "extensions")
+        for extension, name in (extensions or {}).items():
+            if name not in self._by_id:
+                raise BadToolchain(f"extensions: {extension}: no language {name!r}; there are {', '.join(self._by_id)}")
+            self._by_extension[extension.lower().lstrip(".")] = self._by_id[name]
 
     @staticmethod
     def _claim(table: dict[str, Toolchain], name: str, toolchain: Toolchain, key: str) -> None:
@@ -67,7 +72,9 @@ class Registry:
             raise UnknownLanguage(f"No language for the extension {extension!r} of {path}. Known: {known}") from None
 
 
-def load(folders: Iterable[pathlib.Path], enabled: Iterable[str] | None = None) -> Registry:
+def load(
+    folders: Iterable[pathlib.Path], enabled: Iterable[str] | None = None, extensions: Mapping[str, str] | None = None
+) -> Registry:
     """Every *.toml of the folders that exist; a later folder replaces a file of the same name. Raises BadToolchain."""
     files = {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.toml"))}
     if enabled is not None:
@@ -78,7 +85,7 @@ def load(folders: Iterable[pathlib.Path], enabled: Iterable[str] | None = None) 
         files = {name: files[name] for name in wanted}
     if not files:
         raise BadToolchain("no toolchain files found")
-    return Registry(read(path) for path in files.values())
+    return Registry((read(path) for path in files.values()), extensions)
 
 
 def read(path: pathlib.Path) -> Toolchain:

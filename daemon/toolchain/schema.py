@@ -165,6 +165,7 @@ class SelfTest(_Model):
 
 class Toolchain(_Model):
     """One language. `joins_sources`: all sources that lie together are compiled together, whichever is `source`.
+    `package_languages`: the codes that problem packages have for it, where its extensions do not tell them.
 
     `version` is the command whose first line is its version; `version_files` are files whose content belongs to the
     version besides, such as the package.json of a library that compiles. Either differs: nothing kept is used.
@@ -177,6 +178,7 @@ class Toolchain(_Model):
     source: FileName
     lexer: str | None = None
     joins_sources: bool = False
+    package_languages: tuple[str, ...] = pydantic.Field(default=(), strict=False)
     version: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
     version_files: tuple[HostPath, ...] = pydantic.Field(default=(), strict=False)
     mounts: tuple[MountEntry, ...] = pydantic.Field(min_length=1, strict=False)

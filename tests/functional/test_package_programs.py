@@ -104,7 +104,6 @@ def test_one_submission_that_cannot_be_run_does_not_stop_the_others(tmp_path: pa
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"output_validators/own/run": "#!/bin/sh\n"}, "output_validators/own has a script of its own to build or run"),
         ({"output_validators/judge/equal.cob": ""}, "output_validators/judge: no toolchain for cobol"),
         ({"output_validators/equal.rs": "fn main() {"}, "the checker does not compile: error: this file contains"),
         ({"problem.yaml": CUSTOM + "type: scoring\n", "data/testdata.yaml": "grading: custom\n"},

@@ -1,8 +1,9 @@
 """The same small programs in each language that contestants use: what runs, fails, and meets its limits."""
 
-LANGUAGES = ("c", "cpp", "go", "java", "javascript", "pypy")
+LANGUAGES = ("bash", "c", "cpp", "go", "java", "javascript", "pypy")
 
 SUM = {  # of the integers on its input
+    "bash": "awk '{ for (i = 1; i <= NF; i++) s += $i } END { print s + 0 }'",
     "c": '#include <stdio.h>\nint main(void) { long n, s = 0; while (scanf("%ld", &n) == 1) s += n; printf("%ld\\n", s); }',
     "cpp": "#include <bits/stdc++.h>\nint main() { long n, s = 0; while (std::cin >> n) s += n; std::cout << s << '\\n'; }",
     "go": """package main
@@ -38,6 +39,7 @@ public class Main {
 }
 
 WRONG = {  # a source that is not right, and what is told of it
+    "bash": ("echo one\nif true\n", "run: line 3: syntax error: unexpected end of file"),
     "c": ("int main(void) {\n  return wrong;\n}", "main.c:2:10: error: 'wrong' undeclared"),
     "cpp": ("int main() {\n  return wrong;\n}", "main.cpp:2:10: error: 'wrong' was not declared in this scope"),
     "go": (
@@ -53,6 +55,7 @@ WRONG = {  # a source that is not right, and what is told of it
 }
 
 FAILS = {  # at its second or third line, and what is told of it
+    "bash": ("\nnone=()\nset -u; echo $((1 / 0))", "exit code 1", "run: line 3: 1 / 0: division by 0"),
     "c": ("#include <stdlib.h>\nint main(void) {\n  abort(); }", "signal 6 (SIGABRT)", ""),
     "cpp": (
         "#include <vector>\nint main() {\n  return std::vector<int>().at(1); }",
@@ -75,6 +78,7 @@ FAILS = {  # at its second or third line, and what is told of it
 }
 
 LOOP = {
+    "bash": "while :; do :; done",
     "c": "int main(void) { for (volatile int n = 0;;) n++; }",
     "cpp": "int main() { for (volatile int n = 0;;) n = n + 1; }",
     "go": "package main\n\nfunc main() {\n\tfor {\n\t}\n}\n",
@@ -84,6 +88,7 @@ LOOP = {
 }
 
 HOG = {
+    "bash": "kept=x; while :; do kept=$kept$kept; done",
     "c": "#include <stdlib.h>\n#include <string.h>\nint main(void) { for (;;) memset(malloc(1 << 20), 1, 1 << 20); }",
     "cpp": "#include <bits/stdc++.h>\nint main() { std::vector<std::string> kept; for (;;) kept.emplace_back(1 << 20, 'x'); }",
     "go": "package main\n\nfunc main() {\n\tvar kept [][]byte\n\tfor {\n\t\tone := make([]byte, 1<<20)\n\t\tfor n := range one {\n\t\t\tone[n] = 1\n\t\t}\n\t\tkept = append(kept, one)\n\t}\n}\n",
@@ -108,6 +113,7 @@ DEEP = {  # a million calls deep, and back; JavaScript is not among them: V8's s
 }
 
 FILES = {  # a source that needs another file beside it
+    "bash": ("source ./other.sh\nsay 42", {"other.sh": 'say() { echo "$1"; }'}),
     "c": ('#include "other.h"\nint main(void) { say(42); }', {
         "other.h": "void say(int);", "other.c": '#include <stdio.h>\nvoid say(int n) { printf("%d\\n", n); }'}),
     "cpp": ('#include "other.h"\nint main() { say(42); }', {
@@ -120,6 +126,7 @@ FILES = {  # a source that needs another file beside it
 }  # fmt: skip
 
 LEAVE = {  # writes where it can, and tells what lies there
+    "bash": "ls /tmp /dev/shm; touch /tmp/left /dev/shm/left /work/left",
     "c": '#include <stdio.h>\n#include <stdlib.h>\nint main(void) { fflush(stdout); return system("ls /tmp /dev/shm; ls /work | grep -c left; touch /tmp/left /dev/shm/left /work/left"); }',
     "cpp": '#include <cstdlib>\nint main() { return std::system("ls /tmp /dev/shm; touch /tmp/left /dev/shm/left /work/left"); }',
     "go": 'package main\n\nimport (\n\t"fmt"\n\t"os"\n)\n\nfunc main() {\n\tfor _, d := range []string{"/tmp", "/dev/shm"} {\n\t\tfound, _ := os.ReadDir(d)\n\t\tfmt.Println(len(found))\n\t\tos.WriteFile(d+"/left", nil, 0644)\n\t}\n}\n',
@@ -129,6 +136,7 @@ LEAVE = {  # writes where it can, and tells what lies there
 }
 
 WALLS = {  # tells what it can reach: the network, the host's files, its own rights
+    "bash": "exec 2>&1; echo > /dev/tcp/127.0.0.1/80 && echo yes; [ -e /etc/shadow ] && echo yes; echo > /usr/x && echo yes; true",
     "c": '#include <arpa/inet.h>\n#include <stdio.h>\n#include <unistd.h>\nint main(void) { struct sockaddr_in a = {AF_INET, htons(80), {htonl(0x7f000001)}}; puts(connect(socket(AF_INET, SOCK_STREAM, 0), (void *)&a, sizeof a) ? "no" : "yes"); puts(access("/etc/shadow", F_OK) ? "no" : "yes"); puts(creat("/usr/x", 0600) < 0 ? "no" : "yes"); }',
     "cpp": '#include <arpa/inet.h>\n#include <fstream>\n#include <iostream>\nint main() { sockaddr_in a{}; a.sin_family = AF_INET; a.sin_port = htons(80); a.sin_addr.s_addr = htonl(0x7f000001); std::cout << (connect(socket(AF_INET, SOCK_STREAM, 0), (sockaddr *)&a, sizeof a) ? "no" : "yes") << (std::ifstream("/etc/shadow") ? "yes" : "no") << (std::ofstream("/usr/x") ? "yes" : "no"); }',
     "go": 'package main\n\nimport (\n\t"fmt"\n\t"net"\n\t"os"\n)\n\nfunc main() {\n\t_, err := net.Dial("tcp", "127.0.0.1:80")\n\tfmt.Println(err)\n\t_, err = os.ReadFile("/etc/shadow")\n\tfmt.Println(err)\n\tfmt.Println(os.WriteFile("/usr/x", nil, 0644))\n}\n',

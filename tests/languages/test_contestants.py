@@ -66,5 +66,5 @@ def test_a_language_that_is_not_here_is_named_with_those_that_are(cellblock: Ser
     answer = cellblock.post({"language": "kotlin", "code": 'fun main() { println("done") }'})
     assert (answer.status, answer.json["code"]) == (400, "unsupported_language")
     assert answer.json["detail"] == (
-        "Unsupported language: kotlin. Supported: c, cpp, go, java, javascript, pypy, python, rust, typescript"
+        "Unsupported language: kotlin. Supported: bash, c, cpp, go, java, javascript, pypy, python, rust, typescript"
     )

@@ -10,6 +10,8 @@ import pytest
 
 from tests.server import COMMAND, Server
 
+from .test_languages import graded
+
 HELLO = 'public static void main(String[] a) { System.out.println("hello NONCE"); }'
 
 
@@ -107,3 +109,21 @@ def test_the_command_line_runs_it(cellblock: Server, tmp_path: pathlib.Path) -> 
     program.write_text(f"public class Foo {{ {HELLO} }}")
     done = subprocess.run([COMMAND, "run", program], env=os.environ, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("hello NONCE\n", 0), done.stderr
+
+
+def test_a_heap_that_fills_is_not_collected_whole_before_it_is_full(cellblock: Server) -> None:
+    """A map of a million integers lives in the heap that there is; each time that the heap grew took all of it in hand."""
+    code = """
+import java.lang.management.*;
+import java.util.*;
+public class Main {
+    public static void main(String[] a) {
+        Map<Integer, Integer> map = new HashMap<>();
+        for (int i = 0; i < 1_000_000; i++) map.merge(i * 7919, 1, Integer::sum);
+        for (GarbageCollectorMXBean one : ManagementFactory.getGarbageCollectorMXBeans())
+            if (one.getName().equals("MarkSweepCompact")) System.out.println(map.size() + " " + one.getCollectionCount());
+    }
+}
+"""
+    test = graded(cellblock, "java", code, "1000000 0\n")
+    assert test["verdict"] == "AC", test

@@ -11,7 +11,7 @@ from .programs import DEEP, FAILS, FILES, GARBAGE, HOG, LANGUAGES, LEAVE, LOOP, 
 
 EVERY = pytest.mark.parametrize("language", LANGUAGES)
 QUOTES = {0x27: None, 0x2018: None, 0x2019: None}  # gcc has those of the locale
-COMPILED = ("c", "cpp", "go", "java")
+COMPILED = ("bash", "c", "cpp", "go", "java")
 
 
 def graded(

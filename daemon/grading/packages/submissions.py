@@ -12,6 +12,7 @@ from .yaml_text import BYTES_MAX, parse
 SUBMISSIONS, INCLUDE = "submissions", "include"
 LEGACY_VALIDATORS, VALIDATOR, GRADERS, STATIC = "output_validators", "output_validator", "graders", "static_validator"
 DECLARED = f"{SUBMISSIONS}/submissions.yaml"
+SCRIPTS = ("build", "run")  # that validators and graders may have, in the folder that is the program
 SOURCE_BYTES = 1 << 20  # of which a comment is looked for
 
 
@@ -102,8 +103,9 @@ def _programs(tree: Tree, metadata: Metadata, folder: str) -> tuple[Program, ...
     files = [path for path in children if tree.is_file(path)]
     folders = [path for path in children if tree.is_folder(path) and tree.below(path)]
     sources = [path for path in files if of_file(path)]
+    has_script = any(name_of(path) in SCRIPTS for path in files)
     is_one = not folders and len(files) > 1 and (folder == VALIDATOR or len(sources) < len(files))
-    if is_one:
+    if is_one or has_script:
         return (_program(tree, metadata, folder, [], [], scripts=True),)
     paths = folders + (sources if folders else files)
     return tuple(_program(tree, metadata, path, [], [], scripts=True) for path in sorted(paths))
