@@ -262,19 +262,32 @@ def test_an_upgrade_under_load_keeps_config_and_state_and_loses_no_request(
     demand_kept(kept)
 
 
-def test_a_socket_that_an_upgrade_changes_listens_on_its_new_address(service: None, tmp_path: pathlib.Path) -> None:
-    """Also where systemd had given the service up after too many starts."""
+def give_up_the_http_process() -> pathlib.Path:
+    """As systemd does after too many starts. Returns the file that makes it so soon, which is the caller's to remove."""
+    file = pathlib.Path(f"/run/systemd/system/{HTTP}.d/limit.conf")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    limit = "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n"
+    file.write_text(f"{limit}[Service]\nExecStart=\nExecStart=/bin/false\n")
+    systemctl("daemon-reload")
+    subprocess.run(["systemctl", "restart", HTTP], capture_output=True, check=False)
+    until(lambda: systemctl("show", "-P", "Result", HTTP).strip() == "start-limit-hit", START_S, "systemd gave it up")
+    file.write_text(limit)
+    return file
+
+
+def test_an_upgrade_starts_what_systemd_had_given_up_and_listens_where_the_new_socket_says(
+    service: None, tmp_path: pathlib.Path
+) -> None:
     clone = tmp_path / "clone"
     shutil.copytree(CLONE, clone)
-    unit = clone / "systemd" / SOCKET
-    unit.write_text(
-        unit.read_text().replace(
-            "ListenStream=127.0.0.1:8000", "ListenStream=127.0.0.1:8000\nListenStream=127.0.0.1:8001"
-        )
-    )
+    unit, address = clone / "systemd" / SOCKET, "ListenStream=127.0.0.1:800"
+    unit.write_text(unit.read_text().replace(f"{address}0\n", f"{address}0\n{address}1\n"))
     write_environment("python")  # starts sooner
     kept = {path: path.read_bytes() for path in CONFIG.iterdir() if path.is_file()}
+    limit = give_up_the_http_process()
     install(clone, "--service")
+    limit.unlink()
+    systemctl("daemon-reload")
     assert urllib.request.urlopen("http://127.0.0.1:8001/health/ready").status == 200
     demand_kept(kept)
 
