@@ -25,7 +25,8 @@ jail that goes on: it reads submissions, runs none, and only makes things faster
 
 The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
 
-    cli, app, launch     what is started, and with which parts      logs, places, settings    what those parts share
+    cli, app, launch     what is started, and with which parts
+    addresses, logs, places, settings                what those parts share
     api                  HTTP                    validation    constructs that a deployment does not want
     grading              runs submissions on tests; verdicts, comparison, scores; packages: an uploaded problem
     judge                what a submission is, and what became of it

@@ -17,6 +17,7 @@ import click
 
 from daemon.host.delegation import into_delegated_group
 from daemon.terminal import our_errors as _our_errors
+from daemon.terminal import service_errors as _service_errors
 from daemon.token_command import token
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def serve(host: str | None, port: int | None) -> None:
     Settings come from /etc/cellblock/cellblock.toml (CELLBLOCK_SETTINGS names another file), then from CELLBLOCK_*
     variables, then from these options.
     """
-    with _our_errors():
+    with _service_errors():
         into_delegated_group()
         from daemon import launch, settings
 
@@ -64,7 +65,7 @@ def http(
     listen: tuple[int, ...], parent: int | None, place: str | None, notify: int | None, silence: float | None
 ) -> None:
     """The HTTP process, started by the supervisor or by systemd/cellblock.service."""
-    with _our_errors():
+    with _service_errors():
         from daemon import launch, listeners, places, settings
         from daemon.host import service_manager
 
@@ -87,7 +88,7 @@ def http(
 @main.command(hidden=True)
 def keeper() -> None:
     """The keeper alone, started by systemd/cellblock-keeper.service."""
-    with _our_errors():
+    with _service_errors():
         from daemon import launch, settings
 
         launch.become_keeper(settings.load())

@@ -1,8 +1,8 @@
 """Refuses to listen where other machines could run programs here without a token."""
 
-import ipaddress
 import socket
 
+from daemon import addresses
 from daemon.sandbox.errors import OurFault
 from daemon.settings import Settings
 
@@ -19,7 +19,7 @@ def check(settings: Settings, listener: socket.socket) -> None:
     if settings.tokens_path is not None or settings.insecure_without_tokens or listener.family == socket.AF_UNIX:
         return
     address = listener.getsockname()[0]
-    if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+    if not addresses.is_loopback(address):
         raise TooOpen(
             f"without tokens anybody who reaches {address} could run programs here: make a token with "
             "`cellblock token new` and set tokens_file, or allow it with insecure_without_tokens = true"

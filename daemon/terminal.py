@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from daemon.host import log
 from daemon.sandbox.errors import CellblockError, OurFault
 
 LEGIBLE = "\n\t"
@@ -32,6 +33,25 @@ def say(text: str) -> None:
         with open(os.devnull, "w") as nothing:  # Python would try once more when it ends
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         raise CannotPrint(f"standard output: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def service_errors() -> Iterator[None]:
+    """As `our_errors`, for what a service manager starts too: where standard error is no terminal it is a log, which is
+    told in one line of JSON, as all else there is. A defect, too, with its traceback."""
+    if sys.stderr.isatty():
+        with our_errors():
+            yield
+        return
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, CellblockError):
+            text = log.line("cellblock", str(error))
+        else:
+            text = log.line("cellblock", f"defect: {type(error).__name__}", error)
+        sys.stderr.write(f"{text}\n")
+        sys.exit(EXIT_OURS)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from daemon.api import tokens
 from daemon.api.tokens import BadTokens, Token
 from daemon.sandbox.errors import OurFault
 
+LOCK_MODE = 0o600
 MODE = 0o640  # who runs programs for others may read it, and not make tokens
 
 
@@ -73,7 +74,7 @@ def append(path: pathlib.Path, made: Made, group: int | None) -> None:
     """
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with _locked(path.parent):
+        with _locked(path):
             before = path.read_text() if path.exists() else ""
             text = f"{before.rstrip()}\n\n{table(made.entry)}".lstrip()
             tokens.parse(text, str(path))
@@ -82,10 +83,15 @@ def append(path: pathlib.Path, made: Made, group: int | None) -> None:
         raise CannotWrite(f"{path}: {error.strerror}") from error
 
 
-def _locked(folder: pathlib.Path) -> contextlib.ExitStack:
-    """Keeps another `cellblock token new` out: of two that read the same file one would be lost."""
+def _locked(path: pathlib.Path) -> contextlib.ExitStack:
+    """Keeps another `cellblock token new` out: of two that read the same file one would be lost.
+
+    The lock is on a file of its own, which only its owner opens: whoever can open a file may lock it (flock(2)), and
+    others may read the tokens and their folder. It stays, because two may hold locks where it is removed.
+    """
     with contextlib.ExitStack() as stack:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path.with_name(f".{path.name}.lock"), flags, LOCK_MODE)
         stack.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return stack.pop_all()

@@ -29,7 +29,7 @@ pid {folder}/nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 768; }}
 http {{
-    log_format test '$request_id $upstream_addr';
+    log_format test '$cellblock_request_id $upstream_addr';
     access_log {folder}/access.log test;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from daemon.settings import Settings
 
+from . import note as notes
 from .client import CLIENT, Addresses, Client, is_local
 from .errors import ApiProblem
 from .rate import Rates
@@ -49,8 +50,7 @@ class Access:
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-            resource = request.match_info.route.resource
-            path = None if resource is None else resource.canonical
+            path = notes.of(request).path
             if path in OPEN:
                 request[CLIENT] = self._known(request)
             else:
@@ -77,9 +77,9 @@ class Access:
         except ApiProblem:
             return self._without_token(request)
 
-    def _admit(self, request: web.Request, path: str | None) -> None:
-        """The request knows its client even where this raises: ApiProblem 401, 403, 429. A path of None is none of
-        ours, which the router tells."""
+    def _admit(self, request: web.Request, path: str) -> None:
+        """The request knows its client even where this raises: ApiProblem 401, 403, 429. A path that is
+        UNMATCHED is none of ours, which the router tells."""
         try:
             client = request[CLIENT] = self._client(request)
         except ApiProblem:
@@ -87,7 +87,7 @@ class Access:
             self._count(request, request[CLIENT])
             raise
         self._count(request, client)
-        if client.token is not None and path is not None:
+        if client.token is not None and path != notes.UNMATCHED:
             _check_scope(client.token, request.method, path)
 
     def _without_token(self, request: web.Request) -> Client:

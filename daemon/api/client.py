@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
 
+from daemon.addresses import is_loopback, parsed
+
 from .tokens import Token
 
 FORWARDED = (hdrs.X_FORWARDED_FOR, hdrs.FORWARDED)
@@ -21,8 +23,6 @@ HOST = re.compile(rf"({V4}){PORT}|\[({V6})\]{PORT}|({V6})")
 PAIR = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|\"[^\"\\,]*\")"
 IS_ELEMENT = re.compile(rf"{PAIR}(?:;{PAIR})*;?")
 FOR = re.compile(r"(?:^|;)for=\"?([^\";]*)\"?", re.IGNORECASE)
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Addresses:
     def _looks_trusted(self, address: str) -> bool:
         if address == UNIX:
             return self._trusts_unix
-        found = _parsed(address)
+        found = parsed(address)
         return found is not None and any(found in network for network in self._networks)
 
 
@@ -92,7 +92,7 @@ class Addresses:
 def counted(address: str) -> str:
     """What is counted as one client: an IPv4 address, or the /64 of an IPv6 address (one customer has at least that).
     A loopback address and any other text stay as they are."""
-    found = _parsed(address)
+    found = parsed(address)
     if isinstance(found, ipaddress.IPv6Address) and not found.is_loopback:
         return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
     return address if found is None else str(found)
@@ -105,8 +105,7 @@ def _peer(peername: object) -> str:
 @functools.lru_cache(ADDRESSES_KEPT)
 def is_local(address: str) -> bool:
     """Whether this is a unix socket's or a loopback address."""
-    found = _parsed(address)
-    return address == UNIX or (found is not None and found.is_loopback)
+    return address == UNIX or is_loopback(address)
 
 
 def _hops(fields: list[str]) -> Iterator[str | None]:
@@ -132,14 +131,5 @@ def _forwarded_hops(fields: list[str]) -> Iterator[str | None]:
 def _host(text: str) -> str | None:
     """The address of "ADDRESS", "ADDRESS:PORT" or "[ADDRESS]:PORT" in its usual form."""
     match = HOST.fullmatch(text)
-    found = None if match is None else _parsed(match[match.lastindex or 0])
+    found = None if match is None else parsed(match[match.lastindex or 0])
     return None if found is None else str(found)
-
-
-def _parsed(text: str) -> Address | None:
-    """Without a zone (RFC 4007); an IPv4 address that IPv6 carries is that IPv4 address (RFC 4291, 2.5.5.2)."""
-    try:
-        found = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found

@@ -53,7 +53,8 @@ class Observer:
         """Every request of `app` is begun, and every answer of it has the id. The first middleware to be installed."""
 
         async def give_id(request: web.Request, response: web.StreamResponse) -> None:
-            response.headers[notes.REQUEST_ID] = self.note_of(request, notes.template(request)).request_id
+            note = request.get(notes.KEY) or self.begin(request, notes.template(request))
+            response.headers[notes.REQUEST_ID] = note.request_id
 
         app.middlewares.insert(0, self._middleware())
         app.on_response_prepare.append(give_id)
@@ -78,9 +79,9 @@ class Observer:
         IDS.set(note.ids())
         return note
 
-    def note_of(self, request: web.BaseRequest, path: str = notes.UNREAD) -> Note:
-        """Of one that has begun; what aiohttp answers before any middleware of ours begins only now."""
-        return request.get(notes.KEY) or self.begin(request, path)
+    def note_of(self, request: web.BaseRequest) -> Note:
+        """Of one that has begun; one that could not be read begins only now."""
+        return request.get(notes.KEY) or self.begin(request, notes.UNREAD)
 
     def end(self, request: web.BaseRequest, note: Note, response: web.StreamResponse | None) -> None:
         """Its answer was sent as far as somebody took it; None: there was none. It is counted within LATER_S."""

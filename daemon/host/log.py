@@ -22,6 +22,12 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
+def line(logger: str, event: str, error: BaseException | None = None) -> str:
+    """One line at level critical, for who logs nothing else; with the traceback of `error`."""
+    exception = None if error is None else (type(error), error, error.__traceback__)
+    return JsonFormatter().format(logging.LogRecord(logger, logging.CRITICAL, "", 0, event, None, exception))
+
+
 def to_stderr(level: int) -> None:
     """All that is logged in this process from `level` on."""
     handler = logging.StreamHandler()

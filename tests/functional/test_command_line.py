@@ -5,6 +5,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import pty
 import subprocess
 
 import psutil
@@ -142,5 +143,21 @@ def killed_keepers() -> list[psutil.Process]:
 def test_an_instance_name_that_cannot_be_one_starts_nothing(name: str) -> None:
     done = cellblock("serve", "--port", "0", CELLBLOCK_INSTANCE=name)
     assert done.returncode == 125
-    assert "cellblock: instance: " in done.stderr
+    assert "instance: " in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["serve", "keeper", "http"])
+def test_a_start_that_fails_is_one_line_of_json_in_a_log(command: str) -> None:
+    done = cellblock(command, CELLBLOCK_INSTANCE="Bad Name")
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, line["level"], line["event"].partition(":")[0]) == (125, "critical", "instance")
+
+
+def test_a_start_that_fails_is_plain_words_on_a_terminal() -> None:
+    ours, terminal = pty.openpty()
+    with open(ours, "rb", buffering=0) as shown:
+        environment = {**os.environ, "CELLBLOCK_INSTANCE": "Bad Name"}
+        with open(terminal, "wb") as screen:
+            assert subprocess.run([COMMAND, "serve"], stderr=screen, env=environment, check=False).returncode == 125
+        assert b"cellblock: instance: " in shown.read(4096)

@@ -1,5 +1,6 @@
 """cellblock behind a real nginx with the files of nginx/: what it keeps away, and what must pass it unharmed."""
 
+import collections
 import collections.abc
 import concurrent.futures
 import contextlib
@@ -239,6 +240,49 @@ def test_slow_clients_take_nothing_of_cellblock(front: Nginx, behind: Server) ->
         assert queue(behind) == (0, 0)
         slow[1].sock.sendall(program[-1:])  # and it is answered once it has sent all
         assert next_answer(slow[1]).json["output"] == "1\n"
+
+
+# -- ids of requests
+
+
+@pytest.mark.parametrize("given", ["a", "A-b_c.9", "f" * 128])
+def test_a_request_keeps_the_id_that_it_came_with(front: Nginx, given: str) -> None:
+    answer = front.request("POST", "/execute", body("print(1)"), {**JSON, "X-Request-Id": given})
+    assert answer.headers.get_all("X-Request-Id") == [given]
+    assert answer.json["request_id"] == given, "cellblock has it too"
+
+
+@pytest.mark.parametrize("given", ["", "two words", "f" * 129, "a/b", '"', "ü"])
+def test_an_id_that_could_mislead_is_replaced(front: Nginx, given: str) -> None:
+    answer = front.request("POST", "/execute", body("print(1)"), {**JSON, "X-Request-Id": given})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+
+
+# -- several nodes (test_nginx_nodes.py has more)
+
+
+def test_what_is_for_a_stored_problem_goes_to_its_node_or_nowhere(front: Nginx, behind: Server) -> None:
+    """Two of three nodes are away, longer than it takes nginx to give up a node."""
+    with contextlib.ExitStack() as stack:
+        away = [stack.enter_context(contextlib.closing(socket.socket())) for _ in range(2)]
+        for one in away:
+            one.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else can
+        nodes = [f"127.0.0.1:{port}" for port in (away[0].getsockname()[1], behind.port, away[1].getsockname()[1])]
+        several = stack.enter_context(Nginx(nodes=tuple(nodes)))
+        expected = {"PUT": 415, "GET": 404, "DELETE": 404, "POST": 404}  # of the one that is there
+        statuses = collections.Counter[int]()
+        for number in range(6):
+            asked = []
+            for method, status in 2 * list(expected.items()):
+                path = f"/problems/p{number}" + ("/grade" if method == "POST" else "")
+                answer = several.request(method, path, None if method == "GET" else body("print(1)"), JSON)
+                (node,) = several.upstreams_of(answer)
+                asked.append(node)
+                assert answer.status == (status if node == nodes[1] else 502), answer.text
+                statuses[answer.status] += 1
+            assert len(set(asked)) == 1
+    assert statuses[502] and statuses[415]
 
 
 # -- limits for each client

@@ -8,7 +8,7 @@ import os
 import pytest
 import structlog
 
-from daemon import logs
+from daemon import logs, terminal
 from daemon.settings import Settings
 
 
@@ -72,3 +72,11 @@ def test_what_is_bound_to_a_request_is_in_its_lines(capfd: pytest.CaptureFixture
     context.run(structlog.get_logger("x").warning, "one\nline", text="\x1b[31m%s")
     (line,) = lines(capfd)
     assert (line["event"], line["text"], line["request_id"]) == ("one\nline", "\x1b[31m%s", "r-1")
+
+
+def test_a_defect_that_ends_a_service_is_one_line_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, terminal.service_errors():
+        raise KeyError("two\nlines")
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (end.value.code, line["level"], line["event"]) == (terminal.EXIT_OURS, "critical", "defect: KeyError")
+    assert "Traceback" in line["exception"]

@@ -10,9 +10,9 @@ from daemon.api.errors import TITLES
 from daemon.settings import MB, Settings
 
 ROOT = pathlib.Path(__file__).parents[2]
-SITE, PROXY, UPSTREAM, PROBLEMS, NODES, README = (
+SITE, UPSTREAM, PROBLEMS, NODES, README = (
     (ROOT / "nginx" / name).read_text()
-    for name in ("site.conf", "proxy.conf", "upstream.conf", "problems.conf", "nodes.conf", "README.md")
+    for name in ("site.conf", "upstream.conf", "problems.conf", "nodes.conf", "README.md")
 )
 TEXTS = re.findall(r"^    (default|\d{3}) '(.*)';$", PROBLEMS, re.MULTILINE)
 
@@ -67,4 +67,4 @@ def test_nginx_connects_to_the_path_that_systemd_listens_on() -> None:
 
 
 def test_a_run_may_be_given_to_one_other_node() -> None:
-    assert numbers(r"proxy_next_upstream_tries (\d+);", PROXY) == {2}
+    assert numbers(r"proxy_next_upstream_tries (\d+);", SITE) == {2}

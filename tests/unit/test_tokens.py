@@ -1,6 +1,8 @@
 """Bearer tokens: what the file says of them, how they are made, and what happens when the file changes."""
 
+import contextlib
 import datetime
+import fcntl
 import os
 import pathlib
 import re
@@ -116,7 +118,7 @@ def test_a_new_token_is_appended_and_leaves_what_was_there(tmp_path: pathlib.Pat
     old, new = token_file.known(file)
     assert old.comment == 'say "hi" \\ ü'
     assert (new.share, new.scopes, new.comment, new.expires) == (0.5, {Scope.WATCH}, old.comment, None)
-    assert os.listdir(file.parent) == ["tokens.toml"]
+    assert sorted(os.listdir(file.parent)) == [".tokens.toml.lock", "tokens.toml"]
 
 
 def test_every_field_of_a_token_is_written_as_it_is_read() -> None:
@@ -151,6 +153,20 @@ def test_of_tokens_that_are_made_at_the_same_time_none_is_lost(tmp_path: pathlib
     for maker in makers:
         maker.join()
     assert len(token_file.known(file)) == 20
+
+
+def test_who_may_only_read_cannot_hold_a_new_token_up(tmp_path: pathlib.Path) -> None:
+    """A lock needs nothing but a descriptor, and everybody may open the folder, some the file of tokens."""
+    file = tmp_path / "tokens.toml"
+    file.write_text(TABLE)
+    with contextlib.ExitStack() as stack:
+        for readable in (file, tmp_path):
+            descriptor = os.open(readable, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        token_file.append(file, token_file.make((), id="a"), None)
+    assert len(token_file.known(file)) == 2
+    assert stat.S_IMODE((tmp_path / ".tokens.toml.lock").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("text", [f"a = {'1' * 5000}", f"a = {'[' * 5000}"], ids=["digits", "brackets"])

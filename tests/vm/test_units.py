@@ -5,6 +5,7 @@ import concurrent.futures
 import http.client
 import json
 import pathlib
+import shutil
 import signal
 import ssl
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 
+import psutil
 import pytest
 
 from tests import small_packages
@@ -19,6 +21,9 @@ from tests.server import START_S, until
 
 KEEPER, HTTP, SOCKET = "cellblock-keeper.service", "cellblock.service", "cellblock.socket"
 UNITS = (KEEPER, HTTP, SOCKET)
+CLONE = pathlib.Path(__file__).parents[2]
+CONFIG = pathlib.Path("/etc/cellblock")
+TOKEN = pathlib.Path("/root/token")  # for tests/vm/after_reboot.py
 INSTALLED = pathlib.Path("/usr/local/lib/systemd/system")
 WATCHDOG_S, STOP_S = 20, 5  # shorter than the units say: minutes are dear here
 EXPOSURE_MAX = 25  # tenths
@@ -68,15 +73,19 @@ def http_processes() -> list[str]:
     return [pid for pid in pids if "http" in pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
 
 
+def write_environment(*languages: str) -> None:
+    (CONFIG / "environment").write_text(
+        f"CELLBLOCK_LANGUAGES={json.dumps(languages)}\nCELLBLOCK_SELF_TEST_S=3600\nCELLBLOCK_PARKED_MAX=1\n"
+        "CELLBLOCK_START_S=120\nCELLBLOCK_HTTP_PROCESSES=2\nCELLBLOCK_SILENCE_S=300\n"
+    )
+
+
 @pytest.fixture(scope="module")
 def service() -> collections.abc.Iterator[None]:
     """The first start is slower here than the units foresee."""
-    pathlib.Path("/etc/cellblock/environment").write_text(
-        'CELLBLOCK_LANGUAGES=["python", "typescript"]\nCELLBLOCK_SELF_TEST_S=3600\nCELLBLOCK_PARKED_MAX=1\nCELLBLOCK_START_S=120\n'
-        "CELLBLOCK_HTTP_PROCESSES=2\nCELLBLOCK_SILENCE_S=300\n"
-    )
+    write_environment("python", "typescript")
     for unit in (KEEPER, HTTP):
-        folder = pathlib.Path(f"/run/systemd/system/{unit}.d")
+        folder = pathlib.Path(f"/etc/systemd/system/{unit}.d")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "slow.conf").write_text(
             f"[Service]\nTimeoutStartSec=600\nWatchdogSec={WATCHDOG_S}\nTimeoutStopSec={STOP_S}\n"
@@ -131,13 +140,12 @@ def test_nginx_may_connect_by_the_path_and_no_other_user(service: None) -> None:
 
 
 def test_a_problem_package_is_stored_under_the_units(service: None) -> None:
-    """The process that reads it confines itself with system calls that the unit must allow."""
+    """The process that reads it confines itself with system calls that the unit must allow. It stays there: see below."""
     url = f"{URL}/problems/sum"
     files = {**small_packages.LEGACY, ".timelimit": "1\n"}
     headers = {"Content-Type": "application/zip"}
     request = urllib.request.Request(url, small_packages.zip_bytes(files), headers, method="PUT")
     assert urllib.request.urlopen(request).status == 201
-    assert urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).status == 204
 
 
 def test_several_http_processes_run_below_one_unit(service: None) -> None:
@@ -158,37 +166,29 @@ def test_jails_are_below_the_keepers_delegated_group(service: None) -> None:
     assert {"cpu", "memory", "pids"} <= set((group / "cgroup.subtree_control").read_text().split())
 
 
-def test_a_killed_keeper_comes_back_and_sweeps(service: None) -> None:
-    before = main_pid(KEEPER)
-    systemctl("kill", f"--signal={signal.SIGKILL}", "--kill-whom=main", KEEPER)
-    until(lambda: main_pid(KEEPER) not in (before, "0"), START_S)
+def victim_of(name: str) -> psutil.Process:
+    """The first process of the service that has this part."""
+    match name:
+        case "keeper":
+            return psutil.Process(int(main_pid(KEEPER)))
+        case "supervisor":
+            return psutil.Process(int(main_pid(HTTP)))
+        case "HTTP process":
+            return psutil.Process(int(http_processes()[0]))
+        case _:
+            children = psutil.Process(int(main_pid(KEEPER))).children()
+            nsjail = next(child for child in children if child.name() == "nsjail" and child.children())
+            return nsjail.children()[0]
+
+
+@pytest.mark.parametrize("name", ["keeper", "supervisor", "HTTP process", "warden"])
+def test_what_is_killed_comes_back_and_leaves_nothing(service: None, name: str) -> None:
+    victim = victim_of(name)
+    of_it = [victim, *victim.children(recursive=True)]
+    victim.kill()
+    until(lambda: not [one for one in of_it if one.is_running()], START_S, "all of its processes are gone")
     until(answers, START_S, "a program runs again")
-
-
-def test_a_restart_under_load_loses_no_request(service: None) -> None:
-    """Nor a run that goes on for longer than TimeoutStopSec: the process asks systemd for the time."""
-    stop = threading.Event()
-    long = f"import time; print('began', flush=True); time.sleep({STOP_S + 5}); print('ended')"
-
-    def ask() -> list[object]:
-        outputs = []
-        while not stop.is_set():
-            outputs.append(execute("print(6 * 7)")["output"])
-        return outputs
-
-    with concurrent.futures.ThreadPoolExecutor(2) as pool, post(long, timeout=60, accept="text/event-stream") as events:
-        clients = [pool.submit(ask) for _ in range(2)]
-        try:
-            while b"began" not in events.readline():
-                pass
-            systemctl("restart", HTTP)
-            execute("print(1)")
-        finally:
-            stop.set()
-        rest = events.read()
-        assert b"ended" in rest and b"event: result" in rest
-        outputs = [output for client in clients for output in client.result()]
-    assert outputs and set(outputs) == {"42\n"}
+    until(lambda: len(http_processes()) == 2, START_S, "both answer again")
 
 
 def test_what_is_stopped_is_started_anew_and_the_socket_answers_meanwhile(service: None) -> None:
@@ -212,6 +212,86 @@ def test_an_http_process_without_memory_is_started_anew(service: None) -> None:
     until(answers, START_S, "a program runs again")
 
 
+def install(clone: pathlib.Path, *arguments: str) -> None:
+    done = subprocess.run([clone / "bootstrap", "install", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def demand_kept(kept: dict[pathlib.Path, bytes]) -> None:
+    """What the administrator wrote, and what clients stored."""
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert urllib.request.urlopen(f"{URL}/problems/sum").status == 200
+
+
+def test_an_upgrade_under_load_keeps_config_and_state_and_loses_no_request(
+    service: None, tmp_path: pathlib.Path
+) -> None:
+    """Nor a run that goes on for longer than TimeoutStopSec: the process asks systemd for the time."""
+    clone = tmp_path / "clone"
+    shutil.copytree(CLONE, clone)
+    project = clone / "pyproject.toml"
+    project.write_text(project.read_text().replace('version = "0.1.0"', 'version = "0.1.1"'))
+    with (CONFIG / "cellblock.toml").open("a") as file:
+        file.write("drain_s = 120\n")
+    subprocess.run(["cellblock", "token", "new", "--id", "kept"], capture_output=True, check=True)
+    kept = {path: path.read_bytes() for path in CONFIG.iterdir() if path.is_file()}
+    install(clone)  # takes as long as it takes, while the one before answers
+    stop = threading.Event()
+    long = f"import time; print('began', flush=True); time.sleep({STOP_S + 25}); print('ended')"
+
+    def ask() -> list[object]:
+        outputs = []
+        while not stop.is_set():
+            outputs.append(execute("print(6 * 7)")["output"])
+        return outputs
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, post(long, timeout=60, accept="text/event-stream") as events:
+        clients = [pool.submit(ask) for _ in range(2)]
+        try:
+            while b"began" not in events.readline():
+                pass
+            install(clone, "--service")
+            execute("print(1)")
+        finally:
+            stop.set()
+        rest = events.read()
+        assert b"ended" in rest and b"event: result" in rest
+        outputs = [output for client in clients for output in client.result()]
+    assert outputs and set(outputs) == {"42\n"}
+    assert json.load(urllib.request.urlopen(f"{URL}/health"))["version"] == "0.1.1"
+    demand_kept(kept)
+
+
+def give_up_the_http_process() -> pathlib.Path:
+    """As systemd does after too many starts. Returns the file that makes it so soon, which is the caller's to remove."""
+    file = pathlib.Path(f"/run/systemd/system/{HTTP}.d/limit.conf")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    limit = "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n"
+    file.write_text(f"{limit}[Service]\nExecStart=\nExecStart=/bin/false\n")
+    systemctl("daemon-reload")
+    subprocess.run(["systemctl", "restart", HTTP], capture_output=True, check=False)
+    until(lambda: systemctl("show", "-P", "Result", HTTP).strip() == "start-limit-hit", START_S, "systemd gave it up")
+    file.write_text(limit)
+    return file
+
+
+def test_an_upgrade_starts_what_systemd_had_given_up_and_listens_where_the_new_socket_says(
+    service: None, tmp_path: pathlib.Path
+) -> None:
+    clone = tmp_path / "clone"
+    shutil.copytree(CLONE, clone)
+    unit, address = clone / "systemd" / SOCKET, "ListenStream=127.0.0.1:800"
+    unit.write_text(unit.read_text().replace(f"{address}0\n", f"{address}0\n{address}1\n"))
+    write_environment("python")  # starts sooner
+    kept = {path: path.read_bytes() for path in CONFIG.iterdir() if path.is_file()}
+    limit = give_up_the_http_process()
+    install(clone, "--service")
+    limit.unlink()
+    systemctl("daemon-reload")
+    assert urllib.request.urlopen("http://127.0.0.1:8001/health/ready").status == 200
+    demand_kept(kept)
+
+
 def test_the_journal_has_json_and_no_source(service: None) -> None:
     execute(f"raise SystemExit('{SECRET}')", stdin=SECRET)
     for unit in (KEEPER, HTTP):
@@ -227,7 +307,7 @@ for folder in /etc /usr/local /var/lib/cellblock; do
   mkdir -p "$0/upper$folder" "$0/work$folder"
   mount -t overlay overlay -o "lowerdir=$folder,upperdir=$0/upper$folder,workdir=$0/work$folder" "$folder"
 done
-mkdir -p /var/lib/cellblock/small/{venv/bin,toolchains,stamps,languages}
+mkdir -p /var/lib/cellblock/small/{venv/bin,venvs,toolchains,stamps,languages}
 ln -sfn /var/lib/cellblock/small/venv/bin/cellblock /usr/local/bin/cellblock
 CELLBLOCK_PREFIX=/var/lib/cellblock/other /src/bootstrap uninstall
 systemctl is-active --quiet cellblock   # a service of another prefix is not touched
@@ -251,18 +331,29 @@ def test_uninstall_leaves_nothing(service: None, tmp_path: pathlib.Path) -> None
 
 def test_nginx_speaks_tls_and_lets_nobody_in_without_a_token(service: None) -> None:
     """As docs/deploy.md says it. The last test here, because the service needs a token from now on."""
-    command = ["cellblock", "token", "new", "--id", "user"]
+    command = ["cellblock", "token", "new", "--id", "user", "--scope", "run", "--scope", "problems"]
     token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    subprocess.run([pathlib.Path(__file__).parents[2] / "nginx/install", "localhost"], check=True)
+    command = ["cellblock", "token", "new", "--id", "hasty", "--scope", "watch"]
+    hasty = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    with (CONFIG / "tokens.toml").open("a") as file:
+        file.write("requests_per_minute = 2\n")
+    subprocess.run([CLONE / "nginx/install", "localhost"], check=True)
     trust = ssl.create_default_context(cafile="/etc/nginx/cellblock/tls/fullchain.pem")
 
-    def ask(**headers: str) -> http.client.HTTPResponse:
+    def ask(path: str, body: str | None = None, **headers: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPSConnection("localhost", context=trust, timeout=START_S)
-        body = json.dumps({"language": "python", "code": "print(6 * 7)"})
-        connection.request("POST", "/execute", body, {"Content-Type": "application/json", **headers})
+        connection.request(
+            "GET" if body is None else "POST", path, body, {"Content-Type": "application/json", **headers}
+        )
         return connection.getresponse()
 
-    assert ask().status == 401
-    response = ask(Authorization=f"Bearer {token}")
+    program = json.dumps({"language": "python", "code": "print(6 * 7)"})
+    assert ask("/execute", program).status == 401
+    response = ask("/execute", program, Authorization=f"Bearer {token}")
     assert json.load(response)["output"] == "42\n"
     assert response.headers["Server"] == "nginx"
+    answers = [ask("/languages", Authorization=f"Bearer {hasty}") for _ in range(5)]  # two processes allow one each
+    refused = [answer for answer in answers if answer.status == 429]
+    assert 3 <= len(refused) < 5
+    assert all(int(answer.headers["Retry-After"]) > 0 and "RateLimit" in answer.headers for answer in refused)
+    TOKEN.write_text(token)
