@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import pydantic
 from aiohttp import web
 
+from . import media
 from .admission import Room
 from .errors import ERRORS_MAX, NAMED_MAX, ApiProblem, FieldError
 from .models import ITEMS_MAX
@@ -23,10 +24,7 @@ async def read(request: web.Request, model: type[Model], room: Room, bytes_max: 
     Raises ApiProblem: 400 (not JSON, or not the model), 408 (not there within READ_S), 413 (above `bytes_max`), 415
     (another media type, or compressed), 503 (no room).
     """
-    if request.content_type != "application/json":
-        raise ApiProblem(415, "unsupported_media_type", "The body must be application/json")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise ApiProblem(415, "unsupported_media_type", "Compressed bodies are not accepted")
+    media.check(request, "application/json")
     try:
         async with asyncio.timeout(READ_S):
             data = await _receive(request, room, bytes_max)

@@ -1,6 +1,7 @@
 """The base HTTP contract: answers, errors, CORS, and what is refused."""
 
 import contextlib
+import gzip
 import json
 import socket
 import time
@@ -101,6 +102,27 @@ def test_other_media_types_and_compressed_bodies_are_refused(cellblock: Server) 
     body = json.dumps({"language": "python", "code": "print(1)"}).encode()
     assert cellblock.request("POST", "/execute", body, {"Content-Type": "text/plain"}).status == 415
     assert cellblock.request("POST", "/execute", body, {**JSON, "Content-Encoding": "gzip"}).status == 415
+
+
+@pytest.mark.parametrize(
+    ("codings", "status"),
+    [(["identity", "gzip"], 415), (["gzip", "identity"], 415), (["identity, gzip"], 415), (["br", "gzip"], 415),
+     (["identity", "Identity"], 200), (["identity , identity"], 200), ([""], 415)],
+)  # fmt: skip
+def test_every_field_of_content_encoding_counts(cellblock: Server, codings: list[str], status: int) -> None:
+    """RFC 9110, 5.3: several fields are one list. aiohttp obeyed the last one, and decompressed a body for it."""
+    plain = json.dumps({"language": "python", "code": "print(1)"}).encode()
+    body = gzip.compress(plain) if "gzip" in ",".join(codings) else plain
+    fields = "".join(f"Content-Encoding: {one}\r\n" for one in codings)
+    assert _posted(cellblock, fields, body) == status
+
+
+def _posted(cellblock: Server, fields: str, body: bytes) -> int:
+    """The status of an answer to a request with these header fields besides its own."""
+    head = "POST /execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", cellblock.port), timeout=10) as client:
+        client.sendall(f"{head}{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        return int(client.recv(100).split()[1])
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(cellblock: Server) -> None:
