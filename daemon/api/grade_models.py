@@ -92,7 +92,8 @@ Checker = Annotated[ExactChecker | LinesChecker | TokenChecker | CustomChecker, 
 
 
 class GradeLimits(Strict):
-    """Limits of each test. CPU time decides, wall time is the backstop."""
+    """Limits of each test. CPU time decides, wall time is the backstop. A default that is above the most that the
+    client may have is lowered to it."""
 
     cpu_time: Seconds = field("Seconds of CPU time, children and threads counted.", 2.0, maximum="$grade_timeout_s_max")
     wall_time: Seconds | None = field(

@@ -117,7 +117,7 @@ OPERATIONS = (
         "gradeByProblem", "POST", "/problems/{id}/grade", "grade", "Judge a program by a stored problem",
         "As `POST /grade`, with the tests, limits, checker and scoring of the version that is stored now.",
         (Answer(200, "The verdicts.", GradeResponse, events=TEST_EVENTS),),
-        (*BODY_ERRORS, *RUN_ERRORS, *STORE_ERRORS, "cannot_grade"), ProblemGradeRequest,
+        (*BODY_ERRORS, *RUN_ERRORS, *STORE_ERRORS, "cannot_grade", "above_token"), ProblemGradeRequest,
     ),
     Operation(
         "languages", "GET", "/languages", "server", "Languages with versions and default limits",

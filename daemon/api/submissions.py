@@ -12,6 +12,7 @@ from daemon.settings import Settings
 from daemon.toolchain.plan import RunLimits, run_limits
 from daemon.toolchain.schema import Toolchain
 
+from .allowance import within
 from .errors import ApiProblem, FieldError
 from .models import ExecuteRequest, FileEntry
 from .tokens import Token
@@ -38,17 +39,6 @@ def of_request(
 def held_bytes(submission: Submission) -> int:
     """What of a request's body stays in memory until its program has ended."""
     return len(submission.code) + len(submission.stdin) + sum(file.size for file in submission.files)
-
-
-def within(token: Token | None, limits: Limits) -> Limits:
-    """No more memory and wall time than the token allows."""
-    if token is None or (token.memory_mb_max is None and token.timeout_s_max is None):
-        return limits
-    memory_bytes = (token.memory_mb_max or limits.memory_bytes // MB) * MB
-    wall_ns = limits.wall_ns if token.timeout_s_max is None else int(token.timeout_s_max * 1e9)
-    return dataclasses.replace(
-        limits, memory_bytes=min(limits.memory_bytes, memory_bytes), wall_ns=min(limits.wall_ns, wall_ns)
-    )
 
 
 def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits, token: Token | None) -> Limits:
