@@ -36,6 +36,7 @@ CODES = {
     "body_too_large": ErrorCode(413, "the body is above its limit"),
     "unsupported_media_type": ErrorCode(415, "the body has another media type, or is compressed"),
     "http_error": ErrorCode(400, "an error of HTTP that has no code of its own"),
+    "wrong_host": ErrorCode(421, "Host is not a name of this server, which is asked on loopback"),
     "rate_limited": ErrorCode(429, "this client sent as many requests as it may for now", retry=True),
     "over_share": ErrorCode(429, "this client has its share of what runs and waits, and others wait too", retry=True),
     "too_many_uploads": ErrorCode(429, "this address uploads a package already", retry=True),

@@ -76,6 +76,7 @@ TITLES = {
     408: "Request timeout",
     413: "Content too large",
     415: "Unsupported media type",
+    421: "Misdirected request",
     429: "Too many requests",
     500: "Internal error",
     503: "Service unavailable",

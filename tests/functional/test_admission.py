@@ -10,7 +10,7 @@ import pytest
 
 from tests.server import START_S, Server, until
 
-HEAD = "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY_MAX = 24 << 20
 CHECKER_DEADLINE_S = 2.0  # toolchains/typescript.toml
 REFUSED = "import socket; socket.create_connection(('x', 1))"

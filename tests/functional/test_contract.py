@@ -128,9 +128,17 @@ def _posted(cellblock: Server, fields: str, body: bytes) -> int:
 def test_a_body_over_the_limit_is_refused_before_it_is_read(cellblock: Server) -> None:
     with socket.create_connection(("127.0.0.1", cellblock.port), timeout=10) as client:
         client.sendall(
-            b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+            b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
         )
         assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("path", ["/", "/execute", "/health", "/metrics", "/openapi.json", "/nowhere"])
+def test_a_page_whose_name_was_changed_to_loopback_is_told_nothing(cellblock: Server, path: str) -> None:
+    """DNS rebinding: its browser takes this server for the page's own host, which Host names."""
+    answer = cellblock.request("GET", path, headers={"Host": f"rebound.example:{cellblock.port}"})
+    assert (answer.status, answer.json["code"]) == (421, "wrong_host")
+    assert "rebound.example" in answer.json["detail"]
 
 
 def test_input_over_its_limit_is_refused(cellblock: Server) -> None:
@@ -223,7 +231,7 @@ def test_a_full_queue_is_an_answer() -> None:
         socket.create_connection(("127.0.0.1", server.port)) as client,
     ):
         body = json.dumps({"language": "python", "code": "import time; time.sleep(2)"}).encode()
-        head = f"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         until(lambda: server.request("GET", "/health").json["queue"]["running"] == 1, 5)
         answer = server.request("POST", "/execute", b"not even JSON", JSON)
@@ -234,7 +242,7 @@ def test_a_full_queue_is_an_answer() -> None:
 
 def test_a_client_that_hangs_up_ends_its_run(cellblock: Server) -> None:
     body = json.dumps({"language": "python", "code": "while True: pass", "timeout": 60}).encode()
-    head = f"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", cellblock.port)) as client:
         client.sendall(head.encode() + body)
         until(lambda: cellblock.request("GET", "/health").json["queue"]["running"] == 1, 5)
@@ -242,7 +250,7 @@ def test_a_client_that_hangs_up_ends_its_run(cellblock: Server) -> None:
 
 
 def test_clients_that_dawdle_do_not_hold_up_others(cellblock: Server) -> None:
-    head = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    head = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
     dawdlers = [socket.create_connection(("127.0.0.1", cellblock.port)) for _ in range(500)]
     try:
         for dawdler in dawdlers:
@@ -268,7 +276,7 @@ def test_health_names_the_sandbox(cellblock: Server) -> None:
 @pytest.mark.slow
 def test_bodies_in_flight_are_bounded_together(cellblock: Server) -> None:
     """A dozen clients that send all but the end of 24 MB cannot make the daemon hold it all; small requests go through."""
-    head = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 25000000\r\n\r\n"
+    head = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 25000000\r\n\r\n"
     with contextlib.ExitStack() as stack:
         clients = [
             stack.enter_context(socket.create_connection(("127.0.0.1", cellblock.port), timeout=30)) for _ in range(12)
