@@ -43,6 +43,7 @@ CODES = {
     "internal_error": ErrorCode(500, "a defect of cellblock; the log has more under the id that `detail` names"),
     "queue_full": ErrorCode(503, "all slots are busy and nobody more may wait, or bodies take all room", retry=True),
     "sandbox_unavailable": ErrorCode(503, "the sandbox cannot hold its promises right now, so nothing ran", retry=True),
+    "parser_unavailable": ErrorCode(503, "a large body was not parsed in time, or what parses it died", retry=True),
     "not_ready": ErrorCode(503, "programs cannot be run now, or the server is being stopped", retry=True),
     "problems_unavailable": ErrorCode(503, "the store of problems cannot be read", retry=True),
     "store_full": ErrorCode(507, "as many problems or bytes are stored as may be"),

@@ -23,8 +23,8 @@ from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
 from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain
 
-from . import body, stream, submissions
 from . import note as notes
+from . import stream, submissions
 from .allowance import within
 from .client import CLIENT, Client
 from .grade_models import (
@@ -44,7 +44,7 @@ from .note import Note
 from .parts import Parts, validate
 
 MB, KB = 1 << 20, 1 << 10
-MUCH_CHARACTERS = MB  # of a test
+MUCH_BYTES = MB  # of a test
 
 
 class Grade:
@@ -61,7 +61,7 @@ class Grade:
         parts, client = self._parts, request[CLIENT]
         parts.admission.check(client)
         with parts.admission.room() as room:
-            wanted = await body.read(request, GradeRequest, room, parts.settings.body_bytes_max)
+            wanted = await parts.bodies.read(request, GradeRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
             task = of_request(wanted, toolchain, parts, client)
             code = wanted.code
@@ -133,9 +133,9 @@ def _test(entry: TestEntry, number: int) -> tasks.Test:
 
 
 @contextlib.asynccontextmanager
-async def _data(given: str, expected: str) -> AsyncIterator[tasks.Data]:
+async def _data(given: bytes, expected: bytes) -> AsyncIterator[tasks.Data]:
     """In sealed memfds while the test runs; much of it is copied by a thread."""
-    if len(given) + len(expected) > MUCH_CHARACTERS:
+    if len(given) + len(expected) > MUCH_BYTES:
         data = await to_the_end(_open_data, given, expected, undo=_close_data)
     else:
         data = _open_data(given, expected)
@@ -145,11 +145,11 @@ async def _data(given: str, expected: str) -> AsyncIterator[tasks.Data]:
         _close_data(data)
 
 
-def _open_data(given: str, expected: str) -> tasks.Data:
+def _open_data(given: bytes, expected: bytes) -> tasks.Data:
     """Raises OSError."""
-    descriptor = memfd("input", given.encode(), sealed=True)
+    descriptor = memfd("input", given, sealed=True)
     try:
-        return tasks.Data(descriptor, memfd("answer", expected.encode(), sealed=True))
+        return tasks.Data(descriptor, memfd("answer", expected, sealed=True))
     except OSError:
         os.close(descriptor)
         raise

@@ -12,7 +12,8 @@ import re
 from aiohttp import hdrs, web
 
 from .client import is_local
-from .errors import NAMED_MAX, ApiProblem
+from .errors import ApiProblem
+from .parsing import NAMED_MAX
 
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+?)\.?(?::[0-9]*)?")
 LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")  # nobody has *.localhost (RFC 6761)

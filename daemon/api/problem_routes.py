@@ -14,7 +14,7 @@ from daemon.judge.files import File
 from daemon.judge.submission import Submission
 from daemon.toolchain.schema import Toolchain
 
-from . import allowance, body, submissions
+from . import allowance, submissions
 from .client import CLIENT
 from .errors import ApiProblem
 from .grade_models import ProblemVersion
@@ -98,7 +98,7 @@ class Problems:
         parts = self._parts
         parts.admission.check(request[CLIENT])
         with parts.admission.room() as room:
-            wanted = await body.read(request, ProblemGradeRequest, room, parts.settings.body_bytes_max)
+            wanted = await parts.bodies.read(request, ProblemGradeRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
             async with parts.store.hold(request.match_info["id"]) as held:
                 task = await to_the_end(self._task, wanted, toolchain, held, request[CLIENT].token)

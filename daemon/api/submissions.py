@@ -1,6 +1,5 @@
 """From an ExecuteRequest to a Submission: sizes, limits, arguments and files, each within what the settings allow."""
 
-import base64
 import dataclasses
 from collections.abc import Iterable, Sequence
 
@@ -13,8 +12,9 @@ from daemon.toolchain.plan import RunLimits, run_limits
 from daemon.toolchain.schema import Toolchain
 
 from .allowance import within
-from .errors import ApiProblem, FieldError
+from .errors import ApiProblem
 from .models import ExecuteRequest, FileEntry
+from .parsing import FieldError
 from .tokens import Token
 
 MB = 1 << 20
@@ -27,7 +27,7 @@ def of_request(
 
     Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
     """
-    code, stdin = code_of(wanted.code, settings.code_bytes_max), wanted.stdin.encode()
+    code, stdin = code_of(wanted.code, settings.code_bytes_max), wanted.stdin
     if len(stdin) > settings.stdin_bytes_max:
         raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
     check_args("args", wanted.args)
@@ -76,21 +76,14 @@ def files_of(
     entries: list[FileEntry], toolchain: Toolchain, bytes_max: int, field: str = "files", taken: Iterable[str] = ()
 ) -> tuple[File, ...]:
     """The files beside a source, none of which has a name that is `taken`. Raises ApiProblem 400 and 413."""
-    found = []
-    for number, entry in enumerate(entries):
-        try:
-            is_base64 = entry.encoding == "base64"
-            content = base64.b64decode(entry.content, validate=True) if is_base64 else entry.content.encode()
-        except ValueError as error:
-            raise out_of_range(f"{field}.{number}.content", f"not base64: {error}") from None
-        found.append(File(entry.name, content))
+    found = tuple(File(entry.name, entry.content) for entry in entries)
     if sum(file.size for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
     try:
-        check_together(tuple(found), {*toolchain.own_files, *taken})
+        check_together(found, {*toolchain.own_files, *taken})
     except BadName as error:
         raise out_of_range(field, str(error)) from None
-    return tuple(found)
+    return found
 
 
 def nanoseconds(field: str, seconds: float, maximum_ns: int) -> int:
