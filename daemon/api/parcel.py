@@ -51,12 +51,17 @@ def write(file: int, found: pydantic.BaseModel | BadBody) -> None:
         stream.write(_LENGTH.pack(buffer.tell()))
 
 
+def bytes_max(body_bytes: int) -> int:
+    """What is written for a body of so many bytes has at most so many."""
+    return 2 * body_bytes + ROOM_BYTES
+
+
 def read(file: int, body_bytes: int) -> pydantic.BaseModel | BadBody:
     """What was written for a body of so many bytes. Raises BadParcel, OSError."""
     size = os.fstat(file).st_size
     tail = os.pread(file, _LENGTH.size, size - _LENGTH.size) if _LENGTH.size <= size else b""
     length = _LENGTH.unpack(tail)[0] if tail else 0
-    if size > 2 * body_bytes + ROOM_BYTES or not 0 < length <= size - _LENGTH.size:
+    if size > bytes_max(body_bytes) or not 0 < length <= size - _LENGTH.size:
         raise BadParcel(f"a file of {size} bytes, of which the pickle has {length}")
     try:
         found = _Unpickler(file, size, os.pread(file, length, size - _LENGTH.size - length)).load()

@@ -95,7 +95,9 @@ class Parser:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", "-m", "daemon.api.parser_process", str(its.fileno()), str(self._bytes_max)]
         with its:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()])
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()], env={}, cwd="/"
+            )  # fmt: skip
         self._socket = ours
         ours.settimeout(START_S)
         with contextlib.suppress(OSError):

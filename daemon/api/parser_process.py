@@ -17,6 +17,7 @@ from daemon.sandbox import wire
 from . import parcel, parsing
 
 OWN_BYTES = 128 << 20  # of the interpreter, pydantic and the models
+FILES_OPEN = 32
 NICE = 5  # a quarter of a processor that it shares with the HTTP process (sched(7))
 TIMES = 16  # a text with one character beyond U+FFFF takes four bytes for each, as JSON and once more as a value
 
@@ -26,8 +27,12 @@ def main(sock: socket.socket, bytes_max: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # they mean the HTTP process, which still answers what has begun
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (OWN_BYTES + TIMES * bytes_max,) * 2)
+    limits = {
+        resource.RLIMIT_DATA: OWN_BYTES + TIMES * bytes_max, resource.RLIMIT_FSIZE: parcel.bytes_max(bytes_max),
+        resource.RLIMIT_NOFILE: FILES_OPEN, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0,
+    }  # fmt: skip
+    for kind, limit in limits.items():
+        resource.setrlimit(kind, (limit, limit))
     sock.send(b"r")
     while (message := wire.receive(sock)) is not None:
         name, (body, answer) = message
