@@ -18,10 +18,12 @@ from daemon.api import routes as api
 from daemon.api import spans
 from daemon.api.access import Access
 from daemon.api.admission import Admission
+from daemon.api.body import Bodies
 from daemon.api.front import Front
 from daemon.api.metrics import Metrics
 from daemon.api.metrics_page import MetricsPage
 from daemon.api.observer import Observer
+from daemon.api.parser import Parser
 from daemon.api.parts import Parts
 from daemon.api.readiness import Readiness
 from daemon.api.tokens import Tokens
@@ -88,6 +90,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         Client(str(instance.socket_path(settings.instance)), settings.start_s) as client,
         Constructs(toolchains if settings.validation != "off" else (), settings.validation_s) as constructs,
         keep_services(client, toolchains if settings.services else (), settings.start_s) as services,
+        Parser(settings.body_bytes_max, settings.runs_at_once_of_one + settings.queue) as parser,
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
         executor = Executor(client, services, kept, versions)
@@ -97,8 +100,8 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         grader = Grader(executor, client, settings.tests_at_once)
         parts = Parts(
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
-            Admission(settings.runs_at_once_of_one, settings.queue, settings.client_share), access, facts(),
-            Metrics(toolchains.ids()), Readiness(client, self_tests),
+            Admission(settings.runs_at_once_of_one, settings.queue, settings.client_share), access,
+            Bodies(parser, settings.body_bytes_max), facts(), Metrics(toolchains.ids()), Readiness(client, self_tests),
         )  # fmt: skip
         async with _front(parts, place) as front:
             await front.open(listeners)

@@ -5,6 +5,7 @@ import difflib
 import ipaddress
 import os
 import pathlib
+import re
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -40,6 +41,12 @@ def _network(text: str) -> str:
     return text
 
 
+def _host_name(text: str) -> str:
+    if re.fullmatch(r"\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+", text) is None:
+        raise ValueError("must be the name of a host without a port, or *")
+    return text.removesuffix(".").lower()
+
+
 CoreList = Annotated[tuple[int, ...], pydantic.BeforeValidator(_cores)]
 
 
@@ -50,6 +57,9 @@ class Settings(pydantic_settings.BaseSettings):
 
     host: str = pydantic.Field("127.0.0.1", description="address to listen on")
     port: int = pydantic.Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    allowed_hosts: tuple[Annotated[str, pydantic.AfterValidator(_host_name)], ...] = pydantic.Field(
+        (), description="names besides localhost that a request to a loopback address may be for; * allows all"
+    )
     tokens_file: pathlib.Path | None = pydantic.Field(
         None, description="bearer tokens (docs/access.md); under systemd also the credential `tokens`; none when absent"
     )

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 
+from daemon.api.parsing import SMALL_BYTES
 from tests.server import START_S, Server, until
 
 SETTLE_S = float(os.environ.get("CELLBLOCK_TEST_SETTLE_S", "1.0"))
@@ -26,7 +27,8 @@ class Posture:
 
 
 def warm_up(server: Server) -> None:
-    """Start what starts with its first use and then stays: the worker process of input validation."""
+    """Start what starts with its first use and then stays: the processes of input validation and of large bodies."""
+    assert server.post({"language": "none", "code": "x" * SMALL_BYTES}).status == 400
     server.post({"language": "python", "code": "import socket; socket.create_connection(('x', 1))"})
 
 

@@ -15,6 +15,7 @@ from daemon.settings import Settings
 from . import note as notes
 from .client import CLIENT, Addresses, Client, is_local
 from .errors import ApiProblem
+from .hosts import Hosts
 from .rate import Rates
 from .tokens import Scope, Token, Tokens
 
@@ -39,17 +40,19 @@ class Access:
 
     def __init__(self, settings: Settings, tokens: Tokens | None) -> None:
         self._tokens = tokens
+        self._hosts = Hosts(settings.allowed_hosts)
         self._addresses, self._rates = Addresses(settings.trusted_proxies), Rates()
         self._processes = settings.http_processes
         self._of_address = settings.requests_per_minute_of_address
         self._of_token = settings.requests_per_minute_of_token
 
     def middleware(self, app: web.Application) -> Middleware:
-        """Finds the client, which handlers have as `request[CLIENT]`; answers 401, 403 and 429. While `app` lives the
-        file of tokens is watched."""
+        """Finds the client, which handlers have as `request[CLIENT]`; answers 401, 403, 421 and 429. While `app`
+        lives the file of tokens is watched."""
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._hosts.check(request)
             path = notes.of(request).path
             if path in OPEN:
                 request[CLIENT] = self._known(request)

@@ -23,7 +23,7 @@ from daemon.turns.seats import Seat, Seats
 from .client import Client
 from .errors import RETRY_AFTER_S, ApiProblem
 
-ROOM_BYTES = 256 << 20  # a body in JSON, as text and as bytes is in memory several times
+ROOM_BYTES = 256 << 20  # a body is in memory once while it comes (a memfd), and twice while it is parsed
 SMALL_BYTES = 64 << 10  # less than a connection's own buffers (aiohttp stops reading at 128 KB)
 
 

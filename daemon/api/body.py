@@ -1,107 +1,69 @@
-"""From request bytes to a pydantic model, strictly: media type, size, JSON without its ambiguities, then the schema."""
+"""From a request to a pydantic model: media type, size, and then a small body is parsed here, a large one elsewhere."""
 
 import asyncio
-import json
-from typing import Any, TypeVar
+import contextlib
+import os
+from typing import TypeVar
 
 import pydantic
 from aiohttp import web
 
+from daemon.sandbox.descriptors import write_all
+
+from . import media, parsing
 from .admission import Room
-from .errors import ERRORS_MAX, NAMED_MAX, ApiProblem, FieldError
-from .models import ITEMS_MAX
+from .client import CLIENT
+from .errors import ApiProblem
+from .parser import Parser
 
 READ_S = 30.0
-FIELDS_MAX = 64
-BIG_BYTES = 256 << 10  # parsed off the event loop
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
-async def read(request: web.Request, model: type[Model], room: Room, bytes_max: int) -> Model:
-    """The body as a `model`; `room` holds its bytes as they come, and the caller gives them back.
+class Bodies:
+    """Reads bodies of at most `bytes_max`."""
 
-    Raises ApiProblem: 400 (not JSON, or not the model), 408 (not there within READ_S), 413 (above `bytes_max`), 415
-    (another media type, or compressed), 503 (no room).
-    """
-    if request.content_type != "application/json":
-        raise ApiProblem(415, "unsupported_media_type", "The body must be application/json")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise ApiProblem(415, "unsupported_media_type", "Compressed bodies are not accepted")
-    try:
-        async with asyncio.timeout(READ_S):
-            data = await _receive(request, room, bytes_max)
-    except TimeoutError:
-        raise ApiProblem(408, "request_timeout", f"The body did not arrive within {READ_S:.0f} seconds") from None
-    if len(data) > BIG_BYTES:
-        return await asyncio.to_thread(parse, data, model)
-    return parse(data, model)
+    def __init__(self, parser: Parser, bytes_max: int) -> None:
+        self._parser, self._bytes_max = parser, bytes_max
 
+    async def read(self, request: web.Request, model: type[Model], room: Room) -> Model:
+        """The body as a `model`; `room` holds its bytes as they come, and the caller gives them back.
 
-async def _receive(request: web.Request, room: Room, bytes_max: int) -> bytearray:
-    data = bytearray()
-    if (request.content_length or 0) <= bytes_max:
-        while piece := await request.content.readany():
-            data += piece
-            if len(data) > bytes_max:
-                break
-            room.resize(len(data))
-        else:
-            return data
-    raise ApiProblem(413, "body_too_large", f"Request body too large (max {bytes_max} bytes)")
+        Raises ApiProblem: 408 (not there within READ_S), 413 (too large), 415 (another media type, or compressed), 503
+        (no room); BadBody (not JSON, or not the model); CannotParse and turns.seats.Refused for a large one; OSError.
+        """
+        media.check(request, "application/json")
+        with contextlib.ExitStack() as stack:
+            try:
+                async with asyncio.timeout(READ_S):
+                    received = await self._receive(request, room, stack)
+            except TimeoutError:
+                raise ApiProblem(
+                    408, "request_timeout", f"The body did not arrive within {READ_S:.0f} seconds"
+                ) from None
+            if isinstance(received, int):
+                return await self._parser.parse(received, model, request[CLIENT])
+            return parsing.parse(received, model)
 
-
-def parse(data: bytes | bytearray, model: type[Model]) -> Model:
-    """Raises ApiProblem 400 with the path of each wrong field."""
-    try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
-    except _Ambiguous as error:
-        raise ApiProblem(400, "invalid_json", str(error), (error.field,)) from None
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise ApiProblem(400, "invalid_json", f"The body is not valid JSON: {reason}") from None
-    if isinstance(value, dict) and (len(value) > FIELDS_MAX or any(map(_is_long, value.values()))):
-        raise _too_many(value, model)
-    try:
-        return model.model_validate(value)
-    except pydantic.ValidationError as error:
-        errors = tuple(
-            FieldError((".".join(map(str, problem["loc"])) or "body")[:NAMED_MAX], problem["msg"][: 2 * NAMED_MAX])
-            for problem in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
-        )
-        detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
-        raise ApiProblem(400, "invalid_request", detail, errors) from None
-
-
-def _too_many(value: dict[str, Any], model: type[pydantic.BaseModel]) -> ApiProblem:
-    """Of fields, or of items in the first field that has too many; with the field's own maximum, where it has one."""
-    for name, field in model.model_fields.items():
-        if _is_long(value.get(name)):
-            own = [one.max_length for one in field.metadata if hasattr(one, "max_length")]
-            error = FieldError(name, f"at most {min([*own, ITEMS_MAX])} items")
-            return ApiProblem(400, "invalid_request", f"{name}: {error.message}", (error,))
-    return ApiProblem(400, "invalid_request", f"At most {FIELDS_MAX} fields, and {ITEMS_MAX} items in each")
-
-
-class _Ambiguous(ValueError):
-    """Valid for some JSON parsers, something else for others."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = FieldError(field[:NAMED_MAX], message)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    for key, item in pairs:
-        if key in value:
-            raise _Ambiguous(key, f"The key {key[:NAMED_MAX]!r} occurs twice")
-        value[key] = item
-    return value
-
-
-def _is_long(value: Any) -> bool:
-    return isinstance(value, list | dict) and len(value) > ITEMS_MAX
-
-
-def _no_constant(name: str) -> Any:
-    raise _Ambiguous("body", f"{name} is not JSON")
+    async def _receive(self, request: web.Request, room: Room, stack: contextlib.ExitStack) -> bytearray | int:
+        """A large body goes to a memfd, which the stack closes, piece by piece: none is in this process whole."""
+        data, size, file = bytearray(), 0, None
+        if (request.content_length or 0) <= self._bytes_max:
+            while piece := await request.content.readany():
+                size += len(piece)
+                if size > self._bytes_max:
+                    break
+                room.resize(size)
+                data += piece
+                if len(data) > parsing.SMALL_BYTES:
+                    if file is None:
+                        file = os.memfd_create("body", os.MFD_CLOEXEC)
+                        stack.callback(os.close, file)
+                    write_all(file, bytes(data))
+                    data.clear()
+            else:
+                if file is None:
+                    return data
+                write_all(file, bytes(data))
+                return file
+        raise ApiProblem(413, "body_too_large", f"Request body too large (max {self._bytes_max} bytes)")

@@ -1,6 +1,5 @@
 """Every error that HTTP can answer, as application/problem+json (RFC 9457)."""
 
-import dataclasses
 import uuid
 from typing import Annotated
 
@@ -19,23 +18,13 @@ from daemon.turns.seats import Refused
 
 from . import note as notes
 from .models import Sentence, field, told
+from .parser import CannotParse
+from .parsing import ERRORS_MAX, FieldError, NotJson, NotTheModel
 
 log = structlog.get_logger("cellblock.api")
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-ERRORS_MAX = 20  # each wrong field costs an object
-NAMED_MAX = 200  # characters of a name or a text that a request brings and an error quotes
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class FieldError:
-    """A field of the request that is wrong."""
-
-    field: Annotated[
-        str, pydantic.Field(description="Path of the field in the body, dotted."), told(maxLength=NAMED_MAX)
-    ]
-    message: Annotated[Sentence, pydantic.Field(description="What is wrong with it.")]
 
 
 class ProblemDetails(pydantic.BaseModel):
@@ -76,6 +65,7 @@ TITLES = {
     408: "Request timeout",
     413: "Content too large",
     415: "Unsupported media type",
+    421: "Misdirected request",
     429: "Too many requests",
     500: "Internal error",
     503: "Service unavailable",
@@ -110,6 +100,12 @@ def _of(error: Exception, request: web.BaseRequest) -> ApiProblem:
     match error:
         case ApiProblem():
             return error
+        case NotJson(detail=detail, errors=errors):
+            return ApiProblem(400, "invalid_json", detail, errors)
+        case NotTheModel(detail=detail, errors=errors):
+            return ApiProblem(400, "invalid_request", detail, errors)
+        case CannotParse():
+            return ApiProblem(503, "parser_unavailable", str(error), retry_after_s=RETRY_AFTER_S)
         case Refused(refusal=refusal):
             status, code = (429, "over_share") if refusal is Refusal.OVER_SHARE else (503, "queue_full")
             return ApiProblem(status, code, str(error), retry_after_s=RETRY_AFTER_S)

@@ -9,6 +9,7 @@ from daemon.grading.verdicts import Verdict
 from .models import (
     Arguments,
     Code,
+    Data,
     Diagnostics,
     Files,
     Integer,
@@ -31,7 +32,7 @@ Tolerance = Annotated[
     float,
     pydantic.Field(ge=0, allow_inf_nan=False, json_schema_extra={"x-unbounded": "any finite number is a tolerance"}),
 ]
-Data = Annotated[Text, told(maxLength="$body_bytes_max")]
+TestData = Annotated[Data, told(maxLength="$body_bytes_max")]
 Id = Annotated[Text, pydantic.Field(min_length=1, max_length=100)]
 
 
@@ -41,8 +42,8 @@ class TestEntry(Strict):
     id: Id | None = field(
         "Names the test in the answer, differently from all others; null is its number, from 1.", None
     )
-    input: Data = field("What the program reads from standard input.", "")
-    expected: Data = field("What the checker compares its output with.", "")
+    input: TestData = field("What the program reads from standard input.", b"")
+    expected: TestData = field("What the checker compares its output with.", b"")
     args: Arguments = field("The program's arguments, as in `POST /execute`.", [])
 
 
@@ -92,7 +93,8 @@ Checker = Annotated[ExactChecker | LinesChecker | TokenChecker | CustomChecker, 
 
 
 class GradeLimits(Strict):
-    """Limits of each test. CPU time decides, wall time is the backstop."""
+    """Limits of each test. CPU time decides, wall time is the backstop. A default that is above the most that the
+    client may have is lowered to it."""
 
     cpu_time: Seconds = field("Seconds of CPU time, children and threads counted.", 2.0, maximum="$grade_timeout_s_max")
     wall_time: Seconds | None = field(
@@ -117,7 +119,7 @@ class GradeRequest(Strict):
 
     code: Code = field("The submission's source, in UTF-8 at most $code_bytes_max bytes.")
     language: LanguageName = field("Id or alias of its language, in any case.")
-    tests: list[TestEntry] = pydantic.Field(
+    tests: Annotated[list[TestEntry], pydantic.FailFast()] = pydantic.Field(
         description="The tests, in the order of the answer.", min_length=1, max_length=TESTS_MAX
     )
     checker: Annotated[

@@ -23,8 +23,9 @@ from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
 from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain
 
-from . import body, stream, submissions
 from . import note as notes
+from . import stream, submissions
+from .allowance import within
 from .client import CLIENT, Client
 from .grade_models import (
     Compilation,
@@ -43,7 +44,7 @@ from .note import Note
 from .parts import Parts, validate
 
 MB, KB = 1 << 20, 1 << 10
-MUCH_CHARACTERS = MB  # of a test
+MUCH_BYTES = MB  # of a test
 
 
 class Grade:
@@ -60,7 +61,7 @@ class Grade:
         parts, client = self._parts, request[CLIENT]
         parts.admission.check(client)
         with parts.admission.room() as room:
-            wanted = await body.read(request, GradeRequest, room, parts.settings.body_bytes_max)
+            wanted = await parts.bodies.read(request, GradeRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
             task = of_request(wanted, toolchain, parts, client)
             code = wanted.code
@@ -122,7 +123,7 @@ def of_request(wanted: GradeRequest, toolchain: Toolchain, parts: Parts, client:
     if len({test.id for test in tests}) != len(tests):
         raise submissions.out_of_range("tests", "two have the same id")
     schedule = Listed([test.id for test in tests], wanted.stop_on_failure)
-    return tasks.Task(submission, tests, _checker(wanted, parts.toolchains, settings), schedule)
+    return tasks.Task(submission, tests, _checker(wanted, parts.toolchains, settings, client), schedule)
 
 
 def _test(entry: TestEntry, number: int) -> tasks.Test:
@@ -132,9 +133,9 @@ def _test(entry: TestEntry, number: int) -> tasks.Test:
 
 
 @contextlib.asynccontextmanager
-async def _data(given: str, expected: str) -> AsyncIterator[tasks.Data]:
+async def _data(given: bytes, expected: bytes) -> AsyncIterator[tasks.Data]:
     """In sealed memfds while the test runs; much of it is copied by a thread."""
-    if len(given) + len(expected) > MUCH_CHARACTERS:
+    if len(given) + len(expected) > MUCH_BYTES:
         data = await to_the_end(_open_data, given, expected, undo=_close_data)
     else:
         data = _open_data(given, expected)
@@ -144,11 +145,11 @@ async def _data(given: str, expected: str) -> AsyncIterator[tasks.Data]:
         _close_data(data)
 
 
-def _open_data(given: str, expected: str) -> tasks.Data:
+def _open_data(given: bytes, expected: bytes) -> tasks.Data:
     """Raises OSError."""
-    descriptor = memfd("input", given.encode(), sealed=True)
+    descriptor = memfd("input", given, sealed=True)
     try:
-        return tasks.Data(descriptor, memfd("answer", expected.encode(), sealed=True))
+        return tasks.Data(descriptor, memfd("answer", expected, sealed=True))
     except OSError:
         os.close(descriptor)
         raise
@@ -159,7 +160,7 @@ def _close_data(data: tasks.Data) -> None:
     os.close(data.answer)
 
 
-def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> tasks.Checker:
+def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings, client: Client) -> tasks.Checker:
     match wanted.checker:
         case ExactChecker(kind=kind) | LinesChecker(kind=kind):
             return tasks.Plain(kind)
@@ -173,27 +174,36 @@ def _checker(wanted: GradeRequest, toolchains: Registry, settings: Settings) -> 
             entries, most = wanted.checker.files, settings.files_bytes_max
             files = submissions.files_of(entries, toolchain, most, "checker.files", JUDGE_FILES)
             code = submissions.code_of(wanted.checker.code, settings.code_bytes_max)
-            submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), settings.output_bytes, files=files)
+            limits = within(client.token, own_limits(JUDGE_LIMITS))
+            submission = Submission(toolchain, code, limits, settings.output_bytes, files=files)
             checker = tasks.Custom(submission, tasks.Protocol(wanted.checker.protocol), tuple(wanted.checker.flags))
             submissions.check_args("checker.flags", arguments_of(checker))
             return checker
 
 
 def _limits(wanted: GradeLimits, settings: Settings, client: Client) -> tuple[Limits, int]:
-    maximum = submissions.within(client.token, settings.run_limits().graded)
-    cpu_ns = submissions.nanoseconds("limits.cpu_time", wanted.cpu_time, maximum.wall_ns)
-    wall_ns = tasks.wall_ns(wanted.cpu_time, maximum.wall_ns)
+    maximum = within(client.token, settings.run_limits().graded)
+    cpu_s: float = wanted.cpu_time
+    if "cpu_time" not in wanted.model_fields_set:
+        cpu_s = min(cpu_s, maximum.wall_ns / 1e9)
+    cpu_ns = submissions.nanoseconds("limits.cpu_time", cpu_s, maximum.wall_ns)
+    wall_ns = tasks.wall_ns(cpu_s, maximum.wall_ns)
     if wanted.wall_time is not None:
         wall_ns = submissions.nanoseconds("limits.wall_time", wanted.wall_time, maximum.wall_ns)
-    processes = maximum.processes if wanted.processes is None else wanted.processes
-    bounds = (
-        ("memory_mb", wanted.memory_mb, maximum.memory_bytes // MB),
-        ("output_kb", wanted.output_kb, settings.grade_output_mb_max * KB), ("processes", processes, maximum.processes),
-    )  # fmt: skip
-    for name, value, most in bounds:
-        if not 0 < value <= most:
-            raise submissions.out_of_range(f"limits.{name}", f"must be above 0 and at most {most:g}")
-    return Limits(wanted.memory_mb * MB, wall_ns, processes, cpu_ns), wanted.output_kb * KB
+    memory_mb = _at_most(wanted, "memory_mb", maximum.memory_bytes // MB)
+    output_kb = _at_most(wanted, "output_kb", settings.grade_output_mb_max * KB)
+    processes = _at_most(wanted, "processes", maximum.processes)
+    return Limits(memory_mb * MB, wall_ns, processes, cpu_ns), output_kb * KB
+
+
+def _at_most(wanted: GradeLimits, name: str, most: int) -> int:
+    """What is not said is lowered to `most`, as null is it. Raises ApiProblem 400 for what is said and out of range."""
+    value: int | None = getattr(wanted, name)
+    if value is None or name not in wanted.model_fields_set:
+        return most if value is None else min(value, most)
+    if not 0 < value <= most:
+        raise submissions.out_of_range(f"limits.{name}", f"must be above 0 and at most {most}")
+    return value
 
 
 def of_result(

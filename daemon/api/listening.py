@@ -1,6 +1,8 @@
-"""aiohttp's server with two changes: the observer hears of every request's end, and what is no HTTP gets a problem.
+"""aiohttp's server with three changes: the observer hears of every request's end, what is no HTTP gets a problem, and
+no body is decompressed.
 
 aiohttp itself would log a traceback for each request that it cannot read, with what was in it, and answer plain text.
+Of two fields Content-Encoding it obeys the last, whatever the first says.
 """
 
 from typing import Any
@@ -17,7 +19,7 @@ class Runner(web.AppRunner):
     """An AppRunner whose connections are observed."""
 
     def __init__(self, app: web.Application, observer: Observer, **options: Any) -> None:
-        super().__init__(app, access_log=None, **options)
+        super().__init__(app, access_log=None, auto_decompress=False, **options)
         self._observer = observer
 
     async def _make_server(self) -> web.Server:

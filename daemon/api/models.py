@@ -5,10 +5,12 @@ JSON Schema. What begins with `$` is a figure of this deployment (figures.py), i
 `x-unbounded` says why a value has no bound of its own.
 """
 
+import base64
 from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from daemon.judge.files import NAME_BYTES, check_name
 from daemon.sandbox.fields import MAX_ARGS_BYTES
@@ -24,6 +26,12 @@ def _is_unicode(text: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(f"a lone surrogate at {error.start} is not text") from None
     return text
+
+
+def _utf8(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise PydanticCustomError("string_type", "Input should be a valid string")
+    return _is_unicode(text).encode()
 
 
 def _integer(value: object) -> object:
@@ -46,11 +54,12 @@ LEAST_S = 1e-9  # times are counted in nanoseconds
 
 Integer = Annotated[int, pydantic.BeforeValidator(_integer)]
 Text = Annotated[str, pydantic.AfterValidator(_is_unicode)]
+Data = Annotated[bytes, pydantic.PlainValidator(_utf8, json_schema_input_type=str)]  # a text that may be long, in UTF-8
 Seconds = Annotated[float, pydantic.Field(allow_inf_nan=False, json_schema_extra={"minimum": LEAST_S})]
 Code = Annotated[Text, told(maxLength="$code_bytes_max")]
 LanguageName = Annotated[Text, pydantic.Field(max_length=LANGUAGE_MAX, json_schema_extra={"enum": "$languages"})]
 Argument = Annotated[Text, told(maxLength=MAX_ARGS_BYTES - 1, pattern="^[^\\u0000]*$")]
-Arguments = Annotated[list[Argument], pydantic.Field(max_length=ITEMS_MAX)]
+Arguments = Annotated[list[Argument], pydantic.Field(max_length=ITEMS_MAX), pydantic.FailFast()]
 
 Measured = Annotated[
     float, told(minimum=0, **{"x-unbounded": "measured; a limit of the run or of the compiler ends it"})
@@ -78,6 +87,16 @@ _BASE64: JsonDict = {
 }
 
 
+def _content(text: object, info: pydantic.ValidationInfo) -> bytes:
+    content = _utf8(text)
+    if info.data.get("encoding") != "base64":
+        return content
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError as error:
+        raise PydanticCustomError("base64", "not base64: {reason}", {"reason": str(error)}) from None
+
+
 class FileEntry(Strict):
     """A file beside the source."""
 
@@ -90,11 +109,17 @@ class FileEntry(Strict):
         maxLength=NAME_BYTES,
         pattern=r"^(?!\.{0,2}(/|$))[^\u0000-\u001f\u007f\\/]{1,255}(/(?!\.{0,2}(/|$))[^\u0000-\u001f\u007f\\/]{1,255}){0,15}$",
     )
-    content: Text = field("The content, as text or in base64.", maxLength="$body_bytes_max")
     encoding: Literal["utf-8", "base64"] = field("How `content` is written.", "utf-8")
+    content: Annotated[bytes, pydantic.PlainValidator(_content, json_schema_input_type=str)] = field(
+        "The content, as text or in base64.", maxLength="$body_bytes_max"
+    )
 
 
-Files = Annotated[list[FileEntry], pydantic.Field(max_length=FILES_MAX, json_schema_extra={"uniqueItems": True})]
+Files = Annotated[
+    list[FileEntry],
+    pydantic.Field(max_length=FILES_MAX, json_schema_extra={"uniqueItems": True}),
+    pydantic.FailFast(),
+]
 
 
 class ExecuteRequest(Strict):
@@ -108,9 +133,9 @@ class ExecuteRequest(Strict):
         None,
         maximum="$timeout_s_max",
     )
-    stdin: Text = field(
+    stdin: Data = field(
         "What the program reads from standard input, in UTF-8 at most $stdin_bytes_max bytes.",
-        "",
+        b"",
         maxLength="$stdin_bytes_max",
     )
     args: Arguments = field(

@@ -17,7 +17,7 @@ JSON, ZIP, HTML, METRICS = "application/json", "application/zip", "text/html", "
 
 BODY_ERRORS = (
     "invalid_json", "invalid_request", "request_timeout", "code_too_long", "files_too_long", "body_too_large",
-    "unsupported_media_type",
+    "unsupported_media_type", "parser_unavailable",
 )  # fmt: skip
 RUN_ERRORS = ("unsupported_language", "dangerous_operation", "over_share", "queue_full", "sandbox_unavailable")
 STORE_ERRORS = ("invalid_problem_id", "no_such_problem", "problems_unavailable")
@@ -117,7 +117,7 @@ OPERATIONS = (
         "gradeByProblem", "POST", "/problems/{id}/grade", "grade", "Judge a program by a stored problem",
         "As `POST /grade`, with the tests, limits, checker and scoring of the version that is stored now.",
         (Answer(200, "The verdicts.", GradeResponse, events=TEST_EVENTS),),
-        (*BODY_ERRORS, *RUN_ERRORS, *STORE_ERRORS, "cannot_grade"), ProblemGradeRequest,
+        (*BODY_ERRORS, *RUN_ERRORS, *STORE_ERRORS, "cannot_grade", "above_token"), ProblemGradeRequest,
     ),
     Operation(
         "languages", "GET", "/languages", "server", "Languages with versions and default limits",

@@ -17,8 +17,10 @@ from daemon.validation.constructs import Constructs, Finding
 
 from .access import Access
 from .admission import Admission
-from .errors import ApiProblem, FieldError
+from .body import Bodies
+from .errors import ApiProblem
 from .metrics import Metrics
+from .parsing import FieldError
 from .readiness import Readiness
 
 VERSION = importlib.metadata.version("cellblock")
@@ -40,6 +42,7 @@ class Parts:
     versions: Versions
     admission: Admission
     access: Access
+    bodies: Bodies
     facts: dict[str, str]
     metrics: Metrics
     readiness: Readiness

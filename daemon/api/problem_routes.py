@@ -14,13 +14,14 @@ from daemon.judge.files import File
 from daemon.judge.submission import Submission
 from daemon.toolchain.schema import Toolchain
 
-from . import body, submissions
+from . import allowance, submissions
 from .client import CLIENT
 from .errors import ApiProblem
 from .grade_models import ProblemVersion
 from .grading import Grade
 from .parts import Parts
 from .problem_models import ProblemGradeRequest, list_of, summary_of
+from .tokens import Token
 from .uploads import Uploads, receive
 
 MB = 1 << 20
@@ -35,7 +36,7 @@ class Problems:
         self._uploads = Uploads(settings.uploads_at_once_of_one)
         run = settings.run_limits()
         self._bounds = Bounds(run.graded, settings.grade_output_mb_max * MB, run.judge_bytes)
-        self._reception = Reception(parts.grader, parts.toolchains, self._bounds, settings.package_timing_s)
+        self._reception = Reception(parts.grader, parts.toolchains, settings.package_timing_s)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """The routes."""
@@ -64,9 +65,11 @@ class Problems:
         with self._uploads.one(client.name), await asyncio.to_thread(store.scratch) as file:
             await receive(request, file, settings.package_mb_max * MB, settings.upload_s)
             admitted = functools.partial(self._parts.admission.slot, client)
+            bounds = allowance.bounds_within(client.token, self._bounds)
             put = await store.put(
-                problem, file.fileno(), lambda package: self._reception.time_limit(package, admitted, client.name)
-            )
+                problem, file.fileno(),
+                lambda package: self._reception.time_limit(package, bounds, admitted, client.name),
+            )  # fmt: skip
         return await self._summary(put.stored, 201 if put.is_new else 200)
 
     async def get(self, request: web.Request) -> web.Response:
@@ -95,27 +98,31 @@ class Problems:
         parts = self._parts
         parts.admission.check(request[CLIENT])
         with parts.admission.room() as room:
-            wanted = await body.read(request, ProblemGradeRequest, room, parts.settings.body_bytes_max)
+            wanted = await parts.bodies.read(request, ProblemGradeRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
             async with parts.store.hold(request.match_info["id"]) as held:
-                task = await to_the_end(self._task, wanted, toolchain, held)
+                task = await to_the_end(self._task, wanted, toolchain, held, request[CLIENT].token)
                 code = wanted.code
                 del wanted
                 room.resize(submissions.held_bytes(task.submission))
                 version = ProblemVersion(id=held.stored.id, version=held.stored.version)
                 return await self._grade.answer(request, task, code, version)
 
-    def _task(self, wanted: ProblemGradeRequest, toolchain: Toolchain, held: Held) -> tasks.Task:
+    def _task(
+        self, wanted: ProblemGradeRequest, toolchain: Toolchain, held: Held, token: Token | None
+    ) -> tasks.Task:  # fmt: skip
         problem, settings = held.stored.problem, self._parts.settings
         check_language(problem, toolchain)
         limits, output_bytes = limits_of(problem, held.stored.time_limit.seconds, self._bounds)
+        allowance.check(token, limits)
         code_bytes_max = min(settings.code_bytes_max, problem.limits.code_bytes or settings.code_bytes_max)
         code = submissions.code_of(wanted.code, code_bytes_max)
         files = submissions.files_of(wanted.files, toolchain, settings.files_bytes_max)
         _check_together(code, files, problem.limits.code_bytes)
         submission = Submission(toolchain, code, limits, output_bytes, files=files, name=wanted.name)
+        bounds = allowance.bounds_within(token, self._bounds)
         return task_of(
-            problem, held.open, submission, self._parts.toolchains, self._bounds, wanted.stop_on_failure
+            problem, held.open, submission, self._parts.toolchains, bounds, wanted.stop_on_failure
         )  # fmt: skip
 
 

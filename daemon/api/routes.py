@@ -11,7 +11,7 @@ from daemon.judge.submission import Submission
 from daemon.toolchain.plan import run_limits
 from daemon.validation.constructs import Finding
 
-from . import body, cors, doc_routes, errors, grading, operations, problem_routes, responses, stream, submissions
+from . import cors, doc_routes, errors, grading, operations, problem_routes, responses, stream, submissions
 from . import note as notes
 from .client import CLIENT
 from .fact_models import DefaultLimits, Language
@@ -61,7 +61,7 @@ class Routes:
         client = request[CLIENT]
         parts.admission.check(client)
         with parts.admission.room() as room:
-            wanted = await body.read(request, ExecuteRequest, room, parts.settings.body_bytes_max)
+            wanted = await parts.bodies.read(request, ExecuteRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
             note = notes.of(request)
             note.language = toolchain.id

@@ -1,6 +1,5 @@
 """From an ExecuteRequest to a Submission: sizes, limits, arguments and files, each within what the settings allow."""
 
-import base64
 import dataclasses
 from collections.abc import Iterable, Sequence
 
@@ -12,8 +11,10 @@ from daemon.settings import Settings
 from daemon.toolchain.plan import RunLimits, run_limits
 from daemon.toolchain.schema import Toolchain
 
-from .errors import ApiProblem, FieldError
+from .allowance import within
+from .errors import ApiProblem
 from .models import ExecuteRequest, FileEntry
+from .parsing import FieldError
 from .tokens import Token
 
 MB = 1 << 20
@@ -26,7 +27,7 @@ def of_request(
 
     Raises ApiProblem: 413 where something is too long, 400 `invalid_request` with the field where it is out of range.
     """
-    code, stdin = code_of(wanted.code, settings.code_bytes_max), wanted.stdin.encode()
+    code, stdin = code_of(wanted.code, settings.code_bytes_max), wanted.stdin
     if len(stdin) > settings.stdin_bytes_max:
         raise ApiProblem(413, "stdin_too_long", f"Input too long (max {settings.stdin_bytes_max} bytes)")
     check_args("args", wanted.args)
@@ -38,17 +39,6 @@ def of_request(
 def held_bytes(submission: Submission) -> int:
     """What of a request's body stays in memory until its program has ended."""
     return len(submission.code) + len(submission.stdin) + sum(file.size for file in submission.files)
-
-
-def within(token: Token | None, limits: Limits) -> Limits:
-    """No more memory and wall time than the token allows."""
-    if token is None or (token.memory_mb_max is None and token.timeout_s_max is None):
-        return limits
-    memory_bytes = (token.memory_mb_max or limits.memory_bytes // MB) * MB
-    wall_ns = limits.wall_ns if token.timeout_s_max is None else int(token.timeout_s_max * 1e9)
-    return dataclasses.replace(
-        limits, memory_bytes=min(limits.memory_bytes, memory_bytes), wall_ns=min(limits.wall_ns, wall_ns)
-    )
 
 
 def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits, token: Token | None) -> Limits:
@@ -86,21 +76,14 @@ def files_of(
     entries: list[FileEntry], toolchain: Toolchain, bytes_max: int, field: str = "files", taken: Iterable[str] = ()
 ) -> tuple[File, ...]:
     """The files beside a source, none of which has a name that is `taken`. Raises ApiProblem 400 and 413."""
-    found = []
-    for number, entry in enumerate(entries):
-        try:
-            is_base64 = entry.encoding == "base64"
-            content = base64.b64decode(entry.content, validate=True) if is_base64 else entry.content.encode()
-        except ValueError as error:
-            raise out_of_range(f"{field}.{number}.content", f"not base64: {error}") from None
-        found.append(File(entry.name, content))
+    found = tuple(File(entry.name, entry.content) for entry in entries)
     if sum(file.size for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
     try:
-        check_together(tuple(found), {*toolchain.own_files, *taken})
+        check_together(found, {*toolchain.own_files, *taken})
     except BadName as error:
         raise out_of_range(field, str(error)) from None
-    return tuple(found)
+    return found
 
 
 def nanoseconds(field: str, seconds: float, maximum_ns: int) -> int:

@@ -11,6 +11,7 @@ from daemon.grading.packages.store import disk_errors
 from daemon.grading.packages.threads import to_the_end
 from daemon.sandbox.descriptors import write_all
 
+from . import media
 from .errors import RETRY_AFTER_S, ApiProblem
 
 CONTENT_TYPE = "application/zip"
@@ -49,10 +50,7 @@ async def receive(request: web.Request, file: IO[bytes], bytes_max: int, seconds
     Raises ApiProblem: 408 (not there within `seconds`), 413 (above `bytes_max`), 415 (another media type, or
     compressed); StoreFull and CannotRead as the disk says.
     """
-    if request.content_type != CONTENT_TYPE:
-        raise ApiProblem(415, "unsupported_media_type", f"The body must be {CONTENT_TYPE}")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise ApiProblem(415, "unsupported_media_type", "Compressed bodies are not accepted")
+    media.check(request, CONTENT_TYPE)
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
     try:

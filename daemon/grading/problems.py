@@ -45,12 +45,13 @@ READ_BYTES = MB
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the deployment allows: the maximum of a graded run, of its output, and of the files of a test that a program
-    which judges it is given."""
+    """What is allowed: the maximum of a graded run, of its output, of the files of a test that a program which judges
+    it is given, and of such a program's run."""
 
     maximum: Limits
     output_bytes: int
     judge_bytes: int
+    judging: Limits = dataclasses.field(default_factory=lambda: own_limits(JUDGE_LIMITS))
 
 
 def limits_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[Limits, int]:
@@ -67,10 +68,10 @@ def limits_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[Limits, i
     return Limits(memory_bytes, wall_ns, most.processes, max(1, int(cpu_s * 1e9))), output_bytes
 
 
-def _judge_limits(problem: Problem) -> Limits:
+def _judge_limits(problem: Problem, bounds: Bounds) -> Limits:
     """Of an output validator: those of the package, at most what every judge has. Its time is CPU time, since waiting
     for the submission is not its own (2025-09, "limits")."""
-    limits, given = own_limits(JUDGE_LIMITS), problem.limits
+    limits, given = bounds.judging, problem.limits
     memory_bytes = min(given.validation_memory_bytes or limits.memory_bytes, limits.memory_bytes)
     cpu_ns = None if given.validation_s is None else min(max(1, int(given.validation_s * 1e9)), limits.wall_ns)
     return dataclasses.replace(limits, memory_bytes=memory_bytes, cpu_ns=cpu_ns)
@@ -81,7 +82,7 @@ def cuts_of(problem: Problem, cpu_s: float, bounds: Bounds) -> tuple[str, ...]:
     limits, output_bytes = limits_of(problem, cpu_s, bounds)
     assert limits.cpu_ns is not None
     memory_bytes = problem.limits.memory_bytes or DEFAULT_MEMORY_BYTES
-    most, judge = own_limits(JUDGE_LIMITS), problem.limits
+    most, judge = bounds.judging, problem.limits
     wanted = (
         ("time limit", cpu_s, limits.cpu_ns / 1e9, "s"),
         ("memory", memory_bytes / MB, limits.memory_bytes / MB, "MB"),
@@ -131,30 +132,29 @@ def _folders(problem: Problem) -> set[str]:
 def _judging(
     problem: Problem, opened: Open, toolchains: Registry, bounds: Bounds, stop_on_failure: bool
 ) -> tuple[tasks.Checker, Submission | None, tuple[tasks.Test, ...], Schedule]:
-    checker = _checker(problem, opened, toolchains)
+    checker = _checker(problem, opened, toolchains, bounds)
     tests = tuple(_test(case, opened, tasks.programs_of(checker), bounds) for case in problem.cases)
     try:
         schedule = schedule_of(problem, stop_on_failure)
     except ValueError as error:
         raise CannotGrade(str(error)) from error
-    return checker, _group_grader(problem, opened, toolchains), tests, schedule
+    return checker, _group_grader(problem, opened, toolchains, bounds), tests, schedule
 
 
-def _checker(problem: Problem, opened: Open, toolchains: Registry) -> tasks.Checker:
+def _checker(problem: Problem, opened: Open, toolchains: Registry, bounds: Bounds) -> tasks.Checker:
     programs = problem.validator.programs
     if len(programs) > 1 and (problem.is_interactive or problem.is_multi_pass):
         raise CannotGrade("more than one output validator, of which each would have to talk with the submission")
-    limits = _judge_limits(problem)
+    limits = _judge_limits(problem, bounds)
     checkers = tuple(
-        tasks.Custom(dataclasses.replace(_judge(one, opened, toolchains), limits=limits), tasks.Protocol.ICPC)
-        for one in programs
-    )
+        tasks.Custom(_judge(one, opened, toolchains, limits), tasks.Protocol.ICPC) for one in programs
+    )  # fmt: skip
     if not checkers:
         return TokenOptions()
     return checkers[0] if len(checkers) == 1 else tasks.AllOf(checkers)
 
 
-def _group_grader(problem: Problem, opened: Open, toolchains: Registry) -> Submission | None:
+def _group_grader(problem: Problem, opened: Open, toolchains: Registry, bounds: Bounds) -> Submission | None:
     """The program in graders/, where a group asks for it (legacy, "Graders")."""
     if not any(isinstance(group.rules, LegacyRules) and group.rules.grading == "custom" for group in problem.groups):
         return None
@@ -163,13 +163,13 @@ def _group_grader(problem: Problem, opened: Open, toolchains: Registry) -> Submi
     for group in problem.groups:
         if isinstance(group.rules, LegacyRules):
             _check_args(f"{group.name or 'data'}: grader_flags", group.rules.grader_flags)
-    return _judge(problem.grader, opened, toolchains)
+    return _judge(problem.grader, opened, toolchains, bounds.judging)
 
 
-def _judge(program: Program, opened: Open, toolchains: Registry) -> Submission:
+def _judge(program: Program, opened: Open, toolchains: Registry, limits: Limits) -> Submission:
     """Without a program that judges, nothing of the package can be graded."""
     try:
-        return program_of(program, opened, toolchains)
+        return dataclasses.replace(program_of(program, opened, toolchains), limits=limits)
     except (CannotRun, UnknownLanguage) as error:
         raise CannotGrade(str(error)) from error
 

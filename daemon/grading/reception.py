@@ -25,23 +25,22 @@ class Reception:
     `timing_s`: for the accepted submissions of one package.
     """
 
-    def __init__(self, grader: Grader, toolchains: Registry, bounds: Bounds, timing_s: float) -> None:
-        self._grader, self._toolchains, self._bounds = grader, toolchains, bounds
-        self._timing_s = timing_s
+    def __init__(self, grader: Grader, toolchains: Registry, timing_s: float) -> None:
+        self._grader, self._toolchains, self._timing_s = grader, toolchains, timing_s
         self._turn = asyncio.Lock()
 
-    async def time_limit(self, package: Package, admitted: Admitted, client: str) -> TimeLimit:
-        """What the package says, or what follows from its accepted submissions on this host, which run inside of what
-        `admitted` gives, and are those of `client` (turns/line.py).
+    async def time_limit(self, package: Package, bounds: Bounds, admitted: Admitted, client: str) -> TimeLimit:
+        """What the package says, or what follows from its accepted submissions on this host, which run within `bounds`
+        and inside of what `admitted` gives, and are those of `client` (turns/line.py).
 
         Raises CannotGrade where no submission could be graded by it here; PackageRefused where an accepted submission
         is not accepted and no file says the limit, because a limit without it may be too short; and what `admitted`
         and the sandbox raise.
         """
-        for judge in await to_the_end(check, package.problem, package.open, self._toolchains, self._bounds):
+        for judge in await to_the_end(check, package.problem, package.open, self._toolchains, bounds):
             await self._build(judge, admitted)
         one_of_all = functools.partial(self._one_of_all, admitted)
-        examples = Examples(package, self._grader, self._toolchains, self._bounds, admitted=one_of_all, client=client)
+        examples = Examples(package, self._grader, self._toolchains, bounds, admitted=one_of_all, client=client)
         timing = await examples.timing(self._timing_s)
         if timing.failed:
             raise PackageRefused(f"no time limit can be computed: {timing.failed[0]}; say it in problem.yaml")

@@ -35,7 +35,8 @@ def key_of(identity: bytes, code: bytes, check: bool, files: Iterable[tuple[str,
         parts += [name.encode(), content]
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)  # of much of it others are let in meanwhile (hashlib)
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
 from . import artifacts, report
 from .artifacts import Artifacts
-from .files import pack
+from .files import File, pack
 from .service import Service
 from .submission import Report, Submission
 from .versions import Versions
@@ -27,6 +27,8 @@ from .versions import Versions
 HEAL_STEP_S = 0.02
 HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
 FULL_STEP_S = 0.02  # between two tries of a run that waits for other jails' ends, which nobody tells it of
+
+MUCH_BYTES = 256 << 10  # of files, which a thread packs and hashes: 16 MB take 20 ms
 
 _Ended = TypeVar("_Ended")
 
@@ -93,9 +95,8 @@ class Executor:
         """Do all steps but the last, or find what they once left; descriptors live as long as the stack."""
         files = None
         if submission.files:
-            files = pack(submission.files)
-            stack.callback(os.close, files)
-        key = self._key(submission) if use_kept else None
+            files = await _opened(stack, _is_much(submission.files), pack, submission.files)
+        key = await self._key(submission) if use_kept else None
         found = None if key is None else await self._kept(key, stack)
         if found is not None:
             return Built(None, found, 0, cached=True, files=files)
@@ -113,7 +114,7 @@ class Executor:
             self.artifacts.keep(key, built.artifact)
         return built
 
-    def _key(self, submission: Submission) -> str | None:
+    async def _key(self, submission: Submission) -> str | None:
         """Of what compiling it leaves; None where that is not kept."""
         toolchain, files = submission.toolchain, submission.files
         identity = self.versions.identity(toolchain.id)
@@ -122,9 +123,11 @@ class Executor:
         if files and any(step.packed is not None for step in toolchain.steps):
             return None  # it leaves no artefact then
         beside = [(file.name, file.content) for file in files if isinstance(file.content, bytes)]
-        return (
-            artifacts.key_of(identity, submission.code, submission.check, beside) if len(beside) == len(files) else None
-        )
+        if len(beside) < len(files):
+            return None
+        if _is_much(files):
+            return await asyncio.to_thread(artifacts.key_of, identity, submission.code, submission.check, beside)
+        return artifacts.key_of(identity, submission.code, submission.check, beside)
 
     async def _kept(self, key: str, stack: contextlib.ExitStack) -> int | None:
         found = stack.enter_context(self.artifacts.in_memory(key))
@@ -274,14 +277,28 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
     if finished.outcome.wait_status != 0 or finished.outcome.killed_by is not None or finished.truncated:
         os.close(artifact)
         return None
-    copying = asyncio.create_task(asyncio.to_thread(_take_copy, artifact))
+    return await _opened(stack, True, _take_copy, artifact)
+
+
+def _is_much(files: tuple[File, ...]) -> bool:
+    """To be copied or hashed while others wait."""
+    return sum(file.size for file in files) > MUCH_BYTES
+
+
+async def _opened(stack: contextlib.ExitStack, is_much: bool, opens: Callable[..., int], *arguments: object) -> int:
+    """The descriptor that `opens` returns, closed with the stack; where it copies much, a thread does it."""
+    if not is_much:
+        descriptor = opens(*arguments)
+        stack.callback(os.close, descriptor)
+        return descriptor
+    opening = asyncio.create_task(asyncio.to_thread(opens, *arguments))
     try:
-        copy = await asyncio.shield(copying)
+        descriptor = await asyncio.shield(opening)
     except asyncio.CancelledError:  # the thread goes on
-        copying.add_done_callback(lambda done: None if done.exception() else os.close(done.result()))
+        opening.add_done_callback(lambda done: None if done.exception() else os.close(done.result()))
         raise
-    stack.callback(os.close, copy)
-    return copy
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _decoded(code: str, encoding: object) -> bytes:

@@ -16,9 +16,19 @@ import pytest
 from daemon import token_file
 from daemon.api.access import OPEN
 from tests.server import COMMAND, START_S, Answer, Server, until
+from tests.small_packages import LEGACY, NEW, Files, with_files, zip_bytes
 
 JSON = {"Content-Type": "application/json"}
 HELLO = {"language": "python", "code": "print(1)"}
+FITTING = with_files(
+    NEW,
+    {
+        "problem.yaml": f"{NEW['problem.yaml']}limits:\n  time_limit: 0.4\n  memory: 64\n",
+        "data/sample/1.ans": "1\n",
+        "data/secret/01.ans": "1\n",
+        "data/secret/02.ans": "1\n",
+    },
+)  # HELLO solves it
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +42,11 @@ class Guarded:
     def __init__(self, folder: pathlib.Path) -> None:
         self.file = folder / "tokens.toml"
         self.runner = self.add(id="runner")
-        self.small = self.add(id="small", memory_mb_max=64, timeout_s_max=2.0)
+        self.small = self.add(id="small", memory_mb_max=64, timeout_s_max=1.0)
         self.keeper = self.add(id="keeper", scopes=("problems",))
+        self.small_keeper = self.add(
+            id="small-keeper", scopes=("problems", "grade"), memory_mb_max=64, timeout_s_max=4.0
+        )
         self.watcher = self.add(id="watcher", scopes=("watch",))
         self.slow = self.add(id="slow", requests_per_minute=3)
         self.expired = self.add(id="old", expires="2020-01-01")
@@ -49,6 +62,16 @@ class Guarded:
 
     def execute(self, token: str | None = None, fields: object = HELLO, **headers: str) -> Answer:
         return self.server.post(fields, **bearer(token), **headers)
+
+    def grade(self, token: str, path: str = "/grade", **fields: object) -> Answer:
+        """HELLO on one test, unless the fields say otherwise; a field that is None is left out."""
+        asked = {**HELLO, "tests": [{"input": "", "expected": "1"}], **fields}
+        body = json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
+        return self.server.request("POST", path, body, {**JSON, **bearer(token)})
+
+    def put(self, problem: str, package: Files, token: str | None = None) -> Answer:
+        headers = {"Content-Type": "application/zip", **bearer(token or self.keeper)}
+        return self.server.request("PUT", f"/problems/{problem}", zip_bytes(package), headers)
 
     def get(self, path: str, token: str | None = None) -> Answer:
         return self.server.request("GET", path, headers=bearer(token))
@@ -138,16 +161,55 @@ def test_a_preflight_needs_no_token_and_allows_one(guarded: Guarded) -> None:
 
 
 def test_a_token_lowers_what_a_request_may_ask_for(guarded: Guarded) -> None:
-    assert guarded.execute(guarded.small, {**HELLO, "timeout": 2}).status == 200
-    for fields, said in (({"timeout": 3}, "at most 2 seconds"), ({"memory_limit_mb": 65}, "from 1 to 64")):
+    assert guarded.execute(guarded.small, {**HELLO, "timeout": 1}).status == 200
+    for fields, said in (({"timeout": 2}, "at most 1 seconds"), ({"memory_limit_mb": 65}, "from 1 to 64")):
         answer = guarded.execute(guarded.small, {**HELLO, **fields})
         assert (answer.status, answer.json["code"]) == (400, "invalid_request")
         assert said in answer.json["detail"]
     hungry = guarded.execute(guarded.small, {**HELLO, "code": "x = bytearray(100 << 20)"})
     assert hungry.json["error"] == "Memory limit of 64 MB exceeded"
-    graded = {**HELLO, "tests": [{"input": "", "expected": "1"}], "limits": {"cpu_time": 1, "memory_mb": 65}}
-    body, headers = json.dumps(graded).encode(), {**JSON, **bearer(guarded.small)}
-    assert "limits.memory_mb" in guarded.server.request("POST", "/grade", body, headers).json["detail"]
+    refused = guarded.grade(guarded.small, limits={"cpu_time": 1, "memory_mb": 65})
+    assert (refused.status, refused.json["errors"][0]["field"]) == (400, "limits.memory_mb")
+
+
+def test_limits_that_nobody_asked_for_are_lowered_to_the_tokens(guarded: Guarded) -> None:
+    assert guarded.grade(guarded.small).json["verdict"] == "AC"
+    hungry = guarded.grade(guarded.small, code="x = bytearray(100 << 20)")
+    assert (hungry.status, hungry.json["verdict"]) == (200, "MLE")
+    slept = guarded.grade(guarded.small, code="import time\ntime.sleep(5)").json
+    assert (slept["verdict"], slept["tests"][0]["reason"]) == ("TLE", "wall")
+    assert 1 <= slept["tests"][0]["wall_time"] < 4
+
+
+@pytest.mark.parametrize("code", ["x = bytearray(100 << 20)\nexit(42)", "import time\ntime.sleep(5)\nexit(42)"])
+def test_a_checker_has_no_more_than_its_senders_token_allows(guarded: Guarded, code: str) -> None:
+    """It is the judges' program that failed, so the verdict is IE; the token of nobody's limits accepts by it."""
+    checker = {"kind": "custom", "language": "python", "code": code}
+    assert guarded.grade(guarded.small, checker=checker).json["verdict"] == "IE"
+    if "sleep" not in code:
+        assert guarded.grade(guarded.runner, checker=checker).json["verdict"] == "AC"
+
+
+def test_a_stored_problem_that_gives_more_than_the_token_is_refused(guarded: Guarded) -> None:
+    """Lowered limits would make the verdict depend on who asks."""
+    assert guarded.put("roomy", LEGACY).status == 201
+    refused = guarded.grade(guarded.small_keeper, "/problems/roomy/grade", tests=None)
+    assert (refused.status, refused.json["code"]) == (403, "above_token")
+    assert "2048 MB of memory and 5 s of wall time; your token allows 64 MB of memory and 4 s" in refused.json["detail"]
+    assert guarded.grade(guarded.runner, "/problems/roomy/grade", tests=None).json["verdict"] == "WA"
+
+
+def test_what_a_package_brings_has_no_more_than_the_token_of_who_stores_it(guarded: Guarded) -> None:
+    """Its accepted submissions are run for the time limit, and its validator judges what the client grades."""
+    hungry = "x = bytearray(100 << 20)\n" + str(LEGACY["submissions/accepted/sum.py"])
+    timed = with_files(LEGACY, {"submissions/accepted/sum.py": hungry})
+    refused = guarded.put("timed", timed, guarded.small_keeper)
+    assert (refused.status, refused.json["code"]) == (400, "invalid_package")
+    assert "submissions/accepted/sum.py gets MLE" in refused.json["detail"]
+    package = with_files(FITTING, {"output_validator/check.py": "x = bytearray(100 << 20)\nexit(42)\n"})
+    assert guarded.put("judged", package).status == 201
+    assert guarded.grade(guarded.small_keeper, "/problems/judged/grade", tests=None).json["verdict"] == "IE"
+    assert guarded.grade(guarded.runner, "/problems/judged/grade", tests=None).json["verdict"] == "AC"
 
 
 def test_a_token_that_sends_too_much_is_told_when_to_come_again(guarded: Guarded) -> None:

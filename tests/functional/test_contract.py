@@ -1,6 +1,7 @@
 """The base HTTP contract: answers, errors, CORS, and what is refused."""
 
 import contextlib
+import gzip
 import json
 import socket
 import time
@@ -103,12 +104,41 @@ def test_other_media_types_and_compressed_bodies_are_refused(cellblock: Server) 
     assert cellblock.request("POST", "/execute", body, {**JSON, "Content-Encoding": "gzip"}).status == 415
 
 
+@pytest.mark.parametrize(
+    ("codings", "status"),
+    [(["identity", "gzip"], 415), (["gzip", "identity"], 415), (["identity, gzip"], 415), (["br", "gzip"], 415),
+     (["identity", "Identity"], 200), (["identity , identity"], 200), ([""], 415)],
+)  # fmt: skip
+def test_every_field_of_content_encoding_counts(cellblock: Server, codings: list[str], status: int) -> None:
+    """RFC 9110, 5.3: several fields are one list. aiohttp obeyed the last one, and decompressed a body for it."""
+    plain = json.dumps({"language": "python", "code": "print(1)"}).encode()
+    body = gzip.compress(plain) if "gzip" in ",".join(codings) else plain
+    fields = "".join(f"Content-Encoding: {one}\r\n" for one in codings)
+    assert _posted(cellblock, fields, body) == status
+
+
+def _posted(cellblock: Server, fields: str, body: bytes) -> int:
+    """The status of an answer to a request with these header fields besides its own."""
+    head = "POST /execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", cellblock.port), timeout=10) as client:
+        client.sendall(f"{head}{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        return int(client.recv(100).split()[1])
+
+
 def test_a_body_over_the_limit_is_refused_before_it_is_read(cellblock: Server) -> None:
     with socket.create_connection(("127.0.0.1", cellblock.port), timeout=10) as client:
         client.sendall(
-            b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+            b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
         )
         assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("path", ["/", "/execute", "/health", "/metrics", "/openapi.json", "/nowhere"])
+def test_a_page_whose_name_was_changed_to_loopback_is_told_nothing(cellblock: Server, path: str) -> None:
+    """DNS rebinding: its browser takes this server for the page's own host, which Host names."""
+    answer = cellblock.request("GET", path, headers={"Host": f"rebound.example:{cellblock.port}"})
+    assert (answer.status, answer.json["code"]) == (421, "wrong_host")
+    assert "rebound.example" in answer.json["detail"]
 
 
 def test_input_over_its_limit_is_refused(cellblock: Server) -> None:
@@ -201,7 +231,7 @@ def test_a_full_queue_is_an_answer() -> None:
         socket.create_connection(("127.0.0.1", server.port)) as client,
     ):
         body = json.dumps({"language": "python", "code": "import time; time.sleep(2)"}).encode()
-        head = f"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         until(lambda: server.request("GET", "/health").json["queue"]["running"] == 1, 5)
         answer = server.request("POST", "/execute", b"not even JSON", JSON)
@@ -212,7 +242,7 @@ def test_a_full_queue_is_an_answer() -> None:
 
 def test_a_client_that_hangs_up_ends_its_run(cellblock: Server) -> None:
     body = json.dumps({"language": "python", "code": "while True: pass", "timeout": 60}).encode()
-    head = f"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", cellblock.port)) as client:
         client.sendall(head.encode() + body)
         until(lambda: cellblock.request("GET", "/health").json["queue"]["running"] == 1, 5)
@@ -220,7 +250,7 @@ def test_a_client_that_hangs_up_ends_its_run(cellblock: Server) -> None:
 
 
 def test_clients_that_dawdle_do_not_hold_up_others(cellblock: Server) -> None:
-    head = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    head = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
     dawdlers = [socket.create_connection(("127.0.0.1", cellblock.port)) for _ in range(500)]
     try:
         for dawdler in dawdlers:
@@ -246,7 +276,7 @@ def test_health_names_the_sandbox(cellblock: Server) -> None:
 @pytest.mark.slow
 def test_bodies_in_flight_are_bounded_together(cellblock: Server) -> None:
     """A dozen clients that send all but the end of 24 MB cannot make the daemon hold it all; small requests go through."""
-    head = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 25000000\r\n\r\n"
+    head = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 25000000\r\n\r\n"
     with contextlib.ExitStack() as stack:
         clients = [
             stack.enter_context(socket.create_connection(("127.0.0.1", cellblock.port), timeout=30)) for _ in range(12)

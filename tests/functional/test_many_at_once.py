@@ -71,7 +71,7 @@ def test_twenty_at_once_are_not_mixed_up(cellblock: Server) -> None:
 def test_clients_that_hang_up_at_any_moment_leave_nothing(cellblock: Server) -> None:
     """At every stage of a run: queued, acquiring, running, ending. Posture counts descriptors afterwards."""
     body = json.dumps({"language": "python", "code": "print('x' * 5000)", "stdin": "y" * 200_000}).encode()
-    head = f"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
 
     def hang_up(number: int) -> None:
         with socket.create_connection(("127.0.0.1", cellblock.port)) as client:

@@ -123,7 +123,7 @@ def test_whatever_clients_ask_for_there_are_no_more_series(cellblock: Server) ->
 def test_a_client_that_hangs_up_is_counted(cellblock: Server) -> None:
     before = scrape(cellblock)
     sent = body({"language": "python", "code": "while True: pass", "timeout": 30})
-    head = f"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+    head = f"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", cellblock.port)) as connection:
         connection.sendall(head.encode() + sent)
         until(lambda: growth(cellblock, before, "cellblock_slots_taken") == 1, START_S, "it runs")

@@ -11,6 +11,7 @@ import urllib.parse
 import pytest
 
 from daemon import doctor, host_fairness
+from daemon.api import access
 from daemon.api.error_codes import CODES
 from daemon.finding import Grade
 from tests import documents
@@ -135,3 +136,8 @@ def test_every_line_of_doctor_that_warns_or_fails_has_its_remedy() -> None:
     told = collections.Counter((name, grade) for name, grade, _, _ in rows("cellblock doctor"))
     assert told == lines_of_doctor()
     assert all(says and remedy.endswith(".") for _, _, says, remedy in rows("cellblock doctor"))
+
+
+def test_what_needs_no_token_is_named() -> None:
+    text = (ROOT / "docs" / "access.md").read_text()
+    assert {path for path in access.OPEN if not re.search(rf"`(GET )?{re.escape(path)}`", text)} == set()
