@@ -18,6 +18,7 @@ from daemon.api import routes as api
 from daemon.api import spans
 from daemon.api.access import Access
 from daemon.api.admission import Admission
+from daemon.api.connections import Limits
 from daemon.api.front import Front
 from daemon.api.metrics import Metrics
 from daemon.api.metrics_page import MetricsPage
@@ -123,7 +124,8 @@ async def _front(parts: Parts, place: Place) -> AsyncIterator[Front]:
     observer = Observer(parts.metrics, recorder, parts.settings.access_log)
     async with MetricsPage(parts, observer, place) as page:
         try:
-            yield Front(api.application(parts, observer, page), observer)
+            app, limits = api.application(parts, observer, page), Limits.of(parts.settings)
+            yield Front(app, observer, limits, parts.settings.trusted_proxies)
         finally:
             observer.count()
     if recorder is not None:

@@ -2,42 +2,42 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pydantic
 from aiohttp import web
 
+from daemon.settings import Settings
+
+from . import pace
 from .admission import Room
 from .errors import ERRORS_MAX, NAMED_MAX, ApiProblem, FieldError
 from .models import ITEMS_MAX
 
-READ_S = 30.0
 FIELDS_MAX = 64
 BIG_BYTES = 256 << 10  # parsed off the event loop
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
-async def read(request: web.Request, model: type[Model], room: Room, bytes_max: int) -> Model:
+async def read(request: web.Request, model: type[Model], room: Room, settings: Settings) -> Model:
     """The body as a `model`; `room` holds its bytes as they come, and the caller gives them back.
 
-    Raises ApiProblem: 400 (not JSON, or not the model), 408 (not there within READ_S), 413 (above `bytes_max`), 415
-    (another media type, or compressed), 503 (no room).
+    Raises ApiProblem: 400 (not JSON, or not the model), 408 (it comes too slowly), 413 (above the limit), 415 (another
+    media type, or compressed), 429 and 503 (no room).
     """
     if request.content_type != "application/json":
         raise ApiProblem(415, "unsupported_media_type", "The body must be application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ApiProblem(415, "unsupported_media_type", "Compressed bodies are not accepted")
-    try:
-        async with asyncio.timeout(READ_S):
-            data = await _receive(request, room, bytes_max)
-    except TimeoutError:
-        raise ApiProblem(408, "request_timeout", f"The body did not arrive within {READ_S:.0f} seconds") from None
+    async with pace.at_least(settings.body_bytes_per_s_min) as came:
+        data = await _receive(request, room, settings.body_bytes_max, came)
     if len(data) > BIG_BYTES:
         return await asyncio.to_thread(parse, data, model)
     return parse(data, model)
 
 
-async def _receive(request: web.Request, room: Room, bytes_max: int) -> bytearray:
+async def _receive(request: web.Request, room: Room, bytes_max: int, came: Callable[[int], None]) -> bytearray:
     data = bytearray()
     if (request.content_length or 0) <= bytes_max:
         while piece := await request.content.readany():
@@ -45,6 +45,8 @@ async def _receive(request: web.Request, room: Room, bytes_max: int) -> bytearra
             if len(data) > bytes_max:
                 break
             room.resize(len(data))
+            if not request.content.is_eof():
+                came(len(data))
         else:
             return data
     raise ApiProblem(413, "body_too_large", f"Request body too large (max {bytes_max} bytes)")

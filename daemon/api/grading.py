@@ -59,8 +59,8 @@ class Grade:
         """
         parts, client = self._parts, request[CLIENT]
         parts.admission.check(client)
-        with parts.admission.room() as room:
-            wanted = await body.read(request, GradeRequest, room, parts.settings.body_bytes_max)
+        with parts.admission.room(client) as room:
+            wanted = await body.read(request, GradeRequest, room, parts.settings)
             toolchain = parts.toolchains.find(wanted.language)
             task = of_request(wanted, toolchain, parts, client)
             code = wanted.code

@@ -62,7 +62,8 @@ class Problems:
         check_id(problem)
         client = request[CLIENT]
         with self._uploads.one(client.name), await asyncio.to_thread(store.scratch) as file:
-            await receive(request, file, settings.package_mb_max * MB, settings.upload_s)
+            most, least = settings.package_mb_max * MB, settings.body_bytes_per_s_min
+            await receive(request, file, most, settings.upload_s, least)
             admitted = functools.partial(self._parts.admission.slot, client)
             put = await store.put(
                 problem, file.fileno(), lambda package: self._reception.time_limit(package, admitted, client.name)
@@ -94,8 +95,8 @@ class Problems:
         """
         parts = self._parts
         parts.admission.check(request[CLIENT])
-        with parts.admission.room() as room:
-            wanted = await body.read(request, ProblemGradeRequest, room, parts.settings.body_bytes_max)
+        with parts.admission.room(request[CLIENT]) as room:
+            wanted = await body.read(request, ProblemGradeRequest, room, parts.settings)
             toolchain = parts.toolchains.find(wanted.language)
             async with parts.store.hold(request.match_info["id"]) as held:
                 task = await to_the_end(self._task, wanted, toolchain, held)

@@ -60,8 +60,8 @@ class Routes:
         parts = self._parts
         client = request[CLIENT]
         parts.admission.check(client)
-        with parts.admission.room() as room:
-            wanted = await body.read(request, ExecuteRequest, room, parts.settings.body_bytes_max)
+        with parts.admission.room(client) as room:
+            wanted = await body.read(request, ExecuteRequest, room, parts.settings)
             toolchain = parts.toolchains.find(wanted.language)
             note = notes.of(request)
             note.language = toolchain.id
