@@ -14,7 +14,7 @@ import termios
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from . import errors
 from . import note as notes
@@ -23,7 +23,9 @@ from .connections import Connections
 from .errors import RETRY_AFTER_S, ApiProblem
 from .observer import Observer
 
-HEAD_BYTES_MAX = 32 << 10  # of a request that is not complete yet; nginx allows as much in all
+PIECE_BYTES = 16 << 10
+HEAD_BYTES_MAX = 2 * PIECE_BYTES  # nginx allows as much in all
+FRAMES_PART = 2  # a chunked body comes in at most so many times its bytes; each chunk costs as much as 1000 bytes
 AHEAD_MAX = 2  # requests that a connection may have sent before the one under way is answered; more are not read
 TRUNCATE = struct.pack("ii", 1, 0)  # SO_LINGER: the kernel forgets what was not taken (socket(7))
 
@@ -60,7 +62,8 @@ class Connection(web.RequestHandler):
     """A connections.Peer, and an unread.Writer while its answer is not read."""
 
     __slots__ = (
-        "_answer", "_connections", "_head_bytes", "_observer", "_queued", "_request", "_server", "address", "is_many",
+        "_answer", "_body", "_body_bytes", "_connections", "_head_bytes", "_observer", "_queued", "_request", "_server",
+        "address", "is_many",
     )  # fmt: skip
 
     def __init__(self, server: _Server, **options: Any) -> None:
@@ -68,7 +71,8 @@ class Connection(web.RequestHandler):
         self._server, self._observer, self._connections = server, server.observer, server.our_connections
         self._request: web.BaseRequest | None = None
         self._answer: web.StreamResponse | None = None
-        self._queued = self._head_bytes = 0
+        self._body: StreamReader | None = None
+        self._queued = self._head_bytes = self._body_bytes = 0
         self.address, self.is_many = "", False
         self._max_msg_queue_size, self._msg_queue_resume_size = AHEAD_MAX, AHEAD_MAX - 1
 
@@ -93,21 +97,38 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a request. The headers of one that is incomplete are bounded."""
-        if self._request_count and (self._waiter is None or self._waiter.done()):  # a request is under way
-            super().data_received(data)
+        """Bytes of a request, parsed a few at a time: before many of a kind are parsed that is refused, it is."""
+        if len(data) <= PIECE_BYTES:
+            self._parse(data)
             return
-        self._head_bytes += len(data)
+        for start in range(0, len(data), PIECE_BYTES):
+            self._parse(data[start : start + PIECE_BYTES])  # nothing, once the connection is closed
+
+    def _parse(self, data: bytes) -> None:
+        """What surrounds content is bounded: headers, and the frames of a chunked body (RFC 9112, 7.1)."""
+        is_head = not self._request_count or (self._waiter is not None and not self._waiter.done())
         super().data_received(data)
-        if self._messages:
-            self._head_bytes = 0
-        elif self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse(ApiProblem(400, "bad_http", f"A request's headers are above {HEAD_BYTES_MAX} bytes"))
+        body = self._messages[-1][1] if self._messages else None
+        if body is not None and (is_head or body is not self._body):
+            self._body, self._head_bytes, self._body_bytes = body, 0, 0
+        elif is_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._refuse(ApiProblem(400, "bad_http", f"The headers are above {HEAD_BYTES_MAX} bytes"))
+        elif self._body is not None:
+            self._body_bytes += len(data)
+            if self._body_bytes > FRAMES_PART * self._body.total_bytes + PIECE_BYTES and not self._body.is_eof():
+                self._refuse(ApiProblem(400, "bad_http", "The body comes in chunks that are too small"))
 
     def _refuse(self, problem: ApiProblem) -> None:
-        """Answer, outside of any request, and close."""
-        self._observer.refused(problem.code)
-        if self.transport is not None:
+        """Answer, outside of any handler, and close. No answer where one has begun."""
+        if self.transport is None:
+            return
+        if self._request is None:
+            self._observer.refused(problem.code)
+        else:
+            self._observer.note_of(self._request).code = problem.code
+        if self._request is None or not self._request.writer.output_size:
             self.transport.write(_raw(problem))
         self.force_close()
 

@@ -246,10 +246,30 @@ async def test_a_kept_connection_is_closed_when_it_is_idle_and_not_while_it_is_a
             assert (await read_all(client)).endswith(b"held")
 
 
+async def test_headers_are_counted_for_each_request_alone() -> None:
+    async with Served(Limits()) as served:
+        with served.connect() as client:
+            for _ in range(40):
+                client.send(b"GET /small HTTP/1.1\r\nHost: x\r\nX-A: " + b"x" * 1000 + b"\r\n\r\n")
+                assert (await read(client)).endswith(b"small")
+
+
 async def test_headers_without_end_are_refused() -> None:
     async with Served(Limits()) as served:
         with served.connect(b"GET /small HTTP/1.1\r\n", b"X-A: 1234567890\r\n" * 3000) as client:
             assert b" 400 " in (await read_all(client)).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"1\r\nx\r\n", b"1;" + b"e" * 4000 + b"\r\nx\r\n"], ids=["of a byte", "with an extension"]
+)
+async def test_chunks_that_are_mostly_frame_are_refused(chunk: bytes) -> None:
+    """Each costs as much to parse as a kilobyte: a body of them would hold up everybody."""
+    head = b"POST /large HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with Served(Limits()) as served:
+        with served.connect(head, chunk * (100_000 // len(chunk))) as client:
+            assert (await read_all(client)).startswith(b"HTTP/1.1 400 Bad request\r\n")
+        assert served.connections.busy == 0
 
 
 async def test_requests_that_are_sent_ahead_are_not_all_read() -> None:
