@@ -30,14 +30,17 @@ async def read(request: web.Request, model: type[Model], room: Room, settings: S
         raise ApiProblem(415, "unsupported_media_type", "The body must be application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ApiProblem(415, "unsupported_media_type", "Compressed bodies are not accepted")
-    async with pace.at_least(settings.body_bytes_per_s_min) as came:
-        data = await _receive(request, room, settings.body_bytes_max, came)
+    if request.content.is_eof():  # all of it has come with the headers
+        data = await _receive(request, room, settings.body_bytes_max, None)
+    else:
+        async with pace.at_least(settings.body_bytes_per_s_min) as came:
+            data = await _receive(request, room, settings.body_bytes_max, came)
     if len(data) > BIG_BYTES:
         return await asyncio.to_thread(parse, data, model)
     return parse(data, model)
 
 
-async def _receive(request: web.Request, room: Room, bytes_max: int, came: Callable[[int], None]) -> bytearray:
+async def _receive(request: web.Request, room: Room, bytes_max: int, came: Callable[[int], None] | None) -> bytearray:
     data = bytearray()
     if (request.content_length or 0) <= bytes_max:
         while piece := await request.content.readany():
@@ -45,7 +48,7 @@ async def _receive(request: web.Request, room: Room, bytes_max: int, came: Calla
             if len(data) > bytes_max:
                 break
             room.resize(len(data))
-            if not request.content.is_eof():
+            if came is not None:
                 came(len(data))
         else:
             return data
