@@ -124,10 +124,7 @@ class Connection(web.RequestHandler):
         """Answer, outside of any handler, and close. No answer where one has begun."""
         if self.transport is None:
             return
-        if self._request is None:
-            self._observer.refused(problem.code)
-        else:
-            self._observer.note_of(self._request).code = problem.code
+        self._note(problem.code)
         if self._request is None or not self._request.writer.output_size:
             self.transport.write(_raw(problem))
         self.force_close()
@@ -156,11 +153,15 @@ class Connection(web.RequestHandler):
             self.force_close()
 
     def _cut(self, code: str) -> None:
-        if self._request is not None:
-            self._observer.note_of(self._request).code = code
-        else:
+        self._note(code)
+        self._loop.call_soon(self._abort if self._request else self.force_close)  # it may be in the midst of writing
+
+    def _note(self, code: str) -> None:
+        """Why it ended: with the request that is under way, or for itself."""
+        if self._request is None:
             self._observer.refused(code)
-        self._loop.call_soon(self._abort)  # it may be in the midst of writing
+        else:
+            self._observer.note_of(self._request).code = code
 
     def _abort(self) -> None:
         if self.transport is not None:

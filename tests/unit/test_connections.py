@@ -10,13 +10,16 @@ import socket
 import pytest
 from aiohttp import web
 
-from daemon.api import stream
+from daemon.api import body, errors, pace, stream
+from daemon.api.admission import Admission
 from daemon.api.client import CLIENT, Client
 from daemon.api.connections import Connections, Limits
 from daemon.api.front import Front
 from daemon.api.metrics import Metrics
+from daemon.api.models import ExecuteRequest
 from daemon.api.observer import Observer
 from daemon.api.unread import Unread
+from daemon.settings import Settings
 
 MB = 1 << 20
 LARGE = 6 * MB  # more than the kernel's buffers of both ends take
@@ -36,10 +39,11 @@ class Served:
     def __init__(self, limits: Limits, kind: str = "tcp") -> None:
         self.metrics, self.go, self.began, self.told = Metrics(), asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.larges = 0
-        app = web.Application()
+        app = web.Application(middlewares=[errors.middleware])
         for name in ("small", "large", "held", "stream"):
             app.router.add_get(f"/{name}", getattr(self, f"_{name}"))
         app.router.add_post("/large", self._large)
+        app.router.add_post("/body", self._body)
         observer = Observer(self.metrics, None, logs=False)
         observer.install(app)
         self.front = Front(app, observer, limits)
@@ -66,6 +70,11 @@ class Served:
         self.larges += 1
         request[CLIENT] = Client(request.headers.get("X-Client", "one"))
         return web.Response(body=bytes(LARGE))
+
+    async def _body(self, request: web.Request) -> web.Response:
+        with Admission(1, 0).room(Client("one")) as room:
+            await body.read(request, ExecuteRequest, room, Settings())
+        return web.Response()
 
     async def _held(self, _: web.Request) -> web.Response:
         self.began.set()
@@ -315,6 +324,23 @@ async def test_who_sends_less_than_the_body_that_was_announced_gives_way() -> No
             with served.connect(GET % b"small") as new:
                 assert (await read(new)).endswith(b"small")
             assert len(await read_all(slow)) < LARGE
+
+
+@pytest.mark.parametrize(("first", "status"), [(b" " * 70_000, 200), (b"", 408)], ids=["at the rate", "below it"])
+async def test_a_body_may_be_slow_as_long_as_it_keeps_the_rate(
+    monkeypatch: pytest.MonkeyPatch, first: bytes, status: int
+) -> None:
+    """What came early buys time: 70 KB are four seconds at 16 KB/s."""
+    monkeypatch.setattr(pace, "GRACE_S", 0.2)
+    rest = b'{"language": "python", "code": ""}'
+    async with Served(Limits()) as served:
+        length = len(first) + len(rest)
+        with served.connect(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n") as client:
+            client.send(b"Content-Length: %d\r\n\r\n" % length + first)
+            await asyncio.sleep(0.4)
+            with contextlib.suppress(ConnectionError):
+                client.send(rest)
+            assert (await read(client)).startswith(b"HTTP/1.1 %d " % status)
 
 
 @dataclasses.dataclass(eq=False)
