@@ -19,6 +19,7 @@ from daemon.api import spans
 from daemon.api.access import Access
 from daemon.api.admission import Admission
 from daemon.api.body import Bodies
+from daemon.api.connections import Limits
 from daemon.api.front import Front
 from daemon.api.metrics import Metrics
 from daemon.api.metrics_page import MetricsPage
@@ -101,7 +102,8 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         parts = Parts(
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
             Admission(settings.runs_at_once_of_one, settings.queue, settings.client_share), access,
-            Bodies(parser, settings.body_bytes_max), facts(), Metrics(toolchains.ids()), Readiness(client, self_tests),
+            Bodies(parser, settings.body_bytes_max, settings.body_bytes_per_s_min),
+            facts(), Metrics(toolchains.ids()), Readiness(client, self_tests),
         )  # fmt: skip
         async with _front(parts, place) as front:
             await front.open(listeners)
@@ -126,7 +128,8 @@ async def _front(parts: Parts, place: Place) -> AsyncIterator[Front]:
     observer = Observer(parts.metrics, recorder, parts.settings.access_log)
     async with MetricsPage(parts, observer, place) as page:
         try:
-            yield Front(api.application(parts, observer, page), observer)
+            app, limits = api.application(parts, observer, page), Limits.of(parts.settings)
+            yield Front(app, observer, limits, parts.settings.trusted_proxies)
         finally:
             observer.count()
     if recorder is not None:

@@ -145,6 +145,27 @@ class Settings(pydantic_settings.BaseSettings):
     http_processes: int = pydantic.Field(
         max(1, (os.cpu_count() or 1) // 8), ge=1, le=12, description="they share port, keeper and the slots of runs"
     )
+    connections_max: int = pydantic.Field(
+        2000, gt=0, description="open in each HTTP process; for one more the one that waits longest is closed"
+    )
+    connections_of_address_max: int = pydantic.Field(
+        250, gt=0, description="and of one address, unless it is loopback, a trusted proxy or a unix socket"
+    )
+    headers_s: float = pydantic.Field(10.0, gt=0, description="for the first request's headers on a new connection")
+    idle_s: float = pydantic.Field(
+        75.0, gt=0, le=3600, description="an open connection waits so long for its next request"
+    )
+    body_bytes_per_s_min: int = pydantic.Field(
+        16384, gt=0, description="a request body that comes more slowly, after its first 10 s, is refused"
+    )
+    unread_s: float = pydantic.Field(
+        30.0, gt=0, description="a client that takes nothing of its answer for so long is cut"
+    )
+    unread_mb: int = pydantic.Field(
+        64,
+        gt=0,
+        description="of answers that are not read yet, in each HTTP process; above it the largest reader is cut",
+    )
     drain_s: float = pydantic.Field(60.0, ge=0, description="at SIGTERM, for requests that have begun to be answered")
     silence_s: float = pydantic.Field(
         30.0, gt=0, description="a process of `cellblock serve` that does not respond for so long is started anew"

@@ -6,8 +6,9 @@ places   `check`, before the body is read: when every slot is busy and every pla
          429 where the client has its share of them.
 room     `Room`, while the body comes: it counts bytes that have really arrived. The first SMALL_BYTES of a body are
          free, so that a small request is never refused for the sake of large ones; all that lies above that, of all
-         requests together, is at most ROOM_BYTES. A body has body.READ_S to arrive. Once it is parsed, it gives back
-         all but what its submission goes on holding (source, standard input and files) until its program has ended.
+         requests together, is at most ROOM_BYTES, and of one client at most ROOM_SHARE times what stays free: some is
+         always left for a client that has none. A body must keep pace (pace.py). Once it is parsed, it gives back all
+         but what its submission goes on holding (source, standard input and files) until its program has ended.
 slot     `slot`, once the request is known to be right: input validation, compiling and running all happen inside of
          it. A request waits for its slot among at most `places` others, for as long as the runs before it may take.
          Slots and places are divided evenly among the clients that want them (turns/line.py). Inside a slot nobody
@@ -16,6 +17,7 @@ slot     `slot`, once the request is known to be right: input validation, compil
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 
 from daemon.turns.seats import Seat, Seats
@@ -24,6 +26,7 @@ from .client import Client
 from .errors import RETRY_AFTER_S, ApiProblem
 
 ROOM_BYTES = 256 << 20  # a body is in memory once while it comes (a memfd), and twice while it is parsed
+ROOM_SHARE = 3  # one client has three quarters at most, a second one three quarters of the rest
 SMALL_BYTES = 64 << 10  # less than a connection's own buffers (aiohttp stops reading at 128 KB)
 
 
@@ -35,7 +38,10 @@ class Room:
         self._size = 0
 
     def resize(self, size: int) -> None:
-        """Hold room for `size` bytes, more or fewer than before. Raises ApiProblem 503 when there is none."""
+        """Hold room for `size` bytes, more or fewer than before.
+
+        Raises ApiProblem: 429 when the client has its share, 503 when others have too much.
+        """
         self._take(_counted(size) - _counted(self._size))
         self._size = size
 
@@ -53,7 +59,7 @@ class Admission:
 
     def __init__(self, slots: int, places: int, share: float = 1.0) -> None:
         self._seats, self._share = Seats(slots, places), share
-        self.body_bytes = 0
+        self.body_bytes, self._of_client = 0, dict[str, int]()
 
     def __repr__(self) -> str:
         line = self._seats.line
@@ -77,20 +83,29 @@ class Admission:
         self._seats.check(client.name, self._slots_max(client))
 
     @contextlib.contextmanager
-    def room(self) -> Iterator[Room]:
+    def room(self, client: Client) -> Iterator[Room]:
         """Room for one request's body, none at first; all that it then holds is given back at the end."""
-        room = Room(self._take)
+        room = Room(functools.partial(self._take, client.name))
         try:
             yield room
         finally:
             room.resize(0)
 
-    def _take(self, size: int) -> None:
-        """`size` may be negative. Raises ApiProblem 503 when there is no such room."""
-        if size > 0 and self.body_bytes + size > ROOM_BYTES:
+    def _take(self, client: str, size: int) -> None:
+        """`size` may be negative. Raises ApiProblem 429 and 503."""
+        if not size:
+            return
+        own, all_bytes = self._of_client.get(client, 0) + size, self.body_bytes + size
+        if size > 0 and own > ROOM_SHARE * (ROOM_BYTES - all_bytes):
+            if 2 * own > all_bytes:
+                detail = "Your large requests take all the room that one client may have; try again when one has ended"
+                raise ApiProblem(429, "over_share", detail, retry_after_s=RETRY_AFTER_S)
             detail = "Too many large requests at once; try again"
             raise ApiProblem(503, "queue_full", detail, retry_after_s=RETRY_AFTER_S)
-        self.body_bytes += size
+        self.body_bytes = all_bytes
+        self._of_client[client] = own
+        if not own:
+            del self._of_client[client]
 
     def slot(self, client: Client) -> contextlib.AbstractAsyncContextManager[Seat]:
         """Wait for a slot and hold it. Raises turns.seats.Refused when there is no place for this client."""

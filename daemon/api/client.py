@@ -58,6 +58,14 @@ class Addresses:
         """Whether a trusted proxy tells who its client is: some of what it says the client may have written."""
         return any(name in headers for name in FORWARDED) and self._trusts(_peer(peername))
 
+    def of_connection(self, peername: object) -> tuple[str, bool]:
+        """The other end's address as `counted` says it, and whether it stands for many clients.
+
+        It does where it is a trusted proxy, a unix socket or loopback: the host's own programs, tunnels and proxies.
+        """
+        peer = _peer(peername)
+        return counted(peer), is_local(peer) or self._trusts(peer)
+
     def of(self, peername: object, headers: CIMultiDictProxy[str]) -> str:
         """As `counted` says it. `peername` is the transport's: a tuple for internet sockets, and for no others."""
         peer = _peer(peername)

@@ -29,7 +29,7 @@ CODES = {
     "not_found": ErrorCode(404, "there is no such path"),
     "no_such_problem": ErrorCode(404, "no problem is stored under this id"),
     "method_not_allowed": ErrorCode(405, "the path has no such method; the header Allow lists those that it has"),
-    "request_timeout": ErrorCode(408, "the body did not arrive in time"),
+    "request_timeout": ErrorCode(408, "the headers or the body did not arrive in time"),
     "code_too_long": ErrorCode(413, "the source is above its limit"),
     "stdin_too_long": ErrorCode(413, "standard input is above its limit"),
     "files_too_long": ErrorCode(413, "the files together are above their limit"),
@@ -42,6 +42,9 @@ CODES = {
     "too_many_uploads": ErrorCode(429, "this address uploads a package already", retry=True),
     "internal_error": ErrorCode(500, "a defect of cellblock; the log has more under the id that `detail` names"),
     "queue_full": ErrorCode(503, "all slots are busy and nobody more may wait, or bodies take all room", retry=True),
+    "too_many_connections": ErrorCode(
+        503, "there are as many connections as may be, and each of them is busy", retry=True
+    ),
     "sandbox_unavailable": ErrorCode(503, "the sandbox cannot hold its promises right now, so nothing ran", retry=True),
     "parser_unavailable": ErrorCode(503, "a large body was not parsed in time, or what parses it died", retry=True),
     "not_ready": ErrorCode(503, "programs cannot be run now, or the server is being stopped", retry=True),

@@ -60,7 +60,7 @@ class Grade:
         """
         parts, client = self._parts, request[CLIENT]
         parts.admission.check(client)
-        with parts.admission.room() as room:
+        with parts.admission.room(client) as room:
             wanted = await parts.bodies.read(request, GradeRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
             task = of_request(wanted, toolchain, parts, client)

@@ -44,7 +44,9 @@ class Metrics:
         self._phases = histogram("phase_seconds", PHASES, "language", "phase")
         self._gradings = counter("gradings", "Gradings by verdict", "language", "verdict")
         self._tests = counter("graded_tests", "Tests of gradings by verdict", "language", "verdict")
-        self._refused = counter("refused", "Requests answered with a problem, by its code", "code")
+        self._refused = counter(
+            "refused", "Requests and connections answered with a problem or cut, by its code", "code"
+        )
         self._uploads = counter("uploads", "Uploaded packages: stored, replaced, or a problem's code", "outcome")
         for code in OURS:
             self._refused.labels(code)
@@ -53,6 +55,10 @@ class Metrics:
                 self._runs.labels(language, reason.value)
             for verdict in Verdict:
                 self._gradings.labels(language, verdict.value)
+
+    def refuse(self, code: str) -> None:
+        """Count a connection that was refused, or ended, by us when it had no request."""
+        self._refused.labels(code).inc()
 
     def observe(self, note: Note, status: int, ended_ns: int) -> None:
         """Count a request that was answered with `status` at `ended_ns` (CLOCK_MONOTONIC)."""

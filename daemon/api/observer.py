@@ -62,12 +62,8 @@ class Observer:
     def _middleware(self) -> Middleware:
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-            note = self.begin(request, notes.template(request))
-            try:
-                return await handler(request)
-            except asyncio.CancelledError:  # the client hung up, or the process stops
-                self.end(request, note, None)
-                raise
+            self.begin(request, notes.template(request))
+            return await handler(request)
 
         return middleware
 
@@ -84,7 +80,8 @@ class Observer:
         return request.get(notes.KEY) or self.begin(request, notes.UNREAD)
 
     def end(self, request: web.BaseRequest, note: Note, response: web.StreamResponse | None) -> None:
-        """Its answer was sent as far as somebody took it; None: there was none. It is counted within LATER_S."""
+        """Its answer was sent as far as somebody took it; None: there was none, because the client hung up or we stop.
+        It is counted within LATER_S."""
         ended_ns = time.monotonic_ns()
         status = HUNG_UP if response is None else response.status
         if self._spans is not None:
@@ -97,6 +94,10 @@ class Observer:
             asyncio.get_running_loop().call_later(LATER_S, self.count, context=contextvars.Context())
         elif len(self._over) >= TOGETHER_MAX:
             self.count()
+
+    def refused(self, code: str) -> None:
+        """A connection was closed, with this problem's code, when it had no request."""
+        self._metrics.refuse(code)
 
     def count(self) -> None:
         """Count and log all requests that are over."""

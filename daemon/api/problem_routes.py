@@ -63,7 +63,8 @@ class Problems:
         check_id(problem)
         client = request[CLIENT]
         with self._uploads.one(client.name), await asyncio.to_thread(store.scratch) as file:
-            await receive(request, file, settings.package_mb_max * MB, settings.upload_s)
+            most, least = settings.package_mb_max * MB, settings.body_bytes_per_s_min
+            await receive(request, file, most, settings.upload_s, least)
             admitted = functools.partial(self._parts.admission.slot, client)
             bounds = allowance.bounds_within(client.token, self._bounds)
             put = await store.put(
@@ -97,7 +98,7 @@ class Problems:
         """
         parts = self._parts
         parts.admission.check(request[CLIENT])
-        with parts.admission.room() as room:
+        with parts.admission.room(request[CLIENT]) as room:
             wanted = await parts.bodies.read(request, ProblemGradeRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
             async with parts.store.hold(request.match_info["id"]) as held:

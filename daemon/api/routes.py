@@ -60,7 +60,7 @@ class Routes:
         parts = self._parts
         client = request[CLIENT]
         parts.admission.check(client)
-        with parts.admission.room() as room:
+        with parts.admission.room(client) as room:
             wanted = await parts.bodies.read(request, ExecuteRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
             note = notes.of(request)

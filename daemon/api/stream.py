@@ -1,7 +1,7 @@
 """Event streams: stage, stdout, stderr and test as they happen, result (or error) last.
 
-Data is JSON: {"stage": id}, {"text": …}, a test's result, the answer without a stream, a problem. A reader that is too
-slow loses its stream; the run does not wait for it.
+Data is JSON: {"stage": id}, {"text": …}, a test's result, the answer without a stream, a problem. The run does not wait
+for its reader: what is not read counts as an unread answer (unread.py), which bounds it in bytes and in time.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ import re
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from aiohttp_sse import EventSourceResponse, sse_response
+from aiohttp_sse import sse_response
 
 from . import errors
+from .listening import Connection
 
-SEND_S = 10.0  # for one event to be taken
 CONTENT_TYPE = "text/event-stream"
 
 Event = tuple[str, str]  # name and data
@@ -40,13 +40,14 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
     Once the headers are sent nothing is raised: what goes wrong is the stream's last event (or its end, where nobody
     takes that any more) and stands in the log. Cancelled with the request, it cancels the work, and with it the run.
     """
-    events: asyncio.Queue[Event | None] = asyncio.Queue()
-    async with sse_response(request, allow_all_methods=True) as response:
+    events = Events(request.protocol)
+    async with sse_response(request, allow_all_methods=True, send_timeout=None) as response:
         running = asyncio.create_task(_run(work, events, request))
         try:
-            await _send(response, events)
-        except (TimeoutError, ConnectionError):
-            pass  # the reader is too slow, or gone
+            while (event := await events.get()) is not None:
+                await response.send(event[1], event=event[0])
+        except ConnectionError:
+            pass  # the reader is gone
         except Exception as error:  # the headers are sent: a second response would stand in the middle of the stream
             errors.of(error, request)
         finally:
@@ -55,14 +56,37 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
     return response
 
 
-async def _run(work: Work, events: "asyncio.Queue[Event | None]", request: web.Request) -> None:
-    """Put all events of `work` into the queue, and None after the last, whatever happens."""
+class Events:
+    """Events that wait to be written. The connection is told of their size."""
+
+    def __init__(self, connection: object) -> None:
+        self._connection = connection if isinstance(connection, Connection) else None
+        self._waiting: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    def put(self, event: Event | None) -> None:
+        """The next event; None is the end."""
+        self._waiting.put_nowait(event)
+        self._resize(event, 1)
+
+    async def get(self) -> Event | None:
+        """Wait for the next event."""
+        event = await self._waiting.get()
+        self._resize(event, -1)
+        return event
+
+    def _resize(self, event: Event | None, sign: int) -> None:
+        if self._connection is not None and event is not None:
+            self._connection.queue(sign * len(event[1]))
+
+
+async def _run(work: Work, events: Events, request: web.Request) -> None:
+    """Tell all events of `work`, and None after the last, whatever happens."""
     try:
-        last = await work(lambda name, data: events.put_nowait((name, data)))
+        last = await work(lambda name, data: events.put((name, data)))
     except Exception as error:  # a defect, too, has no other place to go than the stream
         last = "error", errors.body(errors.of(error, request))
-    events.put_nowait(last)
-    events.put_nowait(None)
+    events.put(last)
+    events.put(None)
 
 
 class Output:
@@ -89,9 +113,3 @@ class Output:
 def stage(tell: Tell) -> Callable[[str], None]:
     """What tells the stages of a run."""
     return lambda name: tell("stage", json.dumps({"stage": name}))
-
-
-async def _send(response: EventSourceResponse, events: "asyncio.Queue[Event | None]") -> None:
-    while (event := await events.get()) is not None:
-        async with asyncio.timeout(SEND_S):
-            await response.send(event[1], event=event[0])

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from daemon.grading.packages.store import disk_errors
 from daemon.grading.packages.threads import to_the_end
 from daemon.sandbox.descriptors import write_all
 
-from . import media
+from . import media, pace
 from .errors import RETRY_AFTER_S, ApiProblem
 
 CONTENT_TYPE = "application/zip"
@@ -44,26 +44,28 @@ class Uploads:
             self._clients.remove(client)
 
 
-async def receive(request: web.Request, file: IO[bytes], bytes_max: int, seconds: float) -> None:
+async def receive(request: web.Request, file: IO[bytes], bytes_max: int, seconds: float, bytes_per_s_min: int) -> None:
     """Write the body into `file`.
 
-    Raises ApiProblem: 408 (not there within `seconds`), 413 (above `bytes_max`), 415 (another media type, or
-    compressed); StoreFull and CannotRead as the disk says.
+    Raises ApiProblem: 408 (not there within `seconds`, or too slow), 413 (above `bytes_max`), 415 (another media type,
+    or compressed); StoreFull and CannotRead as the disk says.
     """
     media.check(request, CONTENT_TYPE)
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
     try:
         async with asyncio.timeout(seconds):
-            await _receive(request, file, bytes_max)
+            async with pace.at_least(bytes_per_s_min) as came:
+                await _receive(request, file, bytes_max, came)
     except TimeoutError:
         raise ApiProblem(408, "request_timeout", f"The package did not arrive within {seconds:g} seconds") from None
 
 
-async def _receive(request: web.Request, file: IO[bytes], bytes_max: int) -> None:
+async def _receive(request: web.Request, file: IO[bytes], bytes_max: int, came: Callable[[int], None]) -> None:
     size, pieces = 0, bytearray()
     while piece := await request.content.readany():
         size += len(piece)
+        came(size)
         if size > bytes_max:
             raise _too_large(bytes_max)
         pieces += piece

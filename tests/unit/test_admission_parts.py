@@ -13,7 +13,7 @@ from daemon.turns.line import Refusal
 from daemon.turns.seats import Refused
 
 CLIENT = Client("address 192.0.2.1")
-LARGE = ROOM_BYTES + SMALL_BYTES
+SHARE = ROOM_BYTES * 3 // 4 + SMALL_BYTES
 
 
 async def test_the_places_are_bounded_and_the_next_is_refused() -> None:
@@ -65,15 +65,30 @@ async def test_a_token_may_say_another_share_than_the_deployment(share_of_token:
 
 def test_room_is_counted_by_what_came_and_small_bodies_are_always_admitted() -> None:
     admission = Admission(slots=1, places=0)
-    with admission.room() as large:
-        large.resize(LARGE)
-        with admission.room() as small:
+    with admission.room(CLIENT) as large:
+        large.resize(SHARE)
+        with admission.room(CLIENT) as small:
             small.resize(SMALL_BYTES)
-            with pytest.raises(ApiProblem, match="Too many large requests"):
+            with pytest.raises(ApiProblem, match="take all the room that one client may have") as refused:
                 small.resize(SMALL_BYTES + 1)
+            assert refused.value.code == "over_share"
         large.resize(100)
-        with admission.room() as other:
-            other.resize(LARGE)
+        with admission.room(CLIENT) as other:
+            other.resize(SHARE)
+    assert admission.body_bytes == 0
+
+
+def test_a_client_that_has_its_share_of_the_room_leaves_some_for_others() -> None:
+    admission = Admission(slots=1, places=0)
+    with contextlib.ExitStack() as stack:
+        for number, size in enumerate((192, 48, 12, 3)):
+            room = stack.enter_context(admission.room(Client(f"address 192.0.2.{number}")))
+            room.resize((size << 20) + SMALL_BYTES)
+            with pytest.raises(ApiProblem):
+                room.resize((size << 20) + SMALL_BYTES + 1)
+        with admission.room(Client("address 192.0.2.9")) as late, pytest.raises(ApiProblem) as refused:
+            late.resize(1 << 20)
+        assert refused.value.code == "queue_full"
     assert admission.body_bytes == 0
 
 

@@ -16,8 +16,11 @@ from daemon.api.observer import Observer
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+LARGE = 6 << 20  # more than the kernel's buffers of both ends take
+
+
 class Served:
-    """A front with the routes /now, /held (answers when `go` is set) and /stream (ends then), on a listening socket."""
+    """A front with the routes /now, /large, /held (answers when `go` is set) and /stream (ends then), on a socket."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.listener = listener
@@ -26,6 +29,7 @@ class Served:
         app.router.add_get("/now", self._now)
         app.router.add_get("/held", self._held)
         app.router.add_get("/stream", self._stream)
+        app.router.add_get("/large", self._large)
         observer = Observer(Metrics(), None, logs=False)
         observer.install(app)
         self.front = front.Front(app, observer)
@@ -46,6 +50,10 @@ class Served:
         await self.go.wait()
         await response.write(b"last")
         return response
+
+    async def _large(self, _: web.Request) -> web.Response:
+        self.began.set()
+        return web.Response(body=bytes(LARGE))
 
     async def connect(self, path: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         address = self.listener.getsockname()
@@ -124,6 +132,18 @@ async def test_a_stream_goes_on_to_its_end(served: Served) -> None:
     assert not done
     served.go.set()
     assert b"last" in await reader.read()
+    await draining
+
+
+async def test_a_slow_reader_gets_all_of_its_answer(served: Served) -> None:
+    """Its handler has long returned; what is left to be sent is a request still."""
+    reader, _ = await served.connect(b"large")
+    await served.began.wait()
+    draining = served.drain(60)
+    done, _ = await asyncio.wait([draining], timeout=front.IDLE_S + 2 * front.WRITE_S)
+    assert not done
+    answer = await reader.read()
+    assert len(answer) > LARGE
     await draining
 
 

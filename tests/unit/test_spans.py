@@ -13,6 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from daemon.api import errors, spans
 from daemon.api import note as notes
+from daemon.api.client import Addresses
+from daemon.api.connections import Connections, Limits
 from daemon.api.listening import Runner
 from daemon.api.metrics import Metrics
 from daemon.api.observer import Observer
@@ -42,7 +44,7 @@ async def asked(path: str, headers: dict[str, str]) -> tuple[str, list[ReadableS
     observer.install(app)
     app.router.add_get("/work/{id}", work)
     app.router.add_get("/fail", fail)
-    runner = Runner(app, observer)
+    runner = Runner(app, observer, Connections(Limits()), Addresses(()))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", test_utils.unused_port())
     await site.start()
