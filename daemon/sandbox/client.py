@@ -27,7 +27,8 @@ GRADED_ACQUIRE_S = 600.0  # for a graded run's core: there are others before it
 class Client:
     """`async with Client(path, acquire_s) as client`; a run waits so long for its jail.
 
-    `facts` is the keeper's hello, `state` its last stats; both are None while it is away.
+    `facts` is the keeper's hello, `state` its last stats; both are None while it is away. `state_s` is when those came
+    (CLOCK_MONOTONIC seconds): a keeper that does not stand still tells them at least once a second.
     """
 
     def __init__(self, path: str, acquire_s: float) -> None:
@@ -41,6 +42,7 @@ class Client:
         self._changed = asyncio.Event()  # of facts or state
         self.facts: messages.Hello | None = None
         self.state: messages.Stats | None = None
+        self.state_s = 0.0
 
     def __repr__(self) -> str:
         return f"<Client {self._path}: {'connected' if self._socket else 'away'}, {len(self._runs)} runs>"
@@ -140,7 +142,7 @@ class Client:
             case messages.Hello():
                 self.facts = message
             case messages.Stats():
-                self.state = message
+                self.state, self.state_s = message, time.monotonic()
                 self._changed.set()
             case messages.Started(number):
                 if number in self._runs:
