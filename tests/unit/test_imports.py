@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "grading": {"grading", "judge", "toolchain", "turns", "sandbox"},
     "api": {"api", "grading", "judge", "validation", "toolchain", "turns", "sandbox", "settings", "logs", "places"},
     "reach": {"settings", "sandbox"},
-    "logs": {"settings"},
+    "logs": {"host", "settings"},
     "places": set(),
     "settings": {"toolchain", "host", "sandbox"},
     "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
