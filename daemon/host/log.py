@@ -18,8 +18,8 @@ STDERR = 2
 
 
 class Lines:
-    """Writes lines whole to stderr, from any thread. What finds no room is dropped and counted; before the next line that
-    finds some there is one that tells how many were.
+    """Writes lines whole to stderr, from any thread. What finds no room is dropped and counted; the next one that finds
+    some has one before it that tells how many were.
 
     It gives this process, and all that it starts, an open file description of a pipe or a terminal of their own, which
     does not wait: O_NONBLOCK on the one that was inherited would change it for everybody who has it (open(2)).
