@@ -63,7 +63,7 @@ class Problems:
         client = request[CLIENT]
         with self._uploads.one(client.name), await asyncio.to_thread(store.scratch) as file:
             await receive(request, file, settings.package_mb_max * MB, settings.upload_s)
-            admitted = functools.partial(self._parts.admission.slot, client)
+            admitted = functools.partial(self._parts.admission.slot, client, is_patient=True)
             put = await store.put(
                 problem, file.fileno(), lambda package: self._reception.time_limit(package, admitted, client.name)
             )
@@ -93,7 +93,7 @@ class Problems:
         and none of them once an event stream has begun.
         """
         parts = self._parts
-        parts.admission.check(request[CLIENT])
+        parts.admission.check(request[CLIENT], is_patient=True)
         with parts.admission.room() as room:
             wanted = await body.read(request, ProblemGradeRequest, room, parts.settings.body_bytes_max)
             toolchain = parts.toolchains.find(wanted.language)

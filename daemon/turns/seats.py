@@ -1,4 +1,4 @@
-"""Waits for a seat: performs what line.py decides."""
+"""Waits for a seat: performs what line.py and crowd.py decide."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from daemon.sandbox.errors import CellblockError
 
+from .crowd import Crowd
 from .line import Line, Refusal, State, Turn
 
 
@@ -31,32 +32,48 @@ class Seat:
 
 
 class Seats:
-    """`line` tells how many are seated and wait."""
+    """`line` tells how many are seated and wait.
 
-    def __init__(self, seats: int, places: int | None = None) -> None:
+    Of at most `places` that wait, as many as `crowded_places` may be impatient while more come than can be served, and
+    each of those waits for at most `wait_s` seconds.
+    """
+
+    def __init__(
+        self, seats: int, places: int | None = None, crowded_places: int | None = None, wait_s: float | None = None
+    ) -> None:
         self.line = Line(seats, places)
+        self._crowd = None if places is None or crowded_places is None else Crowd(seats, places)
+        self._crowded_places, self._wait_s = crowded_places, wait_s
         self._woken: dict[Turn, asyncio.Future[None]] = {}
 
-    def check(self, client: str, seats_max: int) -> None:
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more come than can be served."""
+        self._pass_time()
+        return self._crowd is not None and self._crowd.stands
+
+    def check(self, client: str, seats_max: int, is_patient: bool = False) -> None:
         """Raises Refused when `taken` would."""
-        refusal = self.line.refusal(client, seats_max)
+        crowded_places = self._crowded_places if not is_patient and self.is_crowded else None
+        refusal = self.line.refusal(client, seats_max, crowded_places)
         if refusal is not None:
+            self._come()
             raise self._refused(refusal)
 
     @contextlib.asynccontextmanager
-    async def taken(self, client: str, seats_max: int) -> AsyncIterator[Seat]:
+    async def taken(self, client: str, seats_max: int, is_patient: bool = False) -> AsyncIterator[Seat]:
         """Wait for a seat and hold it; the client gets it while it holds fewer than `seats_max`, which is at least 1.
 
-        Raises Refused, at once or when its place is given to another client.
+        Raises Refused, at once, when its place is given to another client, or when it has waited for too long.
         """
-        self.check(client, seats_max)
+        self.check(client, seats_max, is_patient)
+        self._come()
         asked_ns = time.monotonic_ns()
-        turn = Turn(client, seats_max)
+        turn = Turn(client, seats_max, is_patient)
         self._wake(self.line.arrive(turn))
         try:
             if turn.state is State.WAITING:
-                self._woken[turn] = asyncio.get_running_loop().create_future()
-                await self._woken[turn]
+                await self._wait(turn)
             if turn.state is State.DISPLACED:
                 raise self._refused(Refusal.OVER_SHARE)
             yield Seat(self, turn, time.monotonic_ns() - asked_ns)
@@ -64,15 +81,43 @@ class Seats:
             self._woken.pop(turn, None)
             self.leave(turn)
 
+    async def _wait(self, turn: Turn) -> None:
+        """Until it is seated or displaced. Raises Refused."""
+        self._woken[turn] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(None if turn.is_patient else self._wait_s):
+                await self._woken[turn]
+        except TimeoutError:
+            raise self._refused(Refusal.LATE) from None
+
     def leave(self, turn: Turn) -> None:
         """Give up a turn, whatever its state."""
+        if turn.state is State.SEATED and self._crowd is not None:
+            self._pass_time()
+            self._crowd.end()
         self._wake(self.line.leave(turn))
+
+    def _come(self) -> None:
+        if self._crowd is not None:
+            self._pass_time()
+            self._crowd.come(self.line.is_full)
+
+    def _pass_time(self) -> None:
+        if self._crowd is not None:
+            self._crowd.pass_time(time.monotonic(), self.line.seated)
 
     def _wake(self, turn: Turn | None) -> None:
         if turn is not None and not self._woken[turn].done():
             self._woken[turn].set_result(None)
 
     def _refused(self, refusal: Refusal) -> Refused:
-        if refusal is Refusal.OVER_SHARE:
-            return Refused(refusal, "You have your share of what runs and waits, and others wait too; try again")
-        return Refused(refusal, f"All {self.line.seats} slots are busy and {self.line.places} requests wait; try again")
+        match refusal:
+            case Refusal.OVER_SHARE:
+                text = "You have your share of what runs and waits, and others wait too; try again"
+            case Refusal.CROWDED:
+                text = f"All {self.line.seats} slots are busy and more requests come than can run; try again"
+            case Refusal.LATE:
+                text = f"No slot became free within {self._wait_s:g} seconds; try again"
+            case Refusal.FULL:
+                text = f"All {self.line.seats} slots are busy and {self.line.places} requests wait; try again"
+        return Refused(refusal, text)
