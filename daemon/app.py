@@ -97,7 +97,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         grader = Grader(executor, client, settings.tests_at_once)
         parts = Parts(
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
-            _admission(settings), access, facts(), Metrics(toolchains.ids()), Readiness(client, self_tests),
+            _admission(settings, client), access, facts(), Metrics(toolchains.ids()), Readiness(client, self_tests),
         )  # fmt: skip
         async with _front(parts, place) as front:
             await front.open(listeners)
@@ -115,9 +115,11 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
             task.result()  # a defect in them ends the process rather than its honesty
 
 
-def _admission(settings: Settings) -> Admission:
-    slots = settings.runs_at_once_of_one
-    return Admission(slots, settings.queue, settings.client_share, settings.queue_crowded_of_one, settings.queue_wait_s)
+def _admission(settings: Settings, client: Client) -> Admission:
+    return Admission(
+        settings.runs_at_once_of_one, settings.queue, settings.client_share, settings.queue_crowded_of_one,
+        settings.queue_wait_s, lambda: client.starting,
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager

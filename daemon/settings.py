@@ -151,7 +151,9 @@ class Settings(pydantic_settings.BaseSettings):
     state: pathlib.Path = pydantic.Field(pathlib.Path("/var/lib/cellblock/state"), description="the HTTP user's own")
     queue: int = pydantic.Field(64, ge=0, description="requests that may wait in each HTTP process; more get 503")
     queue_crowded: int | None = pydantic.Field(
-        None, ge=0, description="of single runs, while more come than can run; a quarter of the slots when absent"
+        None,
+        ge=0,
+        description="single runs that may wait while more come than can run; a quarter of the slots when absent",
     )
     queue_wait_s: float = pydantic.Field(60.0, gt=0, description="for a single run to get a slot; then 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")

@@ -10,11 +10,11 @@ room     `Room`, while the body comes: it counts bytes that have really arrived.
          all but what its submission goes on holding (source, standard input and files) until its program has ended.
 slot     `slot`, once the request is known to be right: input validation, compiling and running all happen inside of
          it. A request waits for its slot among at most `places` others. While more come than can run (turns/crowd.py)
-         only `crowded_places` single runs may wait, so that those that run do so soon; each of them waits for at most
-         `wait_s`. Who grades is patient: it may wait among `places`, for as long as those before it take. Slots and
-         places are divided evenly among the clients that want them (turns/line.py). Inside a slot nobody waits for
-         longer than a tenth of a second for what is shared: the lexer (validation/constructs.py) and the type checker
-         (judge/service.py).
+         only `crowded_places` single runs may wait, for a slot or in it for a jail, so that those that run do so soon;
+         each waits for a slot for at most `wait_s`. Who grades is patient: it may wait among `places`, for as long as
+         those before it take. Slots and places are divided evenly among the clients that want them (turns/line.py).
+         Inside a slot nobody waits for longer than a tenth of a second for what is shared: the lexer
+         (validation/constructs.py) and the type checker (judge/service.py).
 """
 
 import contextlib
@@ -50,14 +50,15 @@ class Admission:
     """`slots` requests run at once and at most `places` wait. `running`, `waiting` and `body_bytes` tell the state.
 
     `share` is the part of the slots, above 0 and at most 1, that one client may hold while others do not want them,
-    unless its token says another. `crowded_places` and `wait_s` (seconds) bound the waiting of single runs further.
+    unless its token says another. `crowded_places` and `wait_s` (seconds) bound the waiting of single runs further;
+    `starting` tells how many of those that run wait for a jail.
     """
 
     def __init__(
         self, slots: int, places: int, share: float = 1.0, crowded_places: int | None = None,
-        wait_s: float | None = None,
+        wait_s: float | None = None, starting: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
-        self._seats, self._share = Seats(slots, places, crowded_places, wait_s), share
+        self._seats, self._share = Seats(slots, places, crowded_places, wait_s, starting), share
         self.body_bytes = 0
 
     def __repr__(self) -> str:

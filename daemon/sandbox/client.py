@@ -28,7 +28,8 @@ class Client:
     """`async with Client(path, acquire_s) as client`; a run waits so long for its jail.
 
     `facts` is the keeper's hello, `state` its last stats; both are None while it is away. `state_s` is when those came
-    (CLOCK_MONOTONIC seconds): a keeper that does not stand still tells them at least once a second.
+    (CLOCK_MONOTONIC seconds): a keeper that does not stand still tells them at least once a second. `starting` counts
+    the runs that wait for their jail, without graded ones, which wait for a core.
     """
 
     def __init__(self, path: str, acquire_s: float) -> None:
@@ -43,6 +44,7 @@ class Client:
         self.facts: messages.Hello | None = None
         self.state: messages.Stats | None = None
         self.state_s = 0.0
+        self.starting = 0
 
     def __repr__(self) -> str:
         return f"<Client {self._path}: {'connected' if self._socket else 'away'}, {len(self._runs)} runs>"
@@ -264,11 +266,14 @@ class Client:
         _check(message, len(given))
         self._send(message, given)
         patience_s = GRADED_ACQUIRE_S if order.graded else self._acquire_s
+        self.starting += not order.graded
         try:
             async with asyncio.timeout(patience_s):
                 return await asyncio.shield(running.started)
         except TimeoutError:
             raise SandboxUnavailable("keeper", f"no jail within {patience_s:.0f} s") from None
+        finally:
+            self.starting -= not order.graded
 
 
 def _check(message: messages.Run, descriptors: int) -> None:

@@ -74,18 +74,21 @@ class Line:
         """Whether every seat and every place is taken."""
         return self.seated >= self.seats and not self._has_place()
 
-    def refusal(self, client: str, seats_max: int, crowded_places: int | None = None) -> Refusal | None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is seated or waits."""
+        return not self.seated and not self.waiting
+
+    def refusal(self, client: str, seats_max: int, is_crowded: bool = False) -> Refusal | None:
         """Why a turn of this client could not arrive now, or None when it can.
 
-        `crowded_places` is for an impatient one in a crowd: how many such may wait. Beyond those a client may that has
-        less than an equal share of them and the seats, so no crowd of one client's keeps another out.
+        `is_crowded`: more come than can be served, so that only a client may come that is owed something, although a
+        seat may be free: so the crowd of some keeps no other out.
         """
+        if is_crowded and not self._is_owed(client):
+            return Refusal.OVER_SHARE if self._has(client) and len(self._clients) > 1 else Refusal.CROWDED
         if self._has_seat(client, seats_max):
             return None
-        if crowded_places is not None and self.impatient >= crowded_places:
-            clients = len(self._clients) + (client not in self._clients)
-            if self._has(client) * clients >= self.seats + crowded_places:
-                return Refusal.CROWDED if clients == 1 else Refusal.OVER_SHARE
         if self._has_place() or self._gives_way_to(client) is not None:
             return None
         has_seats_for_others = self.seated < self.seats
@@ -126,6 +129,12 @@ class Line:
         """True also while others wait: a seat is free then only because none of them may have it (`seats_max`)."""
         has = self._clients.get(client)
         return self.seated < self.seats and (has is None or (not has.waiting and has.seated < seats_max))
+
+    def _is_owed(self, client: str) -> bool:
+        """It has less than an equal share of the seats, or two turns fewer than another client."""
+        has, clients = self._has(client), len(self._clients) + (client not in self._clients)
+        most = max(map(self._has, self._clients), default=0)
+        return (clients > 1 and (has + 1) * clients <= self.seats) or has + 2 <= most
 
     def _has(self, client: str) -> int:
         """Seats and places."""

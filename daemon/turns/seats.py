@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from daemon.sandbox.errors import CellblockError
 
@@ -34,30 +34,34 @@ class Seat:
 class Seats:
     """`line` tells how many are seated and wait.
 
-    Of at most `places` that wait, as many as `crowded_places` may be impatient while more come than can be served, and
-    each of those waits for at most `wait_s` seconds.
+    At most `places` wait, of whom each impatient one does so for at most `wait_s` seconds. While more come than can be
+    served, no impatient one may come when `crowded_places` such wait: those that have a seat and wait on, which
+    `waiting_on` tells the number of, are counted with them.
     """
 
     def __init__(
-        self, seats: int, places: int | None = None, crowded_places: int | None = None, wait_s: float | None = None
-    ) -> None:
+        self, seats: int, places: int | None = None, crowded_places: int | None = None, wait_s: float | None = None,
+        waiting_on: Callable[[], int] = lambda: 0,
+    ) -> None:  # fmt: skip
         self.line = Line(seats, places)
-        self._crowd = None if places is None or crowded_places is None else Crowd(seats, places)
-        self._crowded_places, self._wait_s = crowded_places, wait_s
+        self._crowd = None if places is None or crowded_places is None else Crowd(places)
+        self._crowded_places, self._waiting_on = crowded_places or 0, waiting_on
+        self._wait_s = wait_s
         self._woken: dict[Turn, asyncio.Future[None]] = {}
 
     @property
     def is_crowded(self) -> bool:
         """Whether more come than can be served."""
-        self._pass_time()
         return self._crowd is not None and self._crowd.stands
 
     def check(self, client: str, seats_max: int, is_patient: bool = False) -> None:
         """Raises Refused when `taken` would."""
-        crowded_places = self._crowded_places if not is_patient and self.is_crowded else None
-        refusal = self.line.refusal(client, seats_max, crowded_places)
+        if self._crowd is not None:
+            self._crowd.come(time.monotonic(), self.line.is_empty)
+        is_crowded = self.is_crowded and not is_patient and self._waits() >= self._crowded_places
+        refusal = self.line.refusal(client, seats_max, is_crowded)
         if refusal is not None:
-            self._come()
+            self._refuse()
             raise self._refused(refusal)
 
     @contextlib.asynccontextmanager
@@ -67,10 +71,12 @@ class Seats:
         Raises Refused, at once, when its place is given to another client, or when it has waited for too long.
         """
         self.check(client, seats_max, is_patient)
-        self._come()
         asked_ns = time.monotonic_ns()
         turn = Turn(client, seats_max, is_patient)
-        self._wake(self.line.arrive(turn))
+        displaced = self.line.arrive(turn)
+        if displaced is not None:
+            self._refuse()
+            self._wake(displaced)
         try:
             if turn.state is State.WAITING:
                 await self._wait(turn)
@@ -93,18 +99,16 @@ class Seats:
     def leave(self, turn: Turn) -> None:
         """Give up a turn, whatever its state."""
         if turn.state is State.SEATED and self._crowd is not None:
-            self._pass_time()
-            self._crowd.end()
+            self._crowd.end(time.monotonic())
         self._wake(self.line.leave(turn))
 
-    def _come(self) -> None:
-        if self._crowd is not None:
-            self._pass_time()
-            self._crowd.come(self.line.is_full)
+    def _waits(self) -> int:
+        """How many wait who are not patient."""
+        return self.line.impatient + self._waiting_on()
 
-    def _pass_time(self) -> None:
+    def _refuse(self) -> None:
         if self._crowd is not None:
-            self._crowd.pass_time(time.monotonic(), self.line.seated)
+            self._crowd.refuse(self.line.is_full)
 
     def _wake(self, turn: Turn | None) -> None:
         if turn is not None and not self._woken[turn].done():
@@ -115,7 +119,7 @@ class Seats:
             case Refusal.OVER_SHARE:
                 text = "You have your share of what runs and waits, and others wait too; try again"
             case Refusal.CROWDED:
-                text = f"All {self.line.seats} slots are busy and more requests come than can run; try again"
+                text = "More requests come than can run; try again"
             case Refusal.LATE:
                 text = f"No slot became free within {self._wait_s:g} seconds; try again"
             case Refusal.FULL:
