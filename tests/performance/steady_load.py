@@ -126,6 +126,12 @@ class Load:
         _, made = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", self._port)
         return made
 
+    def close(self) -> None:
+        """Those connections that nothing is under way on."""
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
     # -- how many, and when
 
     async def one_by_one(self, count: int) -> None:
