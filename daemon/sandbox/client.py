@@ -28,8 +28,7 @@ class Client:
     """`async with Client(path, acquire_s) as client`; a run waits so long for its jail.
 
     `facts` is the keeper's hello, `state` its last stats; both are None while it is away. `state_s` is when those came
-    (CLOCK_MONOTONIC seconds): a keeper that does not stand still tells them at least once a second. `starting` counts
-    the runs that wait for their jail, without graded ones, which wait for a core.
+    (CLOCK_MONOTONIC seconds): a keeper that does not stand still tells them at least once a second.
     """
 
     def __init__(self, path: str, acquire_s: float) -> None:
@@ -44,7 +43,6 @@ class Client:
         self.facts: messages.Hello | None = None
         self.state: messages.Stats | None = None
         self.state_s = 0.0
-        self.starting = 0
 
     def __repr__(self) -> str:
         return f"<Client {self._path}: {'connected' if self._socket else 'away'}, {len(self._runs)} runs>"
@@ -99,6 +97,11 @@ class Client:
     def wardens(self) -> dict[str, str]:
         """What the keeper says of each toolchain's wardens; empty while it is away."""
         return {} if self.state is None else dict(self.state.wardens)
+
+    def starting(self) -> int:
+        """How many runs wait for a jail because the host is busy; graded ones wait for a core, and are not counted."""
+        now_s = time.monotonic()
+        return sum(run.waits_for_jail(now_s) for run in self._runs.values())
 
     # -- messages
 
@@ -266,14 +269,11 @@ class Client:
         _check(message, len(given))
         self._send(message, given)
         patience_s = GRADED_ACQUIRE_S if order.graded else self._acquire_s
-        self.starting += not order.graded
         try:
             async with asyncio.timeout(patience_s):
                 return await asyncio.shield(running.started)
         except TimeoutError:
             raise SandboxUnavailable("keeper", f"no jail within {patience_s:.0f} s") from None
-        finally:
-            self.starting -= not order.graded
 
 
 def _check(message: messages.Run, descriptors: int) -> None:
