@@ -101,7 +101,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         grader = Grader(executor, client, settings.tests_at_once)
         parts = Parts(
             settings, toolchains, client, executor, grader, store, constructs, self_tests, services, versions,
-            Admission(settings.runs_at_once_of_one, settings.queue, settings.client_share), access,
+            _admission(settings, client), access,
             Bodies(parser, settings.body_bytes_max, settings.body_bytes_per_s_min),
             facts(), Metrics(toolchains.ids()), Readiness(client, self_tests),
         )  # fmt: skip
@@ -119,6 +119,13 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
             telling.cancel()
         for task in failed:
             task.result()  # a defect in them ends the process rather than its honesty
+
+
+def _admission(settings: Settings, client: Client) -> Admission:
+    return Admission(
+        settings.runs_at_once_of_one, settings.queue, settings.client_share, settings.queue_crowded_of_one,
+        settings.queue_wait_s, client.starting,
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager

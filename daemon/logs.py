@@ -1,13 +1,12 @@
 """What is written to the log: one JSON object per line on stderr, and nothing of a request's source, input or output.
+Nobody waits for it to be read (host/log.py).
 
 Our own lines carry the ids of the request that they are logged for: its own, and its trace's where it has one.
 Lines of libraries carry none of their words, because a library quotes what it could not read; they say which library,
 which line of it, and which class of error.
 """
 
-import contextlib
 import logging
-import os
 import pathlib
 import time
 import traceback
@@ -17,9 +16,9 @@ from typing import Any
 
 import structlog
 
+from daemon.host.log import Lines
 from daemon.settings import Settings
 
-STDERR = 2
 IDS: ContextVar[Mapping[str, str]] = ContextVar("ids", default={})  # noqa: B039 (nobody changes it)
 LIBRARY_LINES_MAX = 10  # in a second, of all libraries together
 FRAMES_MAX = 12
@@ -75,12 +74,14 @@ def _frames(error: BaseException) -> list[str]:
     return [f"{pathlib.PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in found]
 
 
-class _Stderr:
-    """Writes each line whole, and unbuffered. A log that cannot be written (a full disk) costs no request."""
+class _ToLines:
+    """What structlog hands a line to, by the name of its level."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
 
     def msg(self, line: str) -> None:
-        with contextlib.suppress(OSError):
-            os.write(STDERR, f"{line}\n".encode())
+        self._lines.write(line)
 
     debug = info = warning = error = critical = exception = log = msg
 
@@ -91,6 +92,7 @@ def _add_ids(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[
 
 def configure(settings: Settings) -> None:
     """From now on all lines of this process look like this, its libraries' too."""
+    lines = Lines()
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
         processors=[
@@ -101,6 +103,6 @@ def configure(settings: Settings) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Stderr(),
+        logger_factory=lambda *_: _ToLines(lines),
     )
     logging.basicConfig(level=logging.WARNING, handlers=[OfLibraries()], force=True)

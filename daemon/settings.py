@@ -189,6 +189,12 @@ class Settings(pydantic_settings.BaseSettings):
     artifact_disk_mb: int = pydantic.Field(256, ge=0, description="compiled programs below the state directory")
     state: pathlib.Path = pydantic.Field(pathlib.Path("/var/lib/cellblock/state"), description="the HTTP user's own")
     queue: int = pydantic.Field(64, ge=0, description="requests that may wait in each HTTP process; more get 503")
+    queue_crowded: int | None = pydantic.Field(
+        None,
+        ge=0,
+        description="single runs that may wait while more come than can run; a quarter of the slots when absent",
+    )
+    queue_wait_s: float = pydantic.Field(60.0, gt=0, description="for a single run to get a slot; then 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
     validation: Literal["block", "report", "off"] = pydantic.Field(
         "block", description="forbidden constructs: block, report or off"
@@ -249,6 +255,11 @@ class Settings(pydantic_settings.BaseSettings):
     def runs_at_once_of_one(self) -> int:
         """How many requests each HTTP process runs at the same time, at least one."""
         return max(1, self.runs_at_once // self.http_processes)
+
+    @property
+    def queue_crowded_of_one(self) -> int:
+        """How many single runs may wait in each HTTP process while more come than can run, at least one by default."""
+        return max(1, self.runs_at_once_of_one // 4) if self.queue_crowded is None else self.queue_crowded
 
     @property
     def uploads_at_once_of_one(self) -> int:

@@ -59,11 +59,12 @@ class Answer:
 class Server:
     """`with Server(setting=value) as server`: an instance of its own on a free port, ended by SIGTERM.
 
-    `healthy` False does not wait until /health says so.
+    `healthy` False does not wait until /health says so. `stderr` is where its log goes; where it is not given, to a file
+    that `error_text` reads.
     """
 
-    def __init__(self, healthy: bool = True, **settings: Any) -> None:
-        self.healthy = healthy
+    def __init__(self, healthy: bool = True, stderr: int | None = None, **settings: Any) -> None:
+        self.healthy, self.stderr = healthy, stderr
         if "toolchain_folders" not in settings:
             settings.setdefault("languages", LANGUAGES)
         self.instance = f"test-{os.getpid()}-{next(_numbers)}"
@@ -87,7 +88,7 @@ class Server:
                 [COMMAND, "serve", "--port", "0"],
                 env=self.environment,
                 stdout=subprocess.PIPE,
-                stderr=errors,
+                stderr=errors if self.stderr is None else self.stderr,
                 text=True,
             )
             stack.callback(self.stop)

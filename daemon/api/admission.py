@@ -10,10 +10,12 @@ room     `Room`, while the body comes: it counts bytes that have really arrived.
          always left for a client that has none. A body must keep pace (pace.py). Once it is parsed, it gives back all
          but what its submission goes on holding (source, standard input and files) until its program has ended.
 slot     `slot`, once the request is known to be right: input validation, compiling and running all happen inside of
-         it. A request waits for its slot among at most `places` others, for as long as the runs before it may take.
-         Slots and places are divided evenly among the clients that want them (turns/line.py). Inside a slot nobody
-         waits for longer than a tenth of a second for what is shared: the lexer (validation/constructs.py) and the
-         type checker (judge/service.py).
+         it. A request waits for its slot among at most `places` others. While more come than can run (turns/crowd.py)
+         only `crowded_places` single runs may wait, for a slot or in it for a jail, so that those that run do so soon;
+         each waits for a slot for at most `wait_s`. Who grades is patient: it may wait among `places`, for as long as
+         those before it take. Slots and places are divided evenly among the clients that want them (turns/line.py).
+         Inside a slot nobody waits for longer than a tenth of a second for what is shared: the lexer
+         (validation/constructs.py) and the type checker (judge/service.py).
 """
 
 import contextlib
@@ -54,11 +56,15 @@ class Admission:
     """`slots` requests run at once and at most `places` wait. `running`, `waiting` and `body_bytes` tell the state.
 
     `share` is the part of the slots, above 0 and at most 1, that one client may hold while others do not want them,
-    unless its token says another.
+    unless its token says another. `crowded_places` and `wait_s` (seconds) bound the waiting of single runs further;
+    `starting` tells how many of those that run wait for a jail.
     """
 
-    def __init__(self, slots: int, places: int, share: float = 1.0) -> None:
-        self._seats, self._share = Seats(slots, places), share
+    def __init__(
+        self, slots: int, places: int, share: float = 1.0, crowded_places: int | None = None,
+        wait_s: float | None = None, starting: Callable[[], int] = lambda: 0,
+    ) -> None:  # fmt: skip
+        self._seats, self._share = Seats(slots, places, crowded_places, wait_s, starting), share
         self.body_bytes, self._of_client = 0, dict[str, int]()
 
     def __repr__(self) -> str:
@@ -78,9 +84,14 @@ class Admission:
         """Requests that wait for a slot."""
         return self._seats.line.waiting
 
-    def check(self, client: Client) -> None:
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more requests come than can run."""
+        return self._seats.is_crowded
+
+    def check(self, client: Client, is_patient: bool = False) -> None:
         """Raises turns.seats.Refused when there is no place for this client. To be called before a body is read."""
-        self._seats.check(client.name, self._slots_max(client))
+        self._seats.check(client.name, self._slots_max(client), is_patient)
 
     @contextlib.contextmanager
     def room(self, client: Client) -> Iterator[Room]:
@@ -107,9 +118,9 @@ class Admission:
         if not own:
             del self._of_client[client]
 
-    def slot(self, client: Client) -> contextlib.AbstractAsyncContextManager[Seat]:
+    def slot(self, client: Client, is_patient: bool = False) -> contextlib.AbstractAsyncContextManager[Seat]:
         """Wait for a slot and hold it. Raises turns.seats.Refused when there is no place for this client."""
-        return self._seats.taken(client.name, self._slots_max(client))
+        return self._seats.taken(client.name, self._slots_max(client), is_patient)
 
     def _slots_max(self, client: Client) -> int:
         share = self._share if client.token is None or client.token.share is None else client.token.share

@@ -41,7 +41,7 @@ CODES = {
     "over_share": ErrorCode(429, "this client has its share of what runs and waits, and others wait too", retry=True),
     "too_many_uploads": ErrorCode(429, "this address uploads a package already", retry=True),
     "internal_error": ErrorCode(500, "a defect of cellblock; the log has more under the id that `detail` names"),
-    "queue_full": ErrorCode(503, "all slots are busy and nobody more may wait, or bodies take all room", retry=True),
+    "queue_full": ErrorCode(503, "more come than can run, and none may wait; or bodies take all room", retry=True),
     "too_many_connections": ErrorCode(
         503, "there are as many connections as may be, and each of them is busy", retry=True
     ),

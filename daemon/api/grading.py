@@ -59,7 +59,7 @@ class Grade:
         Raises ApiProblem, UnknownLanguage, SandboxUnavailable, and none of them once an event stream has begun.
         """
         parts, client = self._parts, request[CLIENT]
-        parts.admission.check(client)
+        parts.admission.check(client, is_patient=True)
         with parts.admission.room(client) as room:
             wanted = await parts.bodies.read(request, GradeRequest, room)
             toolchain = parts.toolchains.find(wanted.language)
@@ -78,7 +78,7 @@ class Grade:
         parts, client, note = self._parts, request[CLIENT], notes.of(request)
         task = dataclasses.replace(task, client=client.name)
         note.language = task.submission.toolchain.id
-        async with parts.admission.slot(client) as slot:
+        async with parts.admission.slot(client, is_patient=True) as slot:
             note.queue_ns = slot.waited_ns
             await validate(parts, task.submission.toolchain, code)
             if not stream.is_wanted(request):

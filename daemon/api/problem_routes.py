@@ -65,7 +65,7 @@ class Problems:
         with self._uploads.one(client.name), await asyncio.to_thread(store.scratch) as file:
             most, least = settings.package_mb_max * MB, settings.body_bytes_per_s_min
             await receive(request, file, most, settings.upload_s, least)
-            admitted = functools.partial(self._parts.admission.slot, client)
+            admitted = functools.partial(self._parts.admission.slot, client, is_patient=True)
             bounds = allowance.bounds_within(client.token, self._bounds)
             put = await store.put(
                 problem, file.fileno(),
@@ -97,7 +97,7 @@ class Problems:
         and none of them once an event stream has begun.
         """
         parts = self._parts
-        parts.admission.check(request[CLIENT])
+        parts.admission.check(request[CLIENT], is_patient=True)
         with parts.admission.room(request[CLIENT]) as room:
             wanted = await parts.bodies.read(request, ProblemGradeRequest, room)
             toolchain = parts.toolchains.find(wanted.language)

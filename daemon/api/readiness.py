@@ -1,8 +1,11 @@
 """Whether this process should be sent requests: what GET /health/live and GET /health/ready say, and a part of /health.
 
 live   the event loop turns; a supervisor restarts a process that does not say so.
-ready  every language was seen to work lately and the process does not stop; a load balancer sends requests where it is.
+ready  every language was seen to work lately, the keeper speaks and the process does not stop; a load balancer sends
+       requests where it is.
 """
+
+import time
 
 from aiohttp import web
 
@@ -10,6 +13,8 @@ from daemon.judge.self_tests import SelfTests
 from daemon.sandbox.client import Client
 
 from .errors import RETRY_AFTER_S, ApiProblem
+
+KEEPER_SILENT_S = 3.0  # its figures come once a second
 
 
 class Readiness:
@@ -30,8 +35,10 @@ class Readiness:
         """What keeps programs from running, by toolchain id, and `keeper`."""
         wardens = {name: why for name, why in self._client.wardens().items() if why != "ready"}
         wrong = {**self._self_tests.problems(), **wardens}
-        if self._client.facts is None:
+        if self._client.state is None:
             wrong["keeper"] = "not connected"
+        elif time.monotonic() - self._client.state_s > KEEPER_SILENT_S:
+            wrong["keeper"] = f"said nothing for {KEEPER_SILENT_S:g} s"
         return wrong
 
     def problems(self) -> dict[str, str]:

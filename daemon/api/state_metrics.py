@@ -20,6 +20,7 @@ def of_process(parts: Parts) -> Iterable[Metric]:
     yield _gauge("slots", "Requests that may have a slot at once", parts.settings.runs_at_once_of_one)
     yield _gauge("queue_waiting", "Requests that wait for a slot now", admission.waiting)
     yield _gauge("queue_places", "Requests that may wait for a slot", parts.settings.queue)
+    yield _gauge("queue_crowded", "1 while more requests come than can run", int(admission.is_crowded))
     yield _gauge("body_bytes", "Room that bodies of requests take now", admission.body_bytes)
     found = {result: artifacts.counts[result] for result in ("memory", "disk", "missed")}
     yield _counter("artifacts", "Searches for a compiled program: where it was kept, or missed", "result", found)

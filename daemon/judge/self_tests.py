@@ -17,6 +17,29 @@ from .submission import Submission
 log = structlog.get_logger("cellblock.self_tests")
 
 AGAIN_S = 1.0  # after a failure
+CHANGED_S = 10.0  # between two lines of the log that tell of one toolchain, where the problem is another
+RETOLD_S, RETOLD_S_MAX = 10.0, 3600.0  # where it is the same: each time twice as long
+
+
+@dataclasses.dataclass(slots=True)
+class Failures:
+    """Failures that follow each other, and which of them are logged: the first, a change, the others ever more
+    rarely."""
+
+    count: int = 0
+    _told: str | None = None
+    _told_s: float = 0.0
+    _pause_s: float = RETOLD_S
+
+    def is_told(self, problem: str, now_s: float) -> bool:
+        """Count one more, at `now_s` (CLOCK_MONOTONIC seconds). True when the log is to tell of it."""
+        self.count += 1
+        is_change = problem != self._told
+        if self._told is not None and now_s - self._told_s < (CHANGED_S if is_change else self._pause_s):
+            return False
+        self._pause_s = RETOLD_S if is_change else min(2 * self._pause_s, RETOLD_S_MAX)
+        self._told, self._told_s = problem, now_s
+        return True
 
 
 @dataclasses.dataclass(slots=True)
@@ -25,6 +48,7 @@ class Proof:
 
     proven_s: float | None = None
     problem: str | None = "not tested yet"
+    failures: Failures | None = None
 
 
 class SelfTests:
@@ -47,10 +71,13 @@ class SelfTests:
 
     def succeeded(self, toolchain: Toolchain) -> None:
         """To be told of a real run that just worked, which proves as much as a self-test."""
-        self._is_proven(self.proofs[toolchain.id])
+        self._is_proven(toolchain, self.proofs[toolchain.id])
 
-    def _is_proven(self, proof: Proof) -> None:
+    def _is_proven(self, toolchain: Toolchain, proof: Proof) -> None:
         proof.proven_s, proof.problem = time.monotonic(), None
+        if proof.failures is not None:
+            log.warning("self-test works again", language=toolchain.id, failures=proof.failures.count)
+            proof.failures = None
         if not self.all_proven.is_set() and all(each.proven_s is not None for each in self.proofs.values()):
             self.all_proven.set()
 
@@ -70,13 +97,18 @@ class SelfTests:
             if age_s >= self._every_s or proof.problem is not None or not self._executor.versions.text(toolchain.id):
                 proof.problem = await self.prove(toolchain)
                 if proof.problem is None:
-                    self._is_proven(proof)
+                    self._is_proven(toolchain, proof)
                     age_s = 0.0
                 else:
-                    log.error("self-test failed", language=toolchain.id, problem=proof.problem)
+                    self._tell(toolchain, proof, proof.problem)
                     await asyncio.sleep(AGAIN_S)
                     continue
             await asyncio.sleep(self._every_s - age_s)
+
+    def _tell(self, toolchain: Toolchain, proof: Proof, problem: str) -> None:
+        proof.failures = failures = proof.failures or Failures()
+        if failures.is_told(problem, time.monotonic()):
+            log.error("self-test failed", language=toolchain.id, problem=problem, failures=failures.count)
 
     async def prove(self, toolchain: Toolchain) -> str | None:
         """Run the toolchain's own test program; None when it did what its file says, else what is wrong.

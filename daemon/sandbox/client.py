@@ -27,7 +27,8 @@ GRADED_ACQUIRE_S = 600.0  # for a graded run's core: there are others before it
 class Client:
     """`async with Client(path, acquire_s) as client`; a run waits so long for its jail.
 
-    `facts` is the keeper's hello, `state` its last stats; both are None while it is away.
+    `facts` is the keeper's hello, `state` its last stats; both are None while it is away. `state_s` is when those came
+    (CLOCK_MONOTONIC seconds): a keeper that does not stand still tells them at least once a second.
     """
 
     def __init__(self, path: str, acquire_s: float) -> None:
@@ -41,6 +42,7 @@ class Client:
         self._changed = asyncio.Event()  # of facts or state
         self.facts: messages.Hello | None = None
         self.state: messages.Stats | None = None
+        self.state_s = 0.0
 
     def __repr__(self) -> str:
         return f"<Client {self._path}: {'connected' if self._socket else 'away'}, {len(self._runs)} runs>"
@@ -96,6 +98,11 @@ class Client:
         """What the keeper says of each toolchain's wardens; empty while it is away."""
         return {} if self.state is None else dict(self.state.wardens)
 
+    def starting(self) -> int:
+        """How many runs wait for a jail because the host is busy; graded ones wait for a core, and are not counted."""
+        now_s = time.monotonic()
+        return sum(run.waits_for_jail(now_s) for run in self._runs.values())
+
     # -- messages
 
     def _receive(self) -> None:
@@ -140,7 +147,7 @@ class Client:
             case messages.Hello():
                 self.facts = message
             case messages.Stats():
-                self.state = message
+                self.state, self.state_s = message, time.monotonic()
                 self._changed.set()
             case messages.Started(number):
                 if number in self._runs:

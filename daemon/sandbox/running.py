@@ -1,6 +1,7 @@
 """One run in flight, on the HTTP side: what the keeper says of it, and who waits for that."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from . import descriptors as fds
@@ -8,6 +9,7 @@ from .model import KilledBy, Outcome
 from .order import Order, SandboxUnavailable
 from .pumps import Drain
 
+BUSY_S = 1.0  # who waits longer for a jail does so because there is none, and not because the host is busy
 END_S = 30.0  # after the longest that a run may last, for the end to be told: the keeper has deadlines of its own
 
 
@@ -25,6 +27,7 @@ class Running:
         self.kill, self.begin, self._order = kill, begin, order
         self.started: asyncio.Future[list[int]] = loop.create_future()
         self._ended: asyncio.Future[tuple[Outcome, dict[int, int]]] = loop.create_future()
+        self._asked_s = time.monotonic()
         self.stdin = self.stdout = self.stderr = -1
         self._are_pipes_taken = self._is_left_taken = False
 
@@ -32,6 +35,10 @@ class Running:
     def has_ended(self) -> bool:
         """The keeper has told, or will not any more."""
         return self._ended.done()
+
+    def waits_for_jail(self, now_s: float) -> bool:
+        """Whether it has had none for less than BUSY_S, and is not graded: such a run waits for its core."""
+        return not (self.started.done() or self._order.graded) and now_s - self._asked_s < BUSY_S
 
     @property
     def outputs(self) -> dict[int, str]:

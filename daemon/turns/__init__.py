@@ -1,1 +1,1 @@
-"""Whose turn it is, fair among clients: line decides, seats waits."""
+"""Whose turn it is, fair among clients, and when too many come: line and crowd decide, seats waits."""

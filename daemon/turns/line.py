@@ -24,18 +24,25 @@ class State(enum.StrEnum):
 
 
 class Refusal(enum.StrEnum):
-    """Why a turn may not wait. FULL: all places are taken. OVER_SHARE: others could wait, this client has its share."""
+    """Why a turn may not wait. FULL: all places are taken. CROWDED: as many wait as may in a crowd. OVER_SHARE: others
+    could wait, this client has its share. LATE: it waited for as long as it may."""
 
     FULL = "full"
+    CROWDED = "crowded"
     OVER_SHARE = "over share"
+    LATE = "late"
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Turn:
-    """One client's wish for a seat; the client gets it while it holds fewer than `seats_max`."""
+    """One client's wish for a seat; the client gets it while it holds fewer than `seats_max`.
+
+    A patient one, such as a grading, may wait in a crowd, too.
+    """
 
     client: str
     seats_max: int
+    is_patient: bool = False
     state: State = State.NEW
 
 
@@ -48,22 +55,41 @@ class _Client:
 
 
 class Line:
-    """`seats` at once, and at most `places` wait (None: any number). `seated` and `waiting` tell how many there are.
+    """`seats` at once, and at most `places` wait (None: any number). `seated` and `waiting` tell how many there are,
+    and `impatient` how many of those that wait are not patient.
 
     It remembers the clients that hold or want something now and no other, so it is as bounded as these are.
     """
 
     def __init__(self, seats: int, places: int | None = None) -> None:
         self.seats, self.places = seats, places
-        self.seated = self.waiting = 0
+        self.seated = self.waiting = self.impatient = 0
         self._clients: dict[str, _Client] = {}  # those that wait: who was served, or came, longest ago first
 
     def __repr__(self) -> str:
         return f"<Line: {self.seated}/{self.seats} seated, {self.waiting}/{self.places} waiting>"
 
-    def refusal(self, client: str, seats_max: int) -> Refusal | None:
-        """Why a turn of this client could not arrive now, or None when it can."""
-        if self._has_seat(client, seats_max) or self._has_place() or self._gives_way_to(client) is not None:
+    @property
+    def is_full(self) -> bool:
+        """Whether every seat and every place is taken."""
+        return self.seated >= self.seats and not self._has_place()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is seated or waits."""
+        return not self.seated and not self.waiting
+
+    def refusal(self, client: str, seats_max: int, is_crowded: bool = False) -> Refusal | None:
+        """Why a turn of this client could not arrive now, or None when it can.
+
+        `is_crowded`: more come than can be served, so that only a client may come that is owed something, although a
+        seat may be free: so the crowd of some keeps no other out.
+        """
+        if is_crowded and not self._is_owed(client):
+            return Refusal.OVER_SHARE if self._has(client) and len(self._clients) > 1 else Refusal.CROWDED
+        if self._has_seat(client, seats_max):
+            return None
+        if self._has_place() or self._gives_way_to(client) is not None:
             return None
         has_seats_for_others = self.seated < self.seats
         own = len(self._clients[client].waiting) if client in self._clients else 0
@@ -84,7 +110,7 @@ class Line:
         if has is None or not has.waiting:
             has = self._at_the_end(turn.client)
         has.waiting.append(turn)
-        self.waiting += 1
+        self._count_waiting(turn, 1)
         return displaced
 
     def leave(self, turn: Turn) -> Turn | None:
@@ -104,6 +130,21 @@ class Line:
         has = self._clients.get(client)
         return self.seated < self.seats and (has is None or (not has.waiting and has.seated < seats_max))
 
+    def _is_owed(self, client: str) -> bool:
+        """It has less than an equal share of the seats, or two turns fewer than another client."""
+        has, clients = self._has(client), len(self._clients) + (client not in self._clients)
+        most = max(map(self._has, self._clients), default=0)
+        return (clients > 1 and (has + 1) * clients <= self.seats) or has + 2 <= most
+
+    def _has(self, client: str) -> int:
+        """Seats and places."""
+        has = self._clients.get(client)
+        return 0 if has is None else has.seated + len(has.waiting)
+
+    def _count_waiting(self, turn: Turn, more: int) -> None:
+        self.waiting += more
+        self.impatient += 0 if turn.is_patient else more
+
     def _has_place(self) -> bool:
         return self.places is None or self.waiting < self.places
 
@@ -118,7 +159,7 @@ class Line:
         if not may:
             return None
         turn = min(may, key=lambda one: one.seated).waiting.popleft()  # of equals the first
-        self.waiting -= 1
+        self._count_waiting(turn, -1)
         self._seat(turn)
         return turn
 
@@ -135,7 +176,7 @@ class Line:
     def _drop(self, turn: Turn, state: State) -> None:
         turn.state = state
         self._clients[turn.client].waiting.remove(turn)
-        self.waiting -= 1
+        self._count_waiting(turn, -1)
         self._forget(turn.client)
 
     def _forget(self, client: str) -> None:

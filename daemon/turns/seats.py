@@ -1,12 +1,13 @@
-"""Waits for a seat: performs what line.py decides."""
+"""Waits for a seat: performs what line.py and crowd.py decide."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from daemon.sandbox.errors import CellblockError
 
+from .crowd import Crowd
 from .line import Line, Refusal, State, Turn
 
 
@@ -31,32 +32,54 @@ class Seat:
 
 
 class Seats:
-    """`line` tells how many are seated and wait."""
+    """`line` tells how many are seated and wait.
 
-    def __init__(self, seats: int, places: int | None = None) -> None:
+    At most `places` wait, of whom each impatient one does so for at most `wait_s` seconds. While more come than can be
+    served, no impatient one may come when `crowded_places` such wait: those that have a seat and wait on, which
+    `waiting_on` tells the number of, are counted with them.
+    """
+
+    def __init__(
+        self, seats: int, places: int | None = None, crowded_places: int | None = None, wait_s: float | None = None,
+        waiting_on: Callable[[], int] = lambda: 0,
+    ) -> None:  # fmt: skip
         self.line = Line(seats, places)
+        self._crowd = None if places is None or crowded_places is None else Crowd(places)
+        self._crowded_places, self._waiting_on = crowded_places or 0, waiting_on
+        self._wait_s = wait_s
         self._woken: dict[Turn, asyncio.Future[None]] = {}
 
-    def check(self, client: str, seats_max: int) -> None:
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more come than can be served."""
+        return self._crowd is not None and self._crowd.stands
+
+    def check(self, client: str, seats_max: int, is_patient: bool = False) -> None:
         """Raises Refused when `taken` would."""
-        refusal = self.line.refusal(client, seats_max)
+        if self._crowd is not None:
+            self._crowd.come(time.monotonic(), self.line.is_empty)
+        is_crowded = self.is_crowded and not is_patient and self._waits() >= self._crowded_places
+        refusal = self.line.refusal(client, seats_max, is_crowded)
         if refusal is not None:
+            self._refuse()
             raise self._refused(refusal)
 
     @contextlib.asynccontextmanager
-    async def taken(self, client: str, seats_max: int) -> AsyncIterator[Seat]:
+    async def taken(self, client: str, seats_max: int, is_patient: bool = False) -> AsyncIterator[Seat]:
         """Wait for a seat and hold it; the client gets it while it holds fewer than `seats_max`, which is at least 1.
 
-        Raises Refused, at once or when its place is given to another client.
+        Raises Refused, at once, when its place is given to another client, or when it has waited for too long.
         """
-        self.check(client, seats_max)
+        self.check(client, seats_max, is_patient)
         asked_ns = time.monotonic_ns()
-        turn = Turn(client, seats_max)
-        self._wake(self.line.arrive(turn))
+        turn = Turn(client, seats_max, is_patient)
+        displaced = self.line.arrive(turn)
+        if displaced is not None:
+            self._refuse()
+            self._wake(displaced)
         try:
             if turn.state is State.WAITING:
-                self._woken[turn] = asyncio.get_running_loop().create_future()
-                await self._woken[turn]
+                await self._wait(turn)
             if turn.state is State.DISPLACED:
                 raise self._refused(Refusal.OVER_SHARE)
             yield Seat(self, turn, time.monotonic_ns() - asked_ns)
@@ -64,15 +87,41 @@ class Seats:
             self._woken.pop(turn, None)
             self.leave(turn)
 
+    async def _wait(self, turn: Turn) -> None:
+        """Until it is seated or displaced. Raises Refused."""
+        self._woken[turn] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(None if turn.is_patient else self._wait_s):
+                await self._woken[turn]
+        except TimeoutError:
+            raise self._refused(Refusal.LATE) from None
+
     def leave(self, turn: Turn) -> None:
         """Give up a turn, whatever its state."""
+        if turn.state is State.SEATED and self._crowd is not None:
+            self._crowd.end(time.monotonic())
         self._wake(self.line.leave(turn))
+
+    def _waits(self) -> int:
+        """How many wait who are not patient."""
+        return self.line.impatient + self._waiting_on()
+
+    def _refuse(self) -> None:
+        if self._crowd is not None:
+            self._crowd.refuse(self.line.is_full)
 
     def _wake(self, turn: Turn | None) -> None:
         if turn is not None and not self._woken[turn].done():
             self._woken[turn].set_result(None)
 
     def _refused(self, refusal: Refusal) -> Refused:
-        if refusal is Refusal.OVER_SHARE:
-            return Refused(refusal, "You have your share of what runs and waits, and others wait too; try again")
-        return Refused(refusal, f"All {self.line.seats} slots are busy and {self.line.places} requests wait; try again")
+        match refusal:
+            case Refusal.OVER_SHARE:
+                text = "You have your share of what runs and waits, and others wait too; try again"
+            case Refusal.CROWDED:
+                text = "More requests come than can run; try again"
+            case Refusal.LATE:
+                text = f"No slot became free within {self._wait_s:g} seconds; try again"
+            case Refusal.FULL:
+                text = f"All {self.line.seats} slots are busy and {self.line.places} requests wait; try again"
+        return Refused(refusal, text)

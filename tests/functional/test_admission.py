@@ -91,6 +91,31 @@ def test_a_full_queue_is_told_before_the_body_is_read() -> None:
         running.result()
 
 
+def test_while_more_come_than_can_run_a_grading_may_wait_and_a_single_run_is_told_at_once() -> None:
+    busy = {"language": "python", "code": "import time; time.sleep(0.3)"}
+    tests = [{"input": "1 2", "expected": "3"}]
+    grading = {"language": "python", "code": "print(sum(map(int, input().split())))", "tests": tests}
+    with (
+        Server(languages=["python"], runs_at_once=1, queue=4) as server,
+        concurrent.futures.ThreadPoolExecutor(6) as pool,
+    ):
+        waiting = lambda: server.request("GET", "/health").json["queue"]["waiting"]  # noqa: E731
+        running = [pool.submit(server.post, busy) for _ in range(5)]
+        until(lambda: waiting() == 4, START_S)
+        assert server.post(busy).json["detail"] == "All 1 slots are busy and 4 requests wait; try again"
+        until(lambda: waiting() == 3, START_S)
+        graded = pool.submit(
+            server.request, "POST", "/grade", json.dumps(grading).encode(), {"Content-Type": "application/json"}
+        )
+        refused = server.post(busy)
+        assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (503, "queue_full", "1")
+        assert refused.json["detail"] == "More requests come than can run; try again"
+        assert "cellblock_queue_crowded{" in server.request("GET", "/metrics").text
+        assert graded.result().json["verdict"] == "AC"
+        assert {one.result().status for one in running} == {200}
+        assert server.post(busy).status == 200, "two were served since somebody was refused"
+
+
 def test_input_validation_has_no_queue_of_its_own() -> None:
     """Whoever is slow to lex waits in the one queue, and when that is full he is told so."""
     with (

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from daemon.logs import LIBRARY_LINES_MAX
 from tests.server import Server, until
 
 SECRET = "s3cret-canary"
@@ -117,3 +118,66 @@ def test_a_flood_of_what_is_no_http_is_answered_and_leaves_a_few_lines(cellblock
     assert len(written) < 20_000 and SECRET not in written
     unread = [line for line in map(json.loads, written.splitlines()) if line["path"] == "unread"]
     assert unread and unread[0]["code"] == "bad_http"
+
+
+POST = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+CANARY = SECRET.encode()
+UNREADABLE = {
+    "no request line": CANARY * 10 + b"\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + CANARY * 20,
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + CANARY,
+    "another version": b"GET /" + CANARY + b" HTTP/9.9\r\nHost: x\r\n\r\n",
+    "a long path": b"GET /" + CANARY * 1000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a bad URL": b"GET http://[" + CANARY + b"/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a long method": CANARY * 1000 + b" / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "bare CR": POST.replace(b"\r\n", b"\r") + CANARY + b"\r\r",
+    "no Host": b"GET /" + CANARY + b" HTTP/1.1\r\n\r\n",
+    "two Hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: " + CANARY + b"\r\n\r\n",
+    "a header of 39 KB": POST + b"A: " + CANARY * 3000 + b"\r\n\r\n",
+    "5000 headers": POST + b"A: " + CANARY + b"\r\n" + b"B: c\r\n" * 5000 + b"\r\n",
+    "a header without a colon": POST + CANARY + b"\r\nContent-Length: 0\r\n\r\n",
+    "a blank before the colon": POST + b"A : " + CANARY + b"\r\n\r\n",
+    "a folded header": POST + b"A: b\r\n " + CANARY + b"\r\nContent-Length: 0\r\n\r\n",
+    "NUL": POST + b"A: \x00" + CANARY + b"\r\n\r\n",
+    "two framings": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + CANARY,
+    "two lengths": POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + CANARY,
+    "a list of lengths": POST + b"Content-Length: 5, 5\r\n\r\n" + CANARY,
+    "a length with a sign": POST + b"Content-Length: +5\r\n\r\n" + CANARY,
+    "a length beyond all": POST + b"Content-Length: 9" + b"9" * 30 + b"\r\n\r\n" + CANARY,
+    "another framing": POST + b"Transfer-Encoding: xchunked\r\n\r\n" + CANARY,
+    "a hidden framing": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + CANARY,
+    "no chunk size": CHUNKED + CANARY + b"\r\n",
+    "a negative chunk": CHUNKED + b"-5\r\n" + CANARY + b"\r\n0\r\n\r\n",
+    "a longer chunk": CHUNKED + b"5\r\n" + CANARY + b"\r\n0\r\n\r\n",
+    "chunks with bare LF": CHUNKED + b"5\n" + CANARY + b"\n0\n\n",
+    "a bad trailer": CHUNKED + b"0\r\n" + CANARY + b"\r\n\r\n",
+    "no brotli": POST + b"Content-Encoding: br\r\nContent-Length: 13\r\n\r\n" + CANARY,
+}
+
+
+def test_what_is_no_http_is_a_problem_and_neither_answered_nor_logged_in_its_own_words(cellblock: Server) -> None:
+    """RFC 9112, sections 2.2, 5 and 11.2. The connection ends: nobody knows where the next request would begin."""
+    before = len(cellblock.error_text())
+    for name, sent in UNREADABLE.items():
+        with socket.create_connection(("127.0.0.1", cellblock.port), timeout=10) as connection:
+            connection.sendall(sent)
+            head, _, body = b"".join(iter(lambda c=connection: c.recv(65536), b"")).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 400 ") and b"Content-Type: application/problem+json" in head, (name, head)
+        assert json.loads(body)["code"] == "bad_http", name
+        assert CANARY not in head + body, name
+    written = cellblock.error_text()[before:]
+    assert SECRET not in written and len(written) < 5000
+    assert all(json.loads(line) for line in written.splitlines())
+
+
+def test_a_body_that_is_refused_and_then_cannot_be_read_is_told_of_without_it(cellblock: Server) -> None:
+    """aiohttp reads on after the answer, and logs that as an error of its own."""
+    before = len(cellblock.error_text())
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", cellblock.port), timeout=10) as connection:
+            connection.sendall(POST + b"Content-Encoding: gzip\r\nContent-Length: 13\r\n\r\n" + CANARY)
+            assert b"".join(iter(lambda c=connection: c.recv(65536), b"")).startswith(b"HTTP/1.1 415 ")
+    lines = [json.loads(line) for line in cellblock.error_text()[before:].splitlines()]
+    assert SECRET not in json.dumps(lines)
+    assert len([line for line in lines if line["event"] == "a library complains"]) <= 2 * LIBRARY_LINES_MAX

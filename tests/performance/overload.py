@@ -1,103 +1,34 @@
 """More requests than the server can answer, for minutes: what the accepted ones take, and how the rest is told.
 
-    sudo /var/lib/cellblock/venv/bin/python -m tests.performance.overload [--seconds 300] [--times 2] [--queue 4]
+    sudo /var/lib/cellblock/venv/bin/python -m tests.performance.overload [--seconds 300] [--times 2]
 
-Requests are due at a steady rate and are sent then, whether or not earlier ones were answered; latencies are from that
-moment. First it measures one request after the other (idle), then as many a second as come back right at AT_ONCE at once.
-Each program is a new one. Lost is what got no answer, or a wrong one. Memory is the most that the HTTP process and the
-keeper held in the first and in the second half.
+First it measures one request after the other (idle), then as many a second as come back right at AT_ONCE at once, then
+it offers so many times that. Each program is a new one. BEGIN_S, in which a burst still waits in all places, are told
+apart. Memory is the most that the HTTP process and the keeper held in the first and in the second half. It ends with
+each target and whether it was met; the exit status is 0 where all were.
 """
 
 import argparse
 import asyncio
 import collections
-import itertools
-import json
-import os
-import time
+import sys
+from typing import Any
 
-import aiohttp
 import psutil
+import uvloop
 
-from daemon.bench.measure import quantile
+from tests.performance.steady_load import Load, Verdicts, hello
 from tests.server import Server
 
-AT_ONCE, CAPACITY_S, IDLE_RUNS = 8, 10.0, 300
-REST_S, SAMPLE_S = 2.0, 0.5
-LATE_S = 0.05  # of the load generator itself
+AT_ONCE, CAPACITY_S, IDLE_RUNS, WARM_RUNS = 8, 10.0, 1000, 100
+REST_S, BEGIN_S, SAMPLE_S = 2.0, 5.0, 0.5
 MB = 1 << 20
-_numbers = itertools.count()
+SLOWER_MAX, REFUSED_MS_MAX = 3.0, 20.0  # the targets
+GROWTH_MAX, GROWTH_MB_MAX = 0.02, 2.0  # of memory that is called flat: whichever is more
+Memory = dict[str, list[float]]
 
 
-class Load:
-    """Milliseconds of answers by their status, counted only where a 200 is right."""
-
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self._url, self._session = url, session
-        self.took_ms: dict[int, list[float]] = collections.defaultdict(list)
-        self.lost: list[str] = []
-
-    async def one(self, due_s: float) -> None:
-        """A program that nobody has run before."""
-        number = next(_numbers)
-        body = {"language": "python", "code": f"print({number})  # {os.getpid()}"}
-        try:
-            async with self._session.post(f"{self._url}/execute", json=body) as response:
-                answer = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
-            self.lost.append(repr(error))
-            return
-        if response.status == 200 and answer["output"] != f"{number}\n":
-            self.lost.append(str(answer))
-        elif response.status not in (200, 429, 503) or (
-            response.status != 200 and "Retry-After" not in response.headers
-        ):
-            self.lost.append(f"{response.status}: {answer}")
-        else:
-            self.took_ms[response.status].append((time.perf_counter() - due_s) * 1e3)
-
-    def told(self, status: int) -> str:
-        found = sorted(self.took_ms[status])
-        if not found:
-            return f"{status}: none"
-        parts = ", ".join(f"p{part * 100:g} {quantile(found, part):.1f}" for part in (0.5, 0.95, 0.99, 1.0))
-        return f"{status}: {len(found)} answers, {parts} ms"
-
-
-async def idle(load: Load) -> float:
-    """p99 in ms of one request after the other."""
-    for _ in range(IDLE_RUNS):
-        await load.one(time.perf_counter())
-    return quantile(sorted(load.took_ms[200]), 0.99)
-
-
-async def capacity(load: Load) -> float:
-    """Right answers a second."""
-    end_s = time.perf_counter() + CAPACITY_S
-
-    async def go_on() -> None:
-        while (now_s := time.perf_counter()) < end_s:
-            await load.one(now_s)
-
-    await asyncio.gather(*(go_on() for _ in range(AT_ONCE)))
-    return len(load.took_ms[200]) / CAPACITY_S
-
-
-async def offer(load: Load, per_s: float, seconds: float) -> float:
-    """Returns the share of requests that were sent late, by the generator's own fault."""
-    began_s, late, sent = time.perf_counter(), 0, set[asyncio.Task[None]]()
-    for number in range(int(per_s * seconds)):
-        due_s = began_s + number / per_s
-        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-        late += time.perf_counter() > due_s + LATE_S
-        task = asyncio.create_task(load.one(due_s))
-        sent.add(task)
-        task.add_done_callback(sent.discard)
-    await asyncio.gather(*sent)
-    return late / max(1, int(per_s * seconds))
-
-
-async def sampled(processes: dict[str, psutil.Process], into: dict[str, list[float]]) -> None:
+async def sampled(processes: dict[str, psutil.Process], into: Memory) -> None:
     """MB of each, again and again until cancelled."""
     while True:
         for name, process in processes.items():
@@ -105,42 +36,57 @@ async def sampled(processes: dict[str, psutil.Process], into: dict[str, list[flo
         await asyncio.sleep(SAMPLE_S)
 
 
-async def measure(server: Server, seconds: float, times: float) -> None:
-    url = f"http://127.0.0.1:{server.port}"
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        idle_ms = await idle(alone := Load(url, session))
-        print("idle      ", alone.told(200), flush=True)
-        most_per_s = await capacity(Load(url, session))
-        print(f"capacity   {most_per_s:.0f} right answers a second at {AT_ONCE} at once", flush=True)
-        await asyncio.sleep(REST_S)
-        load, memory = Load(url, session), collections.defaultdict[str, list[float]](list)
-        sampling = asyncio.create_task(sampled({"http": server.http, "keeper": server.keeper}, memory))
-        late = await offer(load, times * most_per_s, seconds)
-        sampling.cancel()
-        print(f"overload   {times:g} x capacity for {seconds:g} s; {late:.1%} sent late by the generator")
-        for status in (200, 429, 503):
-            print("          ", load.told(status))
-        accepted = quantile(sorted(load.took_ms[200]), 0.99)
-        print(
-            f"           accepted p99 {accepted / idle_ms:.1f} x idle p99; {len(load.took_ms[200]) / seconds:.0f} right a second"
-        )
-        print(f"           lost: {len(load.lost)} {load.lost[:3]}")
-        for name, found in memory.items():
-            half = len(found) // 2
-            print(
-                f"           {name}: at most {max(found[:half]):.0f} MB in the first half, {max(found[half:]):.0f} MB in the second"
-            )
+async def measure(server: Server, seconds: float, times: float) -> bool:
+    """Whether all targets are met."""
+    load = Load(server.port, hello)
+    await load.one_by_one(WARM_RUNS)
+    load.forget()
+    await load.one_by_one(IDLE_RUNS)
+    idle_ms = load.p_ms(200, 0.99)
+    print("idle      ", load.told(200), flush=True)
+    most_per_s = await load.as_many_as_possible(AT_ONCE, CAPACITY_S)
+    print(f"capacity   {most_per_s:.0f} right answers a second at {AT_ONCE} at once", flush=True)
+    await asyncio.sleep(REST_S)
+    memory: Memory = collections.defaultdict(list)
+    sampling = asyncio.create_task(sampled({"http": server.http, "keeper": server.keeper}, memory))
+    late = await load.offer(times * most_per_s, seconds, BEGIN_S)
+    sampling.cancel()
+    print(f"overload   {times:g} x capacity for {BEGIN_S:g} + {seconds:g} s; {late:.1%} sent late by the generator")
+    for status in (200, 429, 503):
+        print("          ", load.told(status))
+    print(f"           {len(load.took_ms[200]) / seconds:.0f} right a second")
+    return judge(load, idle_ms, memory)
 
 
-def main() -> None:
+def judge(load: Load, idle_ms: float, memory: Memory) -> bool:
+    verdicts = Verdicts()
+    slower = load.p_ms(200, 0.99) / idle_ms
+    verdicts.say(slower <= SLOWER_MAX, f"accepted p99 is {slower:.2f} x idle p99 (at most {SLOWER_MAX:g} x)")
+    refused = sorted(load.took_ms[429] + load.took_ms[503])
+    p99_ms = refused[int(0.99 * len(refused))] if refused else 0.0
+    verdicts.say(p99_ms < REFUSED_MS_MAX, f"refused p99 is {p99_ms:.1f} ms (below {REFUSED_MS_MAX:g} ms)")
+    verdicts.say(load.lost == 0, f"lost are {load.lost} {load.lost_as}")
+    for name, found in memory.items():
+        half = len(found) // 2
+        before, after = max(found[:half]), max(found[half:])
+        is_flat = after - before <= max(GROWTH_MAX * before, GROWTH_MB_MAX)
+        verdicts.say(is_flat, f"{name} held at most {before:.1f} MB in the first half, {after:.1f} MB in the second")
+    return verdicts.all_met
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--times", type=float, default=2.0, help="the capacity, so many times")
-    parser.add_argument("--queue", type=int, default=64, help="the setting queue")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the server")
     options = parser.parse_args()
-    with Server(languages=["python"], queue=options.queue, self_test_s=3600) as server:
-        asyncio.run(measure(server, options.seconds, options.times))
+    settings: dict[str, Any] = dict(text.split("=", 1) for text in options.set)
+    with (
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        Server(languages=["python"], **settings) as server,
+    ):
+        return 0 if runner.run(measure(server, options.seconds, options.times)) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pathlib
 import socket
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from daemon.sandbox import messages, wire
 from daemon.sandbox.client import Client
 from daemon.sandbox.model import WAITING_MAX, Limits
 from daemon.sandbox.order import BadOrder, Order
+from daemon.sandbox.running import BUSY_S, Running
 
 LIMITS = Limits(memory_bytes=128 << 20, wall_ns=10**10, processes=64, cpu_ns=None, cpu_share_ms=None)
 NEVER = {
@@ -39,6 +41,16 @@ def test_a_graded_run_is_given_the_time_that_the_keeper_lets_it_wait_for_a_proce
     """Else a starved one would be given up before the keeper has said how it went."""
     assert order().longest_s == 10.0
     assert order(graded=True).longest_s == 10.0 + WAITING_MAX * 10.0
+
+
+async def test_who_waits_for_a_jail_for_long_or_for_a_core_is_no_sign_of_a_busy_host() -> None:
+    """A language whose wardens are gone would else keep the runs of all others out while many come."""
+    loop, now_s = asyncio.get_running_loop(), time.monotonic()
+    run, graded = (Running(loop, given, lambda _: None, lambda: None) for given in (order(), order(graded=True)))
+    assert run.waits_for_jail(now_s) and not run.waits_for_jail(now_s + 2 * BUSY_S)
+    assert not graded.waits_for_jail(now_s)
+    run.started.set_result([])
+    assert not run.waits_for_jail(now_s)
 
 
 async def heard(keeper: socket.socket) -> messages.Message:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     },
     "reach": {"addresses", "settings", "sandbox"},
     "addresses": set(),
-    "logs": {"settings"},
+    "logs": {"host", "settings"},
     "places": set(),
     "settings": {"toolchain", "host", "sandbox"},
     "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
