@@ -146,7 +146,7 @@ async def _data(given: str, expected: str) -> AsyncIterator[tasks.Data]:
 
 def _open_data(given: str, expected: str) -> tasks.Data:
     """Raises OSError."""
-    descriptor = memfd("input", given.encode(), sealed=True)
+    descriptor = memfd("stdin", given.encode(), sealed=True)
     try:
         return tasks.Data(descriptor, memfd("answer", expected.encode(), sealed=True))
     except OSError:
