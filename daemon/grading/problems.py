@@ -268,7 +268,7 @@ async def _data(case: Case, opened: Open) -> AsyncIterator[tasks.Data]:
 
 def _open_data(case: Case, opened: Open) -> tasks.Data:
     with contextlib.ExitStack() as stack:
-        given = _input(opened, case)
+        given = input_of(opened, case.input)
         stack.callback(os.close, given)
         answer = opened(case.answer)
         stack.callback(os.close, answer)
@@ -278,10 +278,13 @@ def _open_data(case: Case, opened: Open) -> tasks.Data:
         return tasks.Data(given, answer, files)
 
 
-def _input(opened: Open, case: Case) -> int:
-    """A copy that the program alone has as its standard input, so that nothing of the disk's file, such as a lock or a
-    time, is shared with it; of one above INPUT_FILE_BYTES_MAX, for whose copies there is no memory, the file itself."""
-    found = opened(case.input)
+def input_of(opened: Open, path: str) -> int:
+    """A test's input as one run has it, in a sealed memfd, so that runs share no lock, time or inode of it.
+
+    One above INPUT_FILE_BYTES_MAX, for whose copies there is no memory, is the file itself, in the page cache. The
+    caller closes it. It blocks for as long as the disk does. Raises OSError.
+    """
+    found = opened(path)
     try:
         if os.fstat(found).st_size <= INPUT_FILE_BYTES_MAX:
             return sealed_copy(found, name="stdin")
