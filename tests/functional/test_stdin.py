@@ -53,6 +53,7 @@ def test_it_is_read_in_every_way_of_a_file(cellblock: Server, language: str) -> 
         assert verdicts(result) == ["AC"] * len(TESTS), (program, result)
 
 
+@pytest.mark.vm
 def test_that_of_execute_is_one_too_and_its_pages_are_not_the_programs_memory(cellblock: Server) -> None:
     """They belong to whoever made it, however a program maps and reads them."""
     code = "import os, stat, sys\nfound = os.fstat(0)\nprint(stat.S_ISREG(found.st_mode), found.st_size, repr(sys.stdin.read()))"
