@@ -406,11 +406,12 @@ static int run_now(int channel, struct jail *jail, const struct go *go, const in
 
 /* Tell the program's arguments to the gate: "go", then each, with a NUL at its end, and beside them its input, which it
  * puts at 0 (input.c). A program that has ended while it was parked does not hear it, as its status tells. */
-static void open_gate(const struct early *early, const struct go *go)
+static void open_gate(int channel, const struct early *early, const struct go *go)
 {
     char *text = go->strings - 3; /* over the end of the head, which has been read */
     memcpy(text, "go", 3);
-    send_with(early->gate, text, go->bytes + 3, &go->input, go->input >= 0);
+    long sent = send_with(early->gate, text, go->bytes + 3, &go->input, go->input >= 0);
+    must(channel, "go", "the gate", sent == -EPIPE ? 0 : sent);
     SYS(close, early->gate);
     if (go->input >= 0)
         SYS(close, go->input);
@@ -439,7 +440,7 @@ static void run(int channel, struct jail *jail, int program_ends[3], const struc
     } else if (jail->head.start == START_STDIN) {
         status = wait_for(channel, early->pid);
     } else {
-        open_gate(early, &go);
+        open_gate(channel, early, &go);
         status = wait_for_end(channel, early->pid, early->end);
     }
     const uint64_t ended_ns = now_ns();
@@ -602,8 +603,8 @@ static void be_program(const struct jail *jail, uint32_t uid, const int *descrip
 }
 
 /*
- * Called in the process of a program: parks, waits for go and puts source and input in place; never returns where there is no
- * go. Returns the bytes of the program's arguments, each with a NUL at its end, and sets `strings`.
+ * Called in the process of a program: parks, waits for go and puts source and input in place; never returns where there
+ * is no go. Returns the bytes of the program's arguments, each with a NUL at its end, and sets `strings`.
  */
 PUBLIC long program_park(const char **strings)
 {
