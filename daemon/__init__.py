@@ -19,9 +19,9 @@ pid 1 of the jail, puts the source in place, starts the program and reports its 
 fork's init only holds the namespaces; the program is the warden's child, and the warden reports. The keeper's pools
 hold jails parked: all is ready but the source.
 
-One run, seen from the HTTP process: Run [source] -> Started [stdin, stdout, stderr] -> Ended. A compiled language takes
-two such runs; the artefact travels between them as a sealed memfd and is kept. A service (tsc, javac) is a
-jail that goes on: it reads submissions, runs none, and only makes things faster.
+One run, seen from the HTTP process: Run [source, input] -> Started [stdin, stdout, stderr] -> Ended. A compiled
+language takes two such runs; the artefact travels between them as a sealed memfd and is kept. A service (tsc, javac) is
+a jail that goes on: it reads submissions, runs none, and only makes things faster.
 
 The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
 

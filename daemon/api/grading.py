@@ -147,7 +147,7 @@ async def _data(given: bytes, expected: bytes) -> AsyncIterator[tasks.Data]:
 
 def _open_data(given: bytes, expected: bytes) -> tasks.Data:
     """Raises OSError."""
-    descriptor = memfd("input", given, sealed=True)
+    descriptor = memfd("stdin", given, sealed=True)
     try:
         return tasks.Data(descriptor, memfd("answer", expected, sealed=True))
     except OSError:

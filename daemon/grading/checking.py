@@ -17,7 +17,7 @@ from typing import Protocol
 from daemon.judge.executor import Built, Executor
 from daemon.judge.files import File, pack
 from daemon.judge.submission import Submission
-from daemon.sandbox.descriptors import close_all, memfd, write_all
+from daemon.sandbox.descriptors import close_all, memfd, seal, write_all
 from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order
 from daemon.toolchain.plan import FEEDBACK
@@ -155,6 +155,7 @@ class Judged:
     async def answer(self) -> Answer:
         """Run each checker on what was kept. The first that rejects has the last word; the last score counts."""
         score = multiplier = None
+        seal(self._output)
         for checker, built in zip(self._checkers, self._built, strict=True):
             answer = await read_answer(checker.protocol, await self._run(checker, built))
             score = score if answer.score is None else answer.score
@@ -166,9 +167,9 @@ class Judged:
     async def _run(self, checker: task.Custom, built: Built) -> Finished:
         is_icpc = checker.protocol is task.Protocol.ICPC
         files = await judge_files(built, self._data, () if is_icpc else (File("output", self._output),))
-        stdin = self._output if is_icpc else b""
+        given = self._output if is_icpc else None
         try:
-            return await self._executor.run(judge_order(checker.submission, built, files, arguments_of(checker), stdin))
+            return await self._executor.run(judge_order(checker.submission, built, files, arguments_of(checker), given))
         finally:
             os.close(files)
 
@@ -212,14 +213,14 @@ async def read_answer(protocol: task.Protocol, finished: Finished, who: str = "t
 
 
 def judge_order(
-    judge: Submission, built: Built, files: int | None, args: tuple[str, ...], stdin: int | bytes, graded: bool = True
+    judge: Submission, built: Built, files: int | None, args: tuple[str, ...], given: int | None, graded: bool = True
 ) -> Order:
     """The run of a checker, an interactor or a grader of groups, whose limits are its own."""
     toolchain = judge.toolchain
     return Order(
         toolchain=toolchain.id, step=toolchain.steps[-1].id + JUDGE, limits=judge.limits,
         output_bytes=JUDGE_OUTPUT_BYTES, spare_bytes=JUDGE_SPARE_BYTES, source=built.source,
-        artifact=built.artifact, files=files, stdin=stdin, args=args, graded=graded,
+        artifact=built.artifact, files=files, input=given, args=args, graded=graded,
     )  # fmt: skip
 
 

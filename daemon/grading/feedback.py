@@ -49,7 +49,7 @@ class Feedback:
     def next_pass(self) -> NextPass:
         """Copies everything: it may take as long as 64 MB take. Raises OSError."""
         file = self._files[NEXT_PASS]
-        following = sealed_copy(self._packed, file.content, file.size)
+        following = sealed_copy(self._packed, file.content, file.size, "stdin")
         try:
             return NextPass(following, self._without(file))
         except OSError:

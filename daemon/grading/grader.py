@@ -13,6 +13,7 @@ from daemon.judge.executor import Built, Executor
 from daemon.judge.files import pack
 from daemon.judge.submission import Report, Submission
 from daemon.sandbox.client import GRADED_ACQUIRE_S, Client
+from daemon.sandbox.descriptors import is_sealed
 from daemon.sandbox.errors import CallersFault, CellblockError
 from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.toolchain.plan import graded_limits
@@ -235,8 +236,8 @@ class _Grading:
         files = await checking.judge_files(built, data)
         try:
             arguments = checking.arguments_of(checker)
-            order = checking.judge_order(checker.submission, built, files, arguments, b"", graded=False)
-            program = self._order(test, data.input, None, None)
+            order = checking.judge_order(checker.submission, built, files, arguments, None, graded=False)
+            program = self._order(test, None, None, None)
             talked = await self._executor.patiently(program.toolchain, lambda: talk(self._client, program, order))
         finally:
             os.close(files)
@@ -249,13 +250,16 @@ class _Grading:
                 answer.next_pass.close()
         return talked.program, verdicts.of_run(talked.facts), None
 
-    def _order(self, test: Test, given: int, check: checking.Check | None, files: int | None) -> Order:
+    def _order(self, test: Test, given: int | None, check: checking.Check | None, files: int | None) -> Order:
+        """`given` is its input: as a file where nobody can change that, else through a pipe."""
         submission, built = self._task.submission, self._built
+        is_file = given is not None and is_sealed(given)
         return Order(
             toolchain=submission.toolchain.id, step=submission.toolchain.steps[-1].id,
             limits=graded_limits(submission.toolchain, submission.limits),
             output_bytes=submission.output_bytes, source=built.source, artifact=built.artifact,
-            files=built.files if files is None else files, stdin=given, args=test.args, graded=True, keeps=False,
+            files=built.files if files is None else files, input=given if is_file else None,
+            stdin=b"" if given is None or is_file else given, args=test.args, graded=True, keeps=False,
             on_output=None if check is None else check.hear,
         )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """A package's own grader of test groups: the results of a group go in, one result comes out (legacy, "Graders")."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from daemon.judge.executor import Built, Executor
@@ -23,9 +24,8 @@ class GroupGrader:
 
     async def grade(self, call: GraderCall) -> Result:
         """Raises CheckerFailed where it gave no result, or where it could not be run."""
-        order = judge_order(
-            self._submission, self._built, self._built.files, call.flags, lines(call.results), graded=False
-        )
+        order = judge_order(self._submission, self._built, self._built.files, call.flags, None, graded=False)
+        order = dataclasses.replace(order, stdin=lines(call.results))
         for _ in range(ATTEMPTS):
             try:
                 return result_of(await self._executor.run(order))

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from daemon.judge.submission import Submission
 from daemon.sandbox import fields
+from daemon.sandbox.descriptors import copy, sealed_copy
 from daemon.sandbox.errors import CallersFault
 from daemon.sandbox.model import Limits
 from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
@@ -40,6 +41,7 @@ from .schedules import Grouped, Legacy, Schedule
 from .tokens import TokenOptions
 
 DEFAULT_MEMORY_BYTES = 2048 * MB  # "limits" of both formats, as Kattis runs them
+INPUT_FILE_BYTES_MAX = 64 * MB  # of each test that runs
 READ_BYTES = MB
 
 
@@ -266,14 +268,30 @@ async def _data(case: Case, opened: Open) -> AsyncIterator[tasks.Data]:
 
 def _open_data(case: Case, opened: Open) -> tasks.Data:
     with contextlib.ExitStack() as stack:
-        descriptors = []
-        for path in (case.input, case.answer):
-            descriptors.append(opened(path))
-            stack.callback(os.close, descriptors[-1])
-            _into_page_cache(descriptors[-1])
+        given = input_of(opened, case.input)
+        stack.callback(os.close, given)
+        answer = opened(case.answer)
+        stack.callback(os.close, answer)
+        _into_page_cache(answer)
         files = () if case.files is None else tuple(read_folder(opened, case.files))
         stack.pop_all()
-        return tasks.Data(descriptors[0], descriptors[1], files)
+        return tasks.Data(given, answer, files)
+
+
+def input_of(opened: Open, path: str) -> int:
+    """A test's input as one run has it, in a sealed memfd, so that runs share no lock, time or inode of it.
+
+    One above INPUT_FILE_BYTES_MAX, for whose copies there is no memory, is the file itself, in the page cache. The
+    caller closes it. It blocks for as long as the disk does. Raises OSError.
+    """
+    found = opened(path)
+    try:
+        if os.fstat(found).st_size <= INPUT_FILE_BYTES_MAX:
+            return sealed_copy(found, name="stdin")
+        _into_page_cache(found)
+        return copy(found)
+    finally:
+        os.close(found)
 
 
 def _close_data(data: tasks.Data) -> None:

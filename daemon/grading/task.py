@@ -20,6 +20,7 @@ WALL_FACTOR, WALL_MORE_S = 3, 2.0
 class Data:
     """Of one run on a test: descriptors of files that nobody writes to, and the files that lie beside the program.
 
+    An `input` that is a sealed memfd is the program's standard input as a file, any other goes through a pipe.
     `feedback`: what the checker left in its folder in the pass before, packed.
     """
 

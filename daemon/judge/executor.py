@@ -73,7 +73,11 @@ class Executor:
                     return built
                 if on_stage is not None:
                     on_stage(submission.toolchain.steps[-1].id)
-                finished = await self.run(self._run_order(submission, built))
+                given = memfd("stdin", submission.stdin, sealed=True)
+                try:
+                    finished = await self.run(self._run_order(submission, built, given))
+                finally:
+                    os.close(given)
                 return report.of_run(submission, finished, built.compile_ns, built.cached, built.acquire_ns)
         except OSError as error:  # no descriptor is left, or no memory for a memfd
             raise SandboxUnavailable("descriptors", str(error)) from error
@@ -200,7 +204,7 @@ class Executor:
             stdin=submission.code if by_stdin else b"",
         )
 
-    def _run_order(self, submission: Submission, built: "Built") -> Order:
+    def _run_order(self, submission: Submission, built: "Built", given: int) -> Order:
         return Order(
             toolchain=submission.toolchain.id,
             step=submission.toolchain.steps[-1].id,
@@ -209,7 +213,7 @@ class Executor:
             source=built.source,
             artifact=built.artifact,
             files=built.files,
-            stdin=submission.stdin,
+            input=given,
             on_output=submission.on_output,
             args=submission.args,
         )

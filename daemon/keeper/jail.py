@@ -112,7 +112,7 @@ class Jail:
     def go(self, order: messages.Run, given: list[int], core: int | None = None) -> str | None:
         """Set the limits, start the clock, send go. The reason where it is refused: nothing was begun then.
 
-        `given` are lent: source and artefact, each where the step takes it, then files. kinds.why_not has checked all.
+        `given` are lent: source, artefact, files, input, each where it applies. kinds.why_not has checked all.
         With a `core` it is pinned to it first. One that was held goes as quickly as that: a graded run waits for it.
         """
         if self.phase is not states.Phase.PARKED:

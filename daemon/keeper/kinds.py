@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from daemon.sandbox.descriptors import is_sealed
+from daemon.sandbox.descriptors import is_read_only, is_sealed
 from daemon.sandbox.messages import Go, Run
 from daemon.sandbox.model import Limits
 from daemon.sandbox.plan import StepPlan, Warm
@@ -54,8 +54,8 @@ def go_message(step: StepPlan, warm: Warm, order: Run, given: list[int], joins: 
     own = order.args if step.takes_args else ()
     strings = (*command(step, order.limits), *own) if warm is Warm.EXEC else own
     stack_bytes = 0 if KINDS[warm].starts_before_go else step.stack_bytes(order.limits, graded=order.graded)
-    has_source, artifact = step.source_name is not None, has_artifact(step, given, order.files)
-    return Go(has_source, artifact, order.files, strings, stack_bytes, joins)
+    has_source, artifact = step.source_name is not None, has_artifact(step, _but_input(order, given), order.files)
+    return Go(has_source, artifact, order.files, strings, stack_bytes, joins, order.input)
 
 
 def is_parked_for(step: StepPlan, limits: Limits) -> bool:
@@ -73,12 +73,22 @@ def why_not(step: StepPlan, order: Run, given: list[int]) -> str | None:
     beyond = order.limits.within(maximum)
     if beyond is not None:
         return f"limit {beyond} is out of range"
-    expected = (step.source_name is not None) + has_artifact(step, given, has_files) + has_files
-    if len(given) != expected:
-        return f"{len(given)} descriptors, the step takes {expected}"
-    if has_artifact(step, given, has_files) and not is_sealed(given[-2 if has_files else -1]):
+    put = _but_input(order, given)
+    expected = (step.source_name is not None) + has_artifact(step, put, has_files) + has_files
+    if len(put) != expected:
+        return f"{len(put)} descriptors, the step takes {expected}"
+    if has_artifact(step, put, has_files) and not is_sealed(put[-2 if has_files else -1]):
         return "the artefact is not sealed"
+    if order.input and step.warm is Warm.STDIN:
+        return "the step reads its source where its input would be"
+    if order.input and not (is_sealed(given[-1]) and is_read_only(given[-1])):
+        return "the input is not sealed, or can be written to"
     return None
+
+
+def _but_input(order: Run, given: list[int]) -> list[int]:
+    """The descriptors of what is put below /work: all but the last, where that is the input."""
+    return given[:-1] if order.input else given
 
 
 def has_artifact(step: StepPlan, given: list[int], has_files: bool) -> bool:

@@ -10,7 +10,7 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from . import descriptors as fds
 from . import messages, wire
@@ -261,19 +261,36 @@ class Client:
         """
         if self.facts is None:
             raise SandboxUnavailable("keeper", "not connected")
-        given = [number for number in (order.source, order.artifact, order.files) if number is not None]
         message = messages.Run(
-            number, order.toolchain, order.step, order.limits, order.args, order.files is not None, order.graded,
-            order.held,
+            number, order.toolchain, order.step, order.limits, order.args, order.files is not None,
+            order.input is not None, order.graded, order.held,
         )  # fmt: skip
-        _check(message, len(given))
-        self._send(message, given)
+        with _given(order) as given:
+            _check(message, len(given))
+            self._send(message, given)
         patience_s = GRADED_ACQUIRE_S if order.graded else self._acquire_s
         try:
             async with asyncio.timeout(patience_s):
                 return await asyncio.shield(running.started)
         except TimeoutError:
             raise SandboxUnavailable("keeper", f"no jail within {patience_s:.0f} s") from None
+
+
+@contextlib.contextmanager
+def _given(order: Order) -> Iterator[list[int]]:
+    """Source, artefact, files and input; the last as nobody else has it open. Raises SandboxUnavailable."""
+    given = [number for number in (order.source, order.artifact, order.files) if number is not None]
+    if order.input is None:
+        yield given
+        return
+    try:
+        own = fds.reopened(order.input)
+    except OSError as error:
+        raise SandboxUnavailable("descriptors", str(error)) from error
+    try:
+        yield [*given, own]
+    finally:
+        os.close(own)
 
 
 def _check(message: messages.Run, descriptors: int) -> None:

@@ -8,11 +8,12 @@ descriptors and ends the peer (or, of a jail's channel, the jail).
 
 HTTP process and keeper, /run/cellblock/<instance>/keeper.sock. The keeper says `Hello` and then `Stats`, anew at every
 change. The HTTP process numbers its runs and asks for each by `Run`, whose descriptors are the source and the
-artefact of an earlier step, each where the step takes it, and packed files (judge/files.py) where `files` says so.
-The keeper answers `Started` with the far ends of the program's stdin, stdout and stderr, and later `Ended` (with the
-descriptors of the files that the step left); or `Refused`, which means that nothing ran. `Kill` ends a run, whatever
-has become of it; a run that has ended is no error, because messages cross. Of a `held` run, `Started` comes when its
-jail is parked, and the program goes at `Begin`; where the jail is lost before, `Refused` follows.
+artefact of an earlier step, each where the step takes it, packed files (judge/files.py) where `files` says so, and
+where `input` does, a sealed file that takes the place of the pipe at the program's stdin. The keeper answers `Started`
+with the far ends of the program's stdin, stdout and stderr, and later `Ended` (with the descriptors of the files that
+the step left); or `Refused`, which means that nothing ran. `Kill` ends a run, whatever has become of it; a run that has
+ended is no error, because messages cross. Of a `held` run, `Started` comes when its jail is parked, and the program
+goes at `Begin`; where the jail is lost before, `Refused` follows.
 
 Keeper and warden, a socket pair. The keeper says `Setup` with the toolchain's plan and the compiled filter, each in a
 memfd; the warden builds its rootfs and answers `Ready`, or `Broken` and ends. `Make` asks for a jail; its descriptors
@@ -26,9 +27,10 @@ is the pidfd of a process that was made. The zygote has its jails' description f
 
 Keeper and jail, the channel: a socket pair that the keeper makes for each jail. When the jail is confined and its
 program as far as it can be, it says `Parked` with the far ends of three pipes. `Go` comes once, with the source, the
-artefact and the files. A command's init answers `Status`, with the descriptors of the files that the step left. A fork
-closes its channel as soon as it has read `Go`: its status comes from the warden. `Failed` may take any answer's place
-and names the stage. After `Go` the other end may be untrusted code: whatever comes is checked as if it were.
+artefact, the files and the input. A command's init answers `Status`, with the descriptors of the files that the step
+left. A fork closes its channel as soon as it has read `Go`: its status comes from the warden. `Failed` may take any
+answer's place and names the stage. After `Go` the other end may be untrusted code: whatever comes is checked as if it
+were.
 """
 
 import dataclasses
@@ -131,8 +133,10 @@ def vocabulary(*kinds: type[Message]) -> dict[str, type[Message]]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run(Message):
-    """Run one step in a fresh jail. Descriptors: source, artefact, files, each where it applies.
+    """Run one step in a fresh jail. Descriptors: source, artefact, files, input, each where it applies.
 
+    `input`: a memfd that nobody can change any more, opened for reading alone; the jail has the open description for
+    itself, with its offset.
     `graded`: alone on a core, which it waits for before its clock starts, and within the step's limits of graded runs.
     `held`: it goes, and its clock starts, at `Begin`, with as much weight as a graded run, which may wait for it.
     """
@@ -140,9 +144,9 @@ class Run(Message):
     TYPE = "run"
     FIELDS = {
         "run": _ID, "toolchain": _NAME, "step": _NAME, "limits": check.limits, "args": check.texts, "files": check.flag,
-        "graded": check.flag, "held": check.flag,
+        "input": check.flag, "graded": check.flag, "held": check.flag,
     }  # fmt: skip
-    DESCRIPTORS = (0, 1, 2, 3)
+    DESCRIPTORS = (0, 1, 2, 3, 4)
 
     run: int
     toolchain: str
@@ -150,6 +154,7 @@ class Run(Message):
     limits: Limits
     args: tuple[str, ...] = ()
     files: bool = False
+    input: bool = False
     graded: bool = False
     held: bool = False
 
@@ -463,7 +468,7 @@ def decode_answer(data: bytes, descriptors: int) -> Answered:
 GO_HEAD = struct.Struct("<3I4xQ")  # struct go_head: which descriptors (GO_*), number and bytes of strings, stack
 REPLY_HEAD = struct.Struct("<IIQQ")  # struct reply: kind (REPLY_*), value, time, what is left; then text of a failure
 REPLY_TEXT_BYTES = 240
-GO_SOURCE, GO_ARTIFACT, GO_FILES, GO_JOINS = 1, 2, 4, 8
+GO_SOURCE, GO_ARTIFACT, GO_FILES, GO_JOINS, GO_INPUT = 1, 2, 4, 8, 16
 REPLY_PARKED, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED = 1, 2, 3, 4
 
 
@@ -472,7 +477,8 @@ class Go:
     """Put what came with this in place, then start: once for each jail.
 
     `strings`: of a command that starts now its whole argv, else the program's arguments. Descriptors: source,
-    artefact, files, in this order, those that the flags name. An artefact may be missing where it is one of the files.
+    artefact, files, input, in this order, those that the flags name. An artefact may be missing where it is one of the
+    files. Without an input the program's stdin is its pipe.
     Where it `joins` the last descriptor is of a control group that whoever starts the program joins first.
     `stack_bytes` is the stack's limit of a program that starts now, at most what its jail was made with; 0 leaves that.
     """
@@ -483,6 +489,7 @@ class Go:
     strings: tuple[str, ...]
     stack_bytes: int = 0
     joins: bool = False
+    input: bool = False
 
     def encode(self) -> bytes:
         """Raises ValueError when it is too long or when a string holds NUL."""
@@ -490,7 +497,7 @@ class Go:
             raise ValueError("a string with NUL")
         blob = b"".join(text.encode() + b"\0" for text in self.strings)
         flags = GO_SOURCE * self.source | GO_ARTIFACT * self.artifact | GO_FILES * self.files
-        flags |= GO_JOINS * self.joins
+        flags |= GO_JOINS * self.joins | GO_INPUT * self.input
         data = GO_HEAD.pack(flags, len(self.strings), len(blob), self.stack_bytes) + blob
         if len(data) > MAX_BYTES:
             raise ValueError(f"message of {len(data)} bytes, at most {MAX_BYTES} fit")

@@ -28,7 +28,9 @@ class BadOrder(CallersFault):
 class Order:
     """What is run: descriptors are borrowed until `Client.run` returns.
 
-    `stdin` may be the descriptor of a file. `graded`: alone on a core, which it waits for as long as GRADED_ACQUIRE_S.
+    `input`, a sealed memfd, is the program's standard input: a file, whose offset no other run shares. Without one that
+    is a pipe, into which `stdin` is written, bytes or the descriptor of a file. `graded`: alone on a core, which it
+    waits for as long as GRADED_ACQUIRE_S.
     `held`: it goes when it is told to (`Running.begin`). Without `keeps` its output goes to `on_output` alone. Of
     output beyond `output_bytes`, `spare_bytes` are thrown away before the run is ended for it.
     """
@@ -41,6 +43,7 @@ class Order:
     source: int | None = None
     artifact: int | None = None
     files: int | None = None  # packed (judge/files.py)
+    input: int | None = None
     stdin: bytes | int = b""
     args: tuple[str, ...] = ()
     graded: bool = False

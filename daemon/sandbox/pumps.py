@@ -188,11 +188,15 @@ class FileFeed(Feed):
 
 
 class BytesFeed(Feed):
-    """Bytes in memory."""
+    """Bytes in memory; where there are none the pipe is closed at once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pipe: int, data: bytes) -> None:
         self._rest = memoryview(data)
-        super().__init__(loop, pipe)
+        if data:
+            super().__init__(loop, pipe)
+        else:
+            self._is_open = False
+            os.close(pipe)
 
     def _write(self) -> bool:
         while self._rest:

@@ -71,7 +71,7 @@ def _main(control_fd: int, prepare: Callable[[], None] | None) -> list[str]:
     try:
         plan, filter_program = _setup(control)
         stage = "rootfs"
-        rootfs.build(plan.mounts, plan.links)
+        rootfs.build(plan.mounts, plan.links, any(step.warm is Warm.PRELOAD for step in plan.steps))
         stage = "privileges"
         linux.drop_bounding_set()  # of every jail too; ours are in the permitted set
     except OSError as error:

@@ -112,8 +112,8 @@ class Zygote(Helper):
     def serve(self, native: Native, sock: int, description: bytes, prepare: Callable[[], None]) -> list[str]:
         """In the zygote: serve; returns in the process of each program, at go, with its arguments.
 
-        `prepare` is called once, when the standard streams are pipes that lead nowhere. Descriptors are at the same
-        numbers in every fork. Raises OSError.
+        `prepare` is called once, when standard input is an empty file, because most programs have a file there, and the
+        other two lead nowhere. Descriptors are at the same numbers in every fork. Raises OSError.
         """
         log = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
         log = _arrange(sock, log)
@@ -167,8 +167,8 @@ def _arrange(sock: int, log: int) -> int:
     free = _OWN_PIDS + 1
     sock, own_pids, log = (fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, free) for descriptor in (sock, own_pids, log))
     close_all_but({0, 1, 2, sock, own_pids, log})
-    reader, writer = os.pipe()
-    for descriptor, number in ((reader, 0), (writer, 1), (writer, 2), (sock, _SOCKET), (own_pids, _OWN_PIDS)):
+    given, (_, writer) = os.memfd_create("stdin"), os.pipe()
+    for descriptor, number in ((given, 0), (writer, 1), (writer, 2), (sock, _SOCKET), (own_pids, _OWN_PIDS)):
         os.dup2(descriptor, number, inheritable=number < _SOCKET)
     close_all_but({0, 1, 2, _SOCKET, _OWN_PIDS, log})
     return log

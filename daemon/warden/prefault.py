@@ -21,7 +21,7 @@ from .helpers import Maker, Zygote, fork_program
 
 PROGRAM = b"""\
 import os
-os._exit = lambda status: (os.write(2, b"."), open(0).read())  # the very last that a program does, if all goes well
+os._exit = lambda status: (os.write(2, b"."), os.read(os.pipe()[0], 1))  # the last of a program, if all goes well
 print("hello")
 """
 TRIAL_S = 5.0  # for that program to park, and again to say hello
@@ -44,9 +44,10 @@ def written_pages(zygote: Zygote, maker: Maker, trial_s: float = TRIAL_S) -> lis
         try:
             pipes = _parked_pipes(channel)
             descriptors += pipes
-            source = memfd("main", PROGRAM)
-            descriptors.append(source)
-            wire.send(channel, Go(source=True, artifact=False, files=False, strings=()).encode(), [source])
+            given = [memfd("main", PROGRAM), memfd("stdin", b"")]
+            descriptors += given
+            go = Go(source=True, artifact=False, files=False, strings=(), input=True)
+            wire.send(channel, go.encode(), given)
             _wait_for_hello(pipes[2], trial_s)
             return _ranges(_copied(pid) & _there(zygote.pid))
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from daemon.sandbox.plan import Mount
 
 from . import linux
+from .native import INPUT_LIBRARY
 
 SCRATCH = "/scratch"  # an empty directory (jail_configs/warden.cfg): a jail's tmpfs, before its parts are bound
 IMAGE = "/image"  # an empty tmpfs that nsjail mounted (jail_configs/warden.cfg)
@@ -21,8 +22,11 @@ USER_LINKS = {"passwd": "/cellblock/user/passwd", "group": "/cellblock/user/grou
 HOST_ROOT = "/host"  # where nsjail's flags put the host's directories, in the order of the plan
 
 
-def build(mounts: Iterable[Mount], links: Mapping[str, str]) -> None:
-    """Compose the rootfs below /image. Raises OSError with the path that failed."""
+def build(mounts: Iterable[Mount], links: Mapping[str, str], takes_input: bool) -> None:
+    """Compose the rootfs below /image; with the library by which a started runtime takes its input, where one does.
+
+    Raises OSError with the path that failed.
+    """
     linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
     for number, mount in enumerate(mounts):
         source, target = f"{HOST_ROOT}/{number}", IMAGE + mount.target
@@ -37,6 +41,9 @@ def build(mounts: Iterable[Mount], links: Mapping[str, str]) -> None:
     for name, text in USER_LINKS.items():
         if not os.path.lexists(f"{IMAGE}/etc/{name}"):  # else the toolchain brings its own
             os.symlink(text, f"{IMAGE}/etc/{name}")
+    if takes_input:
+        with open(INPUT_LIBRARY, "rb") as library, open(f"{IMAGE}/cellblock/input.so", "wb") as copy:
+            copy.write(library.read())
     for name in DEVICES:
         _make_target(f"/dev/{name}", f"{IMAGE}/dev/{name}")
         _bind_read_only(f"/dev/{name}", f"{IMAGE}/dev/{name}", 0)

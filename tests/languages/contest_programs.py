@@ -58,6 +58,53 @@ public class Main {
     "python input": "n = int(input())\ns = 0\nwhile True:\n    try: s += sum(map(int, input().split()))\n    except EOFError: break\nprint(s)",
 }
 
+READS |= {  # ways that a pipe does not allow: size, mapping, rewinding
+    "c mmap": """#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+int main(void) {
+    struct stat s;
+    if (fstat(0, &s)) return 1;
+    const char *p = mmap(NULL, s.st_size + 1, PROT_READ, MAP_PRIVATE | MAP_POPULATE, 0, 0), *end = p + s.st_size;
+    if (p == MAP_FAILED) return 2;
+    long sum = 0, first = 1;
+    while (p < end) {
+        long value = 0, sign = 1;
+        if (*p == '-') sign = -1, p++;
+        while (p < end && *p >= '0') value = value * 10 + *p++ - '0';
+        while (p < end && *p < '-') p++;
+        if (!first) sum += sign * value;
+        first = 0;
+    }
+    printf("%ld\\n", sum);
+}
+""",
+    "c rewind": '#include <stdio.h>\nint main(void) { int n, x; long s = 0, bytes; scanf("%d", &n); if (fseek(stdin, 0, SEEK_END)) return 1; bytes = ftell(stdin); rewind(stdin); scanf("%d", &n); while (n--) { scanf("%d", &x); s += x; } if (bytes < 1000) return 2; printf("%ld\\n", s); }',
+    "cpp seekg": "#include <bits/stdc++.h>\nusing namespace std;\nint main() { ios_base::sync_with_stdio(false); int n, x; long long s = 0; cin.seekg(0, ios::end); if (cin.tellg() < 1000) return 1; cin.seekg(0); cin >> n; while (n--) { cin >> x; s += x; } cout << s << '\\n'; }",
+    "go seek": 'package main\n\nimport (\n\t"fmt"\n\t"io"\n\t"os"\n\t"strconv"\n\t"strings"\n)\n\nfunc main() {\n\tinfo, _ := os.Stdin.Stat()\n\tall := make([]byte, info.Size())\n\tif _, err := os.Stdin.ReadAt(all, 0); err != nil {\n\t\tpanic(err)\n\t}\n\tif at, err := os.Stdin.Seek(0, io.SeekEnd); err != nil || at != info.Size() {\n\t\tpanic(err)\n\t}\n\ts := 0\n\tfor _, word := range strings.Fields(string(all))[1:] {\n\t\tx, _ := strconv.Atoi(word)\n\t\ts += x\n\t}\n\tfmt.Println(s)\n}\n',
+    "java channel": """import java.io.*;
+import java.nio.*;
+import java.nio.channels.*;
+public class Main {
+    public static void main(String[] a) throws IOException {
+        FileChannel channel = new FileInputStream(FileDescriptor.in).getChannel();
+        ByteBuffer in = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size());
+        byte[] bytes = new byte[in.remaining()];
+        in.get(bytes);
+        String[] words = new String(bytes).trim().split("\\\\s+");
+        long s = 0;
+        for (int i = 1; i < words.length; i++) s += Integer.parseInt(words[i]);
+        channel.position(0);
+        if (System.in.available() != bytes.length) throw new IOException("available");
+        System.out.println(s);
+    }
+}
+""",
+    "javascript size": "const fs = require('fs'); const all = Buffer.alloc(fs.fstatSync(0).size); fs.readSync(0, all, 0, all.length, 0); console.log(all.toString().trim().split(/\\s+/).slice(1).map(Number).reduce((s, x) => s + x, 0));",
+    "pypy size": "import io, os\ninput = io.BytesIO(os.read(0, os.fstat(0).st_size)).readline\nn = int(input())\ns = 0\nwhile True:\n    line = input()\n    if not line: break\n    s += sum(map(int, line.split()))\nprint(s)",
+    "pypy mmap": "import mmap\ngiven = mmap.mmap(0, 0, access=mmap.ACCESS_READ)\nprint(sum(map(int, given[:].split()[1:])))",
+}
+
 DEEP_THREADS = {  # a million calls deep (CPython: a hundred thousand), on the large stack of a thread of its own
     "cpp": '#include <bits/stdc++.h>\n#include <pthread.h>\nlong f(long n) { volatile long kept[4] = {n}; return n ? f(n - 1) + (kept[0] == n) : 0; }\nvoid *run(void *) { printf("%ld\\n", f(1000000)); return nullptr; }\nint main() { pthread_attr_t a; pthread_attr_init(&a); pthread_attr_setstacksize(&a, 512 << 20); pthread_t t; if (pthread_create(&t, &a, run, nullptr)) return 1; pthread_join(t, nullptr); }',
     "java": 'public class Main {\n  static long f(long n) { return n == 0 ? 0 : f(n - 1) + 1; }\n  public static void main(String[] a) throws Exception { Thread t = new Thread(null, () -> System.out.println(f(1000000)), "deep", 1L << 29); t.start(); t.join(); } }',

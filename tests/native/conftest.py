@@ -13,20 +13,22 @@ ROOT = pathlib.Path(__file__).parents[2]
 SOURCE = ROOT / "daemon/warden/native/jail.c"
 
 
-def compile_arguments() -> tuple[list[str], list[str]]:
+def compile_arguments(name: str = "jail") -> tuple[list[str], list[str]]:
     """Those of pyproject.toml: for the compiler and for the linker."""
-    (module,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    modules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+    (module,) = (one for one in modules if one["name"] == f"daemon.warden.native.{name}")
     return module["extra-compile-args"], module["extra-link-args"]
 
 
 def build_package(directory: pathlib.Path) -> None:
-    """Put `warden` and `sandbox` there, the library among them, as an installed package has them."""
+    """Put `warden` and `sandbox` there, the libraries among them, as an installed package has them."""
     directory.chmod(0o755)
     for part in ("warden", "sandbox"):
         shutil.copytree(ROOT / "daemon" / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
-    compiling, linking = compile_arguments()
-    library = directory / "warden/native/jail.abi3.so"
-    subprocess.run(["gcc", *compiling, "-fPIC", "-shared", *linking, "-o", library, SOURCE], check=True)
+    for name in ("jail", "input"):
+        compiling, linking = compile_arguments(name)
+        library, source = directory / f"warden/native/{name}.abi3.so", SOURCE.with_name(f"{name}.c")
+        subprocess.run(["gcc", *compiling, "-fPIC", "-shared", *linking, "-o", library, source], check=True)
 
 
 @pytest.fixture(scope="session")

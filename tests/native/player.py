@@ -94,12 +94,21 @@ class Jail:
 
     def go(
         self, *strings: str, source: bytes | None = None, artifact: bytes | None = None, files: bytes | None = None,
-        join: int | None = None,
+        join: int | None = None, stdin: bytes | None = None,
     ) -> None:  # fmt: skip
-        contents = [memfd("given", content) for content in (source, artifact, files) if content is not None]
-        order = Go(source is not None, artifact is not None, files is not None, strings, joins=join is not None)
+        contents = [memfd("given", content) for content in (source, artifact, files, stdin) if content is not None]
+        order = Go(
+            source is not None, artifact is not None, files is not None, strings, joins=join is not None,
+            input=stdin is not None,
+        )  # fmt: skip
         wire.send(self.channel, order.encode(), contents if join is None else [*contents, join])
         close_all(contents)
+
+    def feed(self, data: bytes) -> None:
+        """Write it into the pipe at the program's stdin, and close that."""
+        with open(self.pipes[0], "wb") as stdin:
+            stdin.write(data)
+        self.pipes[0] = os.open(os.devnull, os.O_RDONLY)  # in its place, so that the others keep theirs
 
     def output(self) -> tuple[bytes, bytes]:
         """All that the program writes to stdout and stderr, until it has closed them."""

@@ -179,7 +179,7 @@ def test_command_that_reads_its_source_is_started_before_go(commands: Player) ->
 
 
 def test_gate_gets_the_arguments_with_a_nul_after_each(commands: Player) -> None:
-    source = "import os, sys; os.write(3, b'ready'); print(os.read(3, 99)); sys.exit(7)"
+    source = "import os, sys; os.write(3, b'takes'); print(os.read(3, 99)); sys.exit(7)"
     jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", source)).park()
     jail.go("one", "")
     assert jail.output()[0] == b"b'go\\x00one\\x00\\x00'\n"
@@ -187,7 +187,7 @@ def test_gate_gets_the_arguments_with_a_nul_after_each(commands: Player) -> None
 
 
 def test_program_that_says_it_has_ended_lingers(commands: Player) -> None:
-    source = "import os, time; os.write(3, b'ready'); os.read(3, 99); os.write(4, b'ended'); time.sleep(60)"
+    source = "import os, time; os.write(3, b'takes'); os.read(3, 99); os.write(4, b'ended'); time.sleep(60)"
     jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", source)).park()
     jail.go()
     assert jail.status() == Status(0, lingers=True)
@@ -195,7 +195,7 @@ def test_program_that_says_it_has_ended_lingers(commands: Player) -> None:
 
 
 def test_program_that_says_something_else_there_is_waited_for(commands: Player) -> None:
-    source = "import os; os.write(3, b'ready'); os.read(3, 99); os.write(4, b'other'); os._exit(5)"
+    source = "import os; os.write(3, b'takes'); os.read(3, 99); os.write(4, b'other'); os._exit(5)"
     jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", source)).park()
     jail.go()
     assert jail.status() == Status(5 << 8)

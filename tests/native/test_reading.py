@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from daemon.sandbox.messages import GO_ARTIFACT, GO_HEAD, GO_JOINS, GO_SOURCE, MAX_BYTES, Go
+from daemon.sandbox.messages import GO_ARTIFACT, GO_HEAD, GO_INPUT, GO_JOINS, GO_SOURCE, MAX_BYTES, Go
 from daemon.sandbox.plan import StepPlan, Warm
 from daemon.warden import description
 
@@ -102,6 +102,12 @@ def test_go_is_read_as_it_was_written(harness: Harness) -> None:
     assert harness("go", "1", "", "2", given=data) == "strings: one  ü\n"
 
 
+def test_input_is_not_for_a_program_that_reads_its_source_there(harness: Harness) -> None:
+    data = Go(source=True, artifact=False, files=False, strings=("one",), input=True).encode()
+    assert harness("go", "1", "", "2", given=data) == "strings: one\n"
+    assert harness("go", "4", "", "2", given=data) == "refused: Protocol error\n"
+
+
 def test_go_may_be_as_long_as_a_message(harness: Harness) -> None:
     data = Go(True, False, False, ("x" * (MAX_BYTES - GO_HEAD.size - 1),)).encode()
     assert len(harness("go", "1", "", "1", given=data)) > 65000
@@ -113,8 +119,9 @@ def test_go_may_be_as_long_as_a_message(harness: Harness) -> None:
         (GO_HEAD.pack(GO_SOURCE, 1, 4, 0) + b"one\0", "", 0),  # fewer descriptors than flags
         (GO_HEAD.pack(GO_SOURCE, 1, 4, 0) + b"one\0", "made", 1),  # the artefact is missing
         (GO_HEAD.pack(GO_SOURCE | GO_ARTIFACT, 1, 4, 0) + b"one\0", "", 2),  # an artefact that it does not take
-        (GO_HEAD.pack(GO_SOURCE | 16, 1, 4, 0) + b"one\0", "", 2),  # an unknown flag
+        (GO_HEAD.pack(GO_SOURCE | 32, 1, 4, 0) + b"one\0", "", 2),  # an unknown flag
         (GO_HEAD.pack(GO_SOURCE | GO_JOINS, 1, 4, 0) + b"one\0", "", 1),  # a group to join, and no descriptor of it
+        (GO_HEAD.pack(GO_SOURCE | GO_INPUT, 1, 4, 0) + b"one\0", "", 1),  # an input, and no descriptor of it
         (GO_HEAD.pack(GO_JOINS, 1, 4, 0) + b"one\0", "", 1),  # the source is missing
         (GO_HEAD.pack(GO_SOURCE, 2, 4, 0) + b"one\0", "", 1),  # fewer strings
         (GO_HEAD.pack(GO_SOURCE, 1, 8, 0) + b"one\0two\0", "", 1),  # more strings

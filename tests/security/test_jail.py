@@ -91,7 +91,8 @@ def test_a_command_gets_three_descriptors_and_no_socket(cellblock: Server) -> No
     """
     found = cellblock.execute("typescript", list_them)["output"].splitlines()
     assert len(found) > 3
-    assert not [target for target in found if target.startswith("socket:") or "memfd" in target], found
+    assert found[0] == "/memfd:stdin (deleted)"
+    assert not [target for target in found[1:] if target.startswith("socket:") or "memfd" in target], found
 
 
 def test_only_the_three_standard_descriptors_are_open(cellblock: Server) -> None:

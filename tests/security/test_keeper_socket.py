@@ -30,9 +30,9 @@ def memfd(text):
     fd = os.memfd_create('source'); os.write(fd, text); return fd
 def say(sock, *descriptors, **fields):
     wire.send(sock, json.dumps(fields).encode(), descriptors)
-def order(sock, code=b'print(6 * 7)', run=1, **changes):
-    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False, graded=False, held=False)
-    say(sock, memfd(code), **{**fields, **changes})
+def order(sock, code=b'print(6 * 7)', run=1, *beside, **changes):
+    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False, input=False, graded=False, held=False)
+    say(sock, memfd(code), *beside, **{**fields, **changes})
 """
 
 
@@ -56,6 +56,23 @@ def test_the_protocol_works_for_a_polite_peer(cellblock: Server) -> None:
     print(os.read(fds[1], 100), outcome['wait_status'], outcome['killed_by'])
     """
     assert as_peer(cellblock, script) == r"b'42\n' 0 None"
+
+
+def test_an_input_that_anybody_could_still_change_is_refused(cellblock: Server) -> None:
+    """Or that the run would share an open description with, to which its maker can write, or that is none at all."""
+    script = """
+    from daemon.sandbox.descriptors import memfd as made, reopened
+    sock, sealed = connect(), made('stdin', b'given', sealed=True)
+    for given in ([reopened(sealed)], [sealed], [memfd(b'x')], [reopened(memfd(b'x'))], [os.pipe()[0]], [os.open('/dev/null', os.O_RDONLY)], []):
+        order(sock, b'print(input())', 1, *given, input=True)
+        told, fds = hear(sock, 'started', 'refused')
+        print(os.read(fds[1], 100) if fds else told['reason'])
+        if fds:
+            hear(sock, 'ended')
+    """
+    refusal = "the input is not sealed, or can be written to"
+    said = as_peer(cellblock, script).splitlines()
+    assert said == [r"b'given\n'", *[refusal] * 5, "0 descriptors, the step takes 1"]
 
 
 def test_a_held_program_goes_at_the_word_and_its_clock_starts_then(cellblock: Server) -> None:
@@ -155,7 +172,7 @@ def test_a_wrong_number_of_descriptors_is_refused(cellblock: Server) -> None:
 def test_files_that_are_not_packed_are_our_failure_and_no_more(cellblock: Server) -> None:
     script = """
     sock = connect()
-    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True, graded=False, held=False)
+    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True, input=False, graded=False, held=False)
     say(sock, memfd(b'print(1)'), memfd(b'rubbish'), **fields)
     message, _ = hear(sock, 'ended', 'refused')
     print(message['type'], message['killed_by'])

@@ -80,7 +80,14 @@ def test_a_field_too_many_too_few_or_of_another_type_is_a_bad_message(
         with pytest.raises(BadMessage):
             messages.decode(json.dumps(changed).encode(), descriptors, vocabulary)
     for name in fields:
-        for odd in (-1, 1.5, [{}], "\ud800", 10**30, True if name not in ("files", "graded", "held", "pins") else 0):
+        for odd in (
+            -1,
+            1.5,
+            [{}],
+            "\ud800",
+            10**30,
+            True if name not in ("files", "input", "graded", "held", "pins") else 0,
+        ):
             with pytest.raises(BadMessage) as told:
                 messages.decode(json.dumps({**fields, name: odd}).encode(), descriptors, vocabulary)
             assert str(told.value).isascii()

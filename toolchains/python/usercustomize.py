@@ -44,20 +44,33 @@ def hide():
 
 def open_streams():
     """Standard streams as CPython makes them (its create_stdio), now that the descriptors are the program's."""
-    for name, descriptor, mode, errors in (
-        ("stdin", 0, "rb", sys.stdin.errors),
-        ("stdout", 1, "wb", sys.stdout.errors),
-        ("stderr", 2, "wb", "backslashreplace"),
-    ):
-        buffer = open(descriptor, mode, -1, closefd=False)  # noqa: SIM115
-        buffer.raw.name = f"<{name}>"
-        is_error = name == "stderr"
-        newline = None if name == "stdin" else "\n"
-        stream = io.TextIOWrapper(buffer, sys.stdout.encoding, errors, newline, line_buffering=is_error)
-        stream.mode = mode[0]
-        streams[name] = stream
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
+    open_stream("stdin", 0, "rb", sys.stdin.errors)
+    open_stream("stdout", 1, "wb", sys.stdout.errors)
+    open_stream("stderr", 2, "wb", "backslashreplace")
+
+
+def open_stream(name, descriptor, mode, errors):
+    buffer = open(descriptor, mode, -1, closefd=False)  # noqa: SIM115
+    buffer.raw.name = f"<{name}>"
+    is_error = name == "stderr"
+    newline = None if name == "stdin" else "\n"
+    stream = io.TextIOWrapper(buffer, sys.stdout.encoding, errors, newline, line_buffering=is_error)
+    stream.mode = mode[0]
+    streams[name] = stream
+    setattr(sys, name, stream)
+    setattr(sys, f"__{name}__", stream)
+
+
+def fit_stdin():
+    """A stream notes when it is made whether it can be rewound; the descriptor is another since: a file or a pipe."""
+    try:
+        os.lseek(0, 0, os.SEEK_CUR)
+        is_file = True
+    except OSError:
+        is_file = False
+    if sys.stdin.seekable() != is_file:
+        open_stream("stdin", 0, "rb", sys.stdin.errors)
+        gc.freeze()
 
 
 def unshadow():
@@ -73,6 +86,7 @@ def go_on(arguments):
     """The last of ours before CPython opens main.py."""
     sys.argv += arguments
     sys.orig_argv += arguments
+    fit_stdin()
     unshadow()
 
 
@@ -125,14 +139,22 @@ def has_finalizer(kind):
 
 
 def wait_at_the_gate(gate):
-    """Returns the program's arguments. They come as "go" and then each of them, with a NUL at its end."""
+    """Returns the program's arguments. They come as "go" and then each of them, with a NUL at its end; its
+    input, where that is a file, comes beside them and is put at 0."""
     hide()
     prepare()
-    os.write(gate, b"ready")
-    message = os.read(gate, 64 << 10)
+    import _socket
+
+    sock = _socket.socket(fileno=gate)
+    sock.send(b"takes")
+    message, beside, _, _ = sock.recvmsg(64 << 10, _socket.CMSG_SPACE(4))
+    sock.close()
     if not message:
         os._exit(0)
-    os.close(gate)
+    for _, _, data in beside:
+        given = int.from_bytes(data, sys.byteorder)
+        os.dup2(given, 0)
+        os.close(given)
     return [os.fsdecode(argument) for argument in message.split(b"\0")[1:-1]]
 
 

@@ -53,7 +53,7 @@ if (gate >= 0) {
     process.reallyExit(0);
   });
   const message = Buffer.alloc(64 << 10);
-  writeSync(gate, "ready");
+  process.dlopen({ exports: {} }, "/cellblock/input.so"); // returns at go, with the input at descriptor 0
   const length = readSync(gate, message);
   if (length === 0) process.reallyExit(0);
   closeSync(gate);

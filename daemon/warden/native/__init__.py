@@ -1,12 +1,13 @@
 """jail.c, as Python calls it. Every call raises OSError with the errno of the native code where it says so.
 
-The library is also a program, the maker (helpers.py)."""
+The library is also a program, the maker (helpers.py). Another, input.c, is for runtimes in jails (rootfs.py)."""
 
 import ctypes
 import os
 import pathlib
 
 LIBRARY = str(pathlib.Path(__file__).with_name("jail.abi3.so"))  # built by pyproject.toml
+INPUT_LIBRARY = str(pathlib.Path(__file__).with_name("input.abi3.so"))
 
 
 class Native:

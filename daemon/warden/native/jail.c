@@ -218,7 +218,8 @@ static void make_pipes(int channel, uint64_t bytes, int program_ends[3], int kee
 
 static _Alignas(8) uint8_t message[MESSAGE_BYTES];
 
-/* Wait for go, and join the group that came with it. Where there is none the jail was never wanted, and ends. */
+/* Wait for go, take the input out of it and join the group that came with it. Where there is none the jail was never
+ * wanted, and ends. */
 static void receive_go(int channel, const struct jail *jail, struct go *go)
 {
     unsigned count;
@@ -229,8 +230,12 @@ static void receive_go(int channel, const struct jail *jail, struct go *go)
     must(channel, "go", "message", read_go(message, (size_t)bytes, count, jail, go));
     if (go->flags & GO_JOINS) { /* the group of a core. This process starts the program, or becomes it */
         must(channel, "go", "join", SYS(write, go->descriptors[count - 1], "0", 1));
-        SYS(close, go->descriptors[count - 1]);
+        SYS(close, go->descriptors[--count]);
         go->flags &= ~(uint32_t)GO_JOINS;
+    }
+    if (go->flags & GO_INPUT) {
+        go->input = go->descriptors[--count];
+        go->flags &= ~(uint32_t)GO_INPUT;
     }
 }
 
@@ -365,10 +370,15 @@ static struct early start_early(int channel, const struct jail *jail, const int 
     must(channel, "exec", jail->argv[0], early.pid);
     close_each(descriptors, start.count);
     char text[5];
-    if (with_gate && (SYS(read, gate[0], text, sizeof text) != sizeof text || memcmp(text, "ready", sizeof text) != 0)) {
-        char what[64];
-        snprintf(what, sizeof what, "the program ended before go: wait status %d", wait_for(channel, early.pid));
-        fail(channel, "park", what, -ECHILD);
+    if (with_gate) {
+        long said = SYS(read, gate[0], text, sizeof text);
+        if (said == sizeof text && memcmp(text, "ready", sizeof text) == 0) /* it would leave its input at the gate */
+            fail(channel, "park", "the program says \"ready\", not \"takes\", so its input would be lost", -EPROTO);
+        if (said != sizeof text || memcmp(text, "takes", sizeof text) != 0) {
+            char what[64];
+            snprintf(what, sizeof what, "the program ended before go: wait status %d", wait_for(channel, early.pid));
+            fail(channel, "park", what, -ECHILD);
+        }
     }
     return early;
 }
@@ -394,14 +404,17 @@ static int run_now(int channel, struct jail *jail, const struct go *go, const in
     return wait_for(channel, pid);
 }
 
-/* Tell the program's arguments to the gate: "go", then each, with a NUL at its end. A program that has ended while it
- * was parked does not hear it, as its status tells. */
-static void open_gate(const struct early *early, const struct go *go)
+/* Tell the program's arguments to the gate: "go", then each, with a NUL at its end, and beside them its input, which it
+ * puts at 0 (input.c). A program that has ended while it was parked does not hear it, as its status tells. */
+static void open_gate(int channel, const struct early *early, const struct go *go)
 {
     char *text = go->strings - 3; /* over the end of the head, which has been read */
     memcpy(text, "go", 3);
-    send_with(early->gate, text, go->bytes + 3, NULL, 0);
+    long sent = send_with(early->gate, text, go->bytes + 3, &go->input, go->input >= 0);
+    must(channel, "go", "the gate", sent == -EPIPE ? 0 : sent);
     SYS(close, early->gate);
+    if (go->input >= 0)
+        SYS(close, go->input);
 }
 
 static uint64_t now_ns(void)
@@ -412,18 +425,22 @@ static uint64_t now_ns(void)
 }
 
 /* All that init does after go. */
-static void run(int channel, struct jail *jail, const int program_ends[3], const struct early *early)
+static void run(int channel, struct jail *jail, int program_ends[3], const struct early *early)
 {
     struct go go;
     int status;
     receive_go(channel, jail, &go);
     put_in_place(channel, jail, &go);
     if (jail->head.start == START_EXEC) {
+        if (go.input >= 0) {
+            SYS(close, program_ends[0]);
+            program_ends[0] = go.input;
+        }
         status = run_now(channel, jail, &go, program_ends);
     } else if (jail->head.start == START_STDIN) {
         status = wait_for(channel, early->pid);
     } else {
-        open_gate(early, &go);
+        open_gate(channel, early, &go);
         status = wait_for_end(channel, early->pid, early->end);
     }
     const uint64_t ended_ns = now_ns();
@@ -586,8 +603,8 @@ static void be_program(const struct jail *jail, uint32_t uid, const int *descrip
 }
 
 /*
- * Called in the process of a program: parks, waits for go and puts the source in place; never returns where there is no
- * go. Returns the bytes of the program's arguments, each with a NUL at its end, and sets `strings`.
+ * Called in the process of a program: parks, waits for go and puts source and input in place; never returns where there
+ * is no go. Returns the bytes of the program's arguments, each with a NUL at its end, and sets `strings`.
  */
 PUBLIC long program_park(const char **strings)
 {
@@ -597,6 +614,10 @@ PUBLIC long program_park(const char **strings)
     receive_go(program_channel, &the_jail, &go);
     put_in_place(program_channel, &the_jail, &go);
     limit_stack(program_channel, &go);
+    if (go.input >= 0) {
+        must(program_channel, "go", "dup3", SYS(dup3, go.input, 0, 0));
+        SYS(close, go.input);
+    }
     SYS(close, program_channel);
     *strings = go.strings;
     return go.bytes;

@@ -11,7 +11,7 @@
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 enum { MESSAGE_BYTES = 64 << 10, REPLY_TEXT_BYTES = 240 };
-enum { GO_SOURCE = 1, GO_ARTIFACT = 2, GO_FILES = 4, GO_JOINS = 8 };
+enum { GO_SOURCE = 1, GO_ARTIFACT = 2, GO_FILES = 4, GO_JOINS = 8, GO_INPUT = 16 };
 enum { REPLY_PARKED = 1, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED };
 enum { REQUEST_FORK = 1, REQUEST_PREFAULT, REQUEST_INIT, REQUEST_COMMAND };
 enum { START_EXEC = 1, START_FORK, START_PRELOAD, START_STDIN };
@@ -119,7 +119,8 @@ struct go {
     uint32_t flags, count, bytes;
     uint64_t stack_bytes;
     char *strings;
-    int descriptors[DESCRIPTORS_MAX]; /* source, artefact, files, group to join: those that the flags name */
+    int input; /* -1: the program has its pipe */
+    int descriptors[DESCRIPTORS_MAX]; /* source, artefact, files, input, group to join: those that the flags name */
 };
 
 /* Check what came as "go" for this jail. 0, or -EPROTO. */
@@ -134,14 +135,17 @@ static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const str
     go->bytes = head.bytes;
     go->stack_bytes = head.stack_bytes;
     go->strings = (char *)data + sizeof head;
+    go->input = -1;
     uint32_t expected = (*jail->source ? GO_SOURCE : 0) | (*jail->takes ? GO_ARTIFACT : 0);
     uint32_t packed = (expected & ~(uint32_t)GO_ARTIFACT) | GO_FILES; /* the artefact is one of the files */
-    uint32_t brought = head.flags & ~(uint32_t)GO_JOINS;
+    uint32_t brought = head.flags & ~(uint32_t)(GO_JOINS | GO_INPUT);
     if (head.bytes != bytes - sizeof head || (brought != packed && (brought & ~(uint32_t)GO_FILES) != expected) ||
         descriptors != (unsigned)__builtin_popcount(head.flags))
         return -EPROTO;
     if (jail->head.start == START_EXEC && head.count == 0)
         return -EPROTO;
+    if (jail->head.start == START_STDIN && head.flags & GO_INPUT)
+        return -EPROTO; /* its input is its source */
     char *place = go->strings;
     const char *end = place + head.bytes;
     uint32_t found = 0;
