@@ -62,8 +62,8 @@ def keeper_argv(settings: Settings, name: str, listen: int, plan_fd: int, peer_u
 
 
 def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
-    """The keeper's listening socket, connectable by `owner` alone."""
-    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    """The keeper's listening socket, connectable by `owner` alone. Raises Busy, OSError."""
+    instance.own_directory(str(path.parent))
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     previous = os.umask(0o177)
