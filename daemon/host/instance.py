@@ -5,8 +5,8 @@ The protocol of the locks (flock(2), empty files in /run/cellblock/locks and /ru
 NAME           held by the keeper of this name while it lives, and by whoever sweeps what an earlier one left.
 NAME.starter   held by whoever starts keepers of this name (supervisor, `cellblock run`) from before the first start
                until the last sweep, so that two of them never prepare or sweep the same run directory.
-slices/UID     held by the keeper whose jails have the SLICE_UIDS host uids from UID on, a multiple of SLICE_UIDS: so two
-               slices are the same or have no uid in common, whatever each keeper's settings say.
+slices/UID     held by the keeper whose jails have the SLICE_UIDS host uids from UID on, a multiple of SLICE_UIDS: so
+               two slices are the same or have no uid in common, whatever each keeper's settings say.
 
 A lock is only tried, never waited for, and its file is never unlinked: whoever opens it locks the file that everybody
 else locks. Names are few: one for each name that was ever configured, and RUN_SLOTS for `cellblock run`.
