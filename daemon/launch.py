@@ -172,6 +172,7 @@ def _state_directory(settings: Settings, user: pwd.struct_passwd) -> None:
     try:
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chown(settings.state, user.pw_uid, user.pw_gid)
+        settings.state.chmod(0o700)  # whatever the umask is, or whoever made it
     except OSError as error:
         raise CannotStart(f"state: {settings.state}: {error.strerror}") from error
 

@@ -2,10 +2,11 @@
 
 import os
 import pathlib
+import pwd
 
 import pytest
 
-from daemon import launch
+from daemon import launch, settings
 from daemon.host import instance
 from daemon.host.instance import Busy, Instance
 
@@ -86,6 +87,16 @@ def test_who_may_what_below_run_is_not_left_to_the_umask(run_directory: pathlib.
         **dict.fromkeys(directories, "0o711"), **dict.fromkeys(files, "0o600"),
         "serve/groups.json": "0o600", "serve/keeper.sock": "0o600",
     }  # fmt: skip
+
+
+def test_the_state_directory_is_the_http_users_alone(tmp_path: pathlib.Path) -> None:
+    """One that an administrator made with another mode too: sources, artefacts and problems are below it."""
+    user = pwd.getpwnam("nobody")
+    (tmp_path / "made before").mkdir(mode=0o755)
+    for name in ("made before", "new"):
+        launch._state_directory(settings.load(state=tmp_path / name), user)
+        status = (tmp_path / name).stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (user.pw_uid, user.pw_gid, 0o700)
 
 
 @pytest.mark.parametrize("kind", ["writable for all", "somebody else's", "link", "file"])
