@@ -1,42 +1,38 @@
 """What ./bootstrap finds in homes: root's own rustup, and nobody else's."""
 
-import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
 
 BOOTSTRAP = pathlib.Path(__file__).parents[2] / "bootstrap"
 FIND = """
-getent() { echo "root:x:0:0:root:$root_home:/bin/bash"; }
+getent() { echo "$2:x:0:0::$homes/$2:/bin/bash"; }
 eval "$(sed -n '/^rustup_sysroot() {/,/^}/p' "$1")"
 rustup_sysroot
 """
 
 
-@pytest.mark.parametrize(("owner", "found"), [(0, "/a sysroot\n"), (65534, "")])
-def test_root_runs_no_rustup_that_is_another_users(tmp_path: pathlib.Path, owner: int, found: str) -> None:
-    """With the calling user's name as sudo(8) gives it; where root has none, Debian's rustc is taken."""
-    for home in ("root", "user"):
-        (tmp_path / home / ".cargo/bin").mkdir(parents=True)
+@pytest.mark.parametrize(
+    ("roots", "found"), [("its own", "/a sysroot\n"), ("none", ""), ("a link to another user's", "")]
+)
+def test_root_runs_no_rustup_that_is_another_users(tmp_path: pathlib.Path, roots: str, found: str) -> None:
+    """Nor that of the caller of sudo(8). Where root has none, Debian's rustc is taken."""
     ran = tmp_path / "ran"
-    rustup = tmp_path / "root/.cargo/bin/rustup"
-    rustup.write_text("#!/bin/sh\necho '/a sysroot'\n")
-    others = tmp_path / "user/.cargo/bin/rustup"
-    others.write_text(f"#!/bin/sh\ntouch {ran}\necho /tmp\n")
-    others.chmod(0o755)
-    rustup.chmod(0o755)
-    if owner != 0:
-        rustup.unlink()
-        rustup.symlink_to(others)
-    other_user = {"root_home": str(tmp_path / "root"), "SUDO_USER": "nobody", "PATH": "/usr/bin:/bin"}
-    os.chown(others, owner, owner)
+    for user, owner, says in (("root", 0, "echo '/a sysroot'"), ("nobody", 65534, f"touch {ran}")):
+        rustup = tmp_path / user / ".cargo/bin/rustup"
+        rustup.parent.mkdir(parents=True)
+        if user == "root" and roots != "its own":
+            if roots != "none":
+                rustup.symlink_to(tmp_path / "nobody/.cargo/bin/rustup")
+            continue
+        rustup.write_text(f"#!/bin/sh\n{says}\n")
+        rustup.chmod(0o755)
+        shutil.chown(rustup, owner, owner)
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", FIND, "bash", BOOTSTRAP],
-        env=other_user,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+        ["bash", "-euo", "pipefail", "-c", FIND, "bash", BOOTSTRAP], capture_output=True, text=True, check=True,
+        env={"homes": str(tmp_path), "SUDO_USER": "nobody", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
     assert done.stdout == found
     assert not ran.exists()
