@@ -21,7 +21,10 @@ def test_nsjails_names_that_somebody_has_taken_first_do_not_matter_and_none_is_l
     code = pathlib.Path("/var/tmp", f"cellblock-test-{os.getpid()}.py")  # /tmp is hidden there
     code.write_text("print(6 * 7)")
     try:
-        done = subprocess.run([*unshared, COMMAND, "run", code], capture_output=True, text=True, check=False)
+        environment = {**os.environ, "CELLBLOCK_LANGUAGES": '["python"]'}
+        done = subprocess.run(
+            [*unshared, COMMAND, "run", code], env=environment, capture_output=True, text=True, check=False
+        )
     finally:
         code.unlink()
     assert (done.stdout, done.returncode) == ("42\n", 0), done.stderr
