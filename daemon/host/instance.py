@@ -5,7 +5,8 @@ The protocol of the locks (flock(2), empty files in /run/cellblock/locks and /ru
 NAME           held by the keeper of this name while it lives, and by whoever sweeps what an earlier one left.
 NAME.starter   held by whoever starts keepers of this name (supervisor, `cellblock run`) from before the first start
                until the last sweep, so that two of them never prepare or sweep the same run directory.
-slices/UID     held by the keeper whose jails have the host uids from UID on.
+slices/UID     held by the keeper whose jails have the SLICE_UIDS host uids from UID on, a multiple of SLICE_UIDS: so
+               two slices are the same or have no uid in common, whatever each keeper's settings say.
 
 A lock is only tried, never waited for, and its file is never unlinked: whoever opens it locks the file that everybody
 else locks. Names are few: one for each name that was ever configured, and RUN_SLOTS for `cellblock run`.
@@ -29,6 +30,7 @@ LOCKS, SLICE_LOCKS = "locks", "slices"  # below it
 UIDS_PER_WARDEN = 65536
 WARDENS_PER_SLICE = 64  # 64 slices of 64 wardens of 65536 ids: all from 1879048192 to the last
 SLICES = 64
+SLICE_UIDS = UIDS_PER_WARDEN * WARDENS_PER_SLICE
 LAST_UID = (1 << 31) - 1
 RUN_PREFIX, RUN_SLOTS = "run-", SLICES  # more keepers than slices there cannot be
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
@@ -52,27 +54,42 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_first_uid(first_uid: int) -> int:
+    """The host uid itself, when slices may begin there. Raises ValueError that says what is allowed."""
+    if first_uid % SLICE_UIDS != 0 or not SLICE_UIDS <= first_uid <= LAST_UID:
+        raise ValueError(f"{first_uid} is no multiple of {SLICE_UIDS} from {SLICE_UIDS} to {LAST_UID}")
+    return first_uid
+
+
+def wardens_of_each(toolchains: int) -> int:
+    """How many wardens each of so many toolchains may have, at least 1: one more lives while an old one is replaced."""
+    return max(1, WARDENS_PER_SLICE // toolchains - 1)
+
+
 class Instance:
-    """Held for the life of the keeper. Raises Busy when a live keeper has the same name, ValueError on a bad name."""
+    """Held for the life of the keeper.
+
+    Raises Busy when a live keeper has the same name or no slice is free, ValueError on a bad name or first uid.
+    """
 
     def __init__(self, name: str, first_uid: int) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(f"instance name {name!r}: lower case letters, digits and hyphens only")
+        check_first_uid(first_uid)
         self.name = name
         self.directory = f"{RUN_DIRECTORY}/{name}"
         self._lock = _lock(LOCKS, name)
         if self._lock is None:
             raise Busy(f"a keeper of the instance {name!r} is already running")
-        _make_private(self.directory)
+        own_directory(self.directory)
         self._record = f"{self.directory}/groups.json"
         self._slice, self._slice_lock = self._take_slice(first_uid)
         self._free_slots = list(range(WARDENS_PER_SLICE))
 
     def _take_slice(self, first_uid: int) -> tuple[int, int]:
-        size = UIDS_PER_WARDEN * WARDENS_PER_SLICE
         for number in range(SLICES):
-            base = first_uid + number * size
-            if base + size - 1 > LAST_UID:
+            base = first_uid + number * SLICE_UIDS
+            if base + SLICE_UIDS - 1 > LAST_UID:
                 break
             lock = _lock(SLICE_LOCKS, str(base))
             if lock is not None:
@@ -105,7 +122,8 @@ class Instance:
 
     def record(self, paths: list[str]) -> None:
         """Note the groups for whoever sweeps after this keeper; replaces what was noted before."""
-        with open(self._record + ".new", "w") as file:
+        descriptor = os.open(self._record + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w") as file:
             json.dump(paths, file)
         os.replace(self._record + ".new", self._record)
 
@@ -193,20 +211,24 @@ def _read_record(path: str) -> list[str]:
         return []
 
 
-def _make_private(directory: str) -> None:
-    """Root's own directory, passable for others (the socket's own mode decides who connects)."""
+def own_directory(directory: str) -> None:
+    """Root's own directory, passable for others whatever the umask is: the mode of what is in it says who may more.
+
+    Raises Busy where one is there that somebody else owns or may write to.
+    """
     try:
-        os.mkdir(directory, 0o711)
+        os.mkdir(directory, 0o700)
+        os.chmod(directory, 0o711)
     except FileExistsError:
         status = os.lstat(directory)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise Busy(f"{directory} exists and is not ours") from None
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise Busy(f"{directory} is there and is no directory that is ours alone") from None
 
 
 def _lock(folder: str, name: str) -> int | None:
     """A descriptor that holds the lock until it is closed, or None when somebody else does. The file stays for good."""
-    _make_private(RUN_DIRECTORY)
-    _make_private(f"{RUN_DIRECTORY}/{folder}")
+    own_directory(RUN_DIRECTORY)
+    own_directory(f"{RUN_DIRECTORY}/{folder}")
     path = f"{RUN_DIRECTORY}/{folder}/{name}"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -1,9 +1,11 @@
 """A living compiler in a jail of its own that reads submissions and never runs one, such as the TypeScript checker.
 
 It only makes things faster: a submission that gets no answer from it (it starts, it is busy with others for longer
-than TURN_S, it missed its deadline, it has died) is compiled in a jail of its own. Frames are a length (4 bytes, big
-endian) and JSON with an `id`, which the answer repeats; it says {"ready": true} when it has started. An answer has
-`diagnostics` and `code`, which is null where those stand in its way, and binary with an `encoding` "base64".
+than TURN_S, it missed its deadline, it has died, its answer is too long) is compiled in a jail of its own. Frames are a
+length (4 bytes, big endian) and JSON with an `id`, which the answer repeats; it says {"ready": true} once it is ready.
+An answer has `diagnostics` and `code`, which is null where those stand in its way, and binary with an `encoding`
+"base64". What is longer than DIAGNOSTICS_MAX or CODE_MAX characters the step itself does: its output has a limit, and
+its artefact is a file, which this process does not hold in memory.
 """
 
 import asyncio
@@ -26,7 +28,10 @@ log = structlog.get_logger("cellblock.service")
 TURN_S = 0.1  # a compiler in a jail of its own takes about as long
 STARTS = 3  # it may take so many times as long as a jail to be ready
 AGAIN_S, AGAIN_S_MAX = 0.1, 10.0
-REPLY_BYTES_MAX = 64 << 20
+DIAGNOSTICS_MAX, CODE_MAX = 1 << 20, 4 << 20  # characters
+REPLY_BYTES_MAX = 6 << 20  # of an answer that is read: both, and what JSON adds to them
+FRAME_BYTES_MAX = 64 << 20  # a longer one is passed over; past this the service is at fault
+PASSED_OVER_BYTES = 1 << 18  # at once
 REQUESTS_MAX = 5000  # then it is replaced: compilers grow
 LENGTH = struct.Struct(">I")
 
@@ -77,7 +82,7 @@ class Service:
                 return None
             async with asyncio.timeout(self._entry.deadline_s):
                 answer = await _exchange(*self._streams, {"id": self._asked, **request})
-            if answer.pop("id", None) != self._asked:
+            if answer is not None and answer.pop("id", None) != self._asked:
                 raise ValueError("an answer to another request")
         except (TimeoutError, OSError, EOFError, ValueError) as error:
             # The class alone: the text of a ValueError may hold the frame, and a frame holds somebody's source.
@@ -89,7 +94,7 @@ class Service:
         self._asked += 1
         if self._asked >= REQUESTS_MAX:
             self._break()
-        return answer
+        return None if answer is None or _is_long(answer) else answer
 
     def _complain(self, _: str, data: bytes) -> None:
         """Notes that it spoke, once in its life, and never what it said: a compiler quotes the source."""
@@ -139,21 +144,32 @@ def _reason(error: Exception) -> str:
 
 async def _exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict[str, Any]
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     body = json.dumps(request).encode()
     writer.write(LENGTH.pack(len(body)) + body)
     await writer.drain()
     return await _read(reader)
 
 
-async def _read(reader: asyncio.StreamReader) -> dict[str, Any]:
+async def _read(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    """The next frame; None for one above REPLY_BYTES_MAX, of which nothing is kept. Raises EOFError, ValueError."""
     (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    if size > REPLY_BYTES_MAX:
+    if size > FRAME_BYTES_MAX:
         raise ValueError(f"a frame of {size} bytes")
+    if size > REPLY_BYTES_MAX:
+        while size > 0:
+            size -= len(await reader.readexactly(min(size, PASSED_OVER_BYTES)))
+        return None
     answer = json.loads(await reader.readexactly(size))
     if not isinstance(answer, dict):
         raise ValueError("a frame that is not an object")
     return answer
+
+
+def _is_long(answer: dict[str, Any]) -> bool:
+    """More than a service may say of one submission."""
+    lengths = {"diagnostics": DIAGNOSTICS_MAX, "code": CODE_MAX}
+    return any(isinstance(text := answer.get(name), str) and len(text) > most for name, most in lengths.items())
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 
-from daemon.host import cgroup, privileges, service_manager
+from daemon.host import cgroup, own_mounts, privileges, service_manager
 from daemon.host.instance import Busy, Instance
 from daemon.host.log import to_stderr
 from daemon.sandbox.plan import Plan
@@ -77,6 +77,7 @@ def _serve(options: argparse.Namespace) -> int:
         start_s=plan.deployment.start_s,
     )
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    own_mounts.enter()
     privileges.adopt_orphans()
     privileges.keep_only(set(privileges.KEPT))
     loop = Loop()

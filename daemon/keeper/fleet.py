@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from daemon.host.cgroup import Tree
-from daemon.host.instance import Instance
+from daemon.host.instance import Instance, wardens_of_each
 from daemon.sandbox.plan import Plan, ToolchainPlan
 
 from . import fleet_state as states
@@ -28,7 +28,8 @@ class Fleet:
         self._on_change = on_change
         self._wardens: dict[int, Warden] = {}
         deployment = plan.deployment
-        state = states.State(deployment.wardens, deployment.warden_runs_max, deployment.warden_age_max_s)
+        wardens = min(deployment.wardens, wardens_of_each(len(plan.toolchains)))
+        state = states.State(wardens, deployment.warden_runs_max, deployment.warden_age_max_s)
         guard = loop.guard(lambda error: None)  # the log has it; the state goes on from where it is
         self._machine = Machine(guard, state, states.decide, states.due, self._perform)
 

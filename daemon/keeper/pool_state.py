@@ -44,7 +44,7 @@ class IsParked:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refused:
     """A jail that we started or keep is none any more. `is_limit`: it could not be started within the limits of the
-    ticket that it was started for, which is no failure."""
+    ticket that it was started for. Whatever ends such a jail is no failure of the pool."""
 
     key: int
     stage: str
@@ -249,8 +249,8 @@ def _refused(state: State, event: Refused, key: int, now: float, effects: list[E
     is_limit = event.is_limit and bool(own)
     effects += [Deny(waiting.ticket, event.stage, event.reason, is_limit) for waiting in denied]
     state = state._replace(waiting=tuple(waiting for waiting in state.waiting if waiting not in denied))
-    if is_limit:
-        return state
+    if own:
+        return state  # with other limits than the pool's, it says nothing about the pool's jails
     retry_s = now + min(RETRY_S * 2 ** min(state.failures, RETRY_DOUBLINGS), RETRY_S_MAX)
     return state._replace(failures=state.failures + 1, retry_s=retry_s)
 

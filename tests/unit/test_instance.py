@@ -2,11 +2,13 @@
 
 import os
 import pathlib
+import pwd
 
 import pytest
 
+from daemon import launch, settings
 from daemon.host import instance
-from daemon.host.instance import Busy
+from daemon.host.instance import Busy, Instance
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +66,80 @@ def test_when_all_slots_are_taken_that_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(instance, "RUN_SLOTS", 1)
     with instance.run_slot(), pytest.raises(Busy, match="1 programs run already"), instance.run_slot():
         pass
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_who_may_what_below_run_is_not_left_to_the_umask(run_directory: pathlib.Path, umask: int) -> None:
+    """Others pass and do no more; the record, by which root removes groups, and the locks are root's alone."""
+    previous = os.umask(umask)
+    try:
+        os.close(instance.hold("serve"))
+        keeper = Instance("serve", 1879048192)
+        keeper.record([])
+        launch.listen_unix(run_directory / "serve" / "keeper.sock", os.geteuid()).close()
+    finally:
+        os.umask(previous)
+    found = {
+        str(path.relative_to(run_directory)): oct(path.stat().st_mode & 0o777) for path in run_directory.rglob("*")
+    }
+    directories, files = ("locks", "slices", "serve"), ("locks/serve", "locks/serve.starter", "slices/1879048192")
+    assert found == {
+        **dict.fromkeys(directories, "0o711"), **dict.fromkeys(files, "0o600"),
+        "serve/groups.json": "0o600", "serve/keeper.sock": "0o600",
+    }  # fmt: skip
+
+
+def test_the_state_directory_is_the_http_users_alone(tmp_path: pathlib.Path) -> None:
+    """One that an administrator made with another mode too: sources, artefacts and problems are below it."""
+    user = pwd.getpwnam("nobody")
+    (tmp_path / "made before").mkdir(mode=0o755)
+    for name in ("made before", "new"):
+        launch._state_directory(settings.load(state=tmp_path / name), user)
+        status = (tmp_path / name).stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (user.pw_uid, user.pw_gid, 0o700)
+
+
+@pytest.mark.parametrize("kind", ["writable for all", "somebody else's", "link", "file"])
+def test_a_directory_that_is_not_ours_alone_is_not_used(run_directory: pathlib.Path, kind: str) -> None:
+    taken = run_directory / "locks"
+    match kind:
+        case "writable for all":
+            taken.mkdir()
+            taken.chmod(0o777)
+        case "somebody else's":
+            taken.mkdir()
+            os.chown(taken, 65534, 65534)
+        case "link":
+            taken.symlink_to("/tmp")
+        case _:
+            taken.touch()
+    with pytest.raises(Busy, match="locks is there and is no directory that is ours alone"):
+        instance.hold("serve")
+
+
+def test_no_two_keepers_have_a_host_uid_in_common() -> None:
+    """Whatever their settings say: what one has, the other leaves out, and a first uid within a slice is refused."""
+    first_uid, size = 1879048192, instance.SLICE_UIDS
+    keepers = [Instance(name, uid) for name, uid in (("a", first_uid), ("b", first_uid + size), ("c", first_uid))]
+    last = instance.WARDENS_PER_SLICE - 1
+    ranges = [range(one.uid_base(0), one.uid_base(last) + instance.UIDS_PER_WARDEN) for one in keepers]
+    assert [uids.start for uids in ranges] == [first_uid, first_uid + size, first_uid + 2 * size]
+    assert all(len(uids) == size for uids in ranges)
+    for uid in (first_uid + instance.UIDS_PER_WARDEN, first_uid - 1, 1, 0, -size, instance.LAST_UID + 1):
+        with pytest.raises(ValueError, match=f"{uid} is no multiple of {size}"):
+            Instance("d", uid)
+
+
+def test_when_all_slices_are_taken_that_is_told() -> None:
+    last = instance.LAST_UID + 1 - instance.SLICE_UIDS
+    keepers = [Instance("a", last)]
+    with pytest.raises(Busy, match="every slice of host uids is taken"):
+        Instance("b", last)
+    assert keepers[0].uid_base(0) == last
+
+
+@pytest.mark.parametrize("toolchains", [1, 3, 9, 32, 64, 100])
+def test_every_toolchain_has_a_warden_and_room_for_the_next(toolchains: int) -> None:
+    """A host of many cores wants 8 of each, more than a slice has."""
+    of_each = instance.wardens_of_each(toolchains)
+    assert of_each == 1 or toolchains * (of_each + 1) <= instance.WARDENS_PER_SLICE

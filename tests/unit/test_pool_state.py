@@ -255,9 +255,12 @@ def test_whatever_happens_everybody_gets_one_answer_and_the_pool_is_full_in_the_
     assert not shop.given.keys() & shop.denied.keys()
 
 
-def test_a_jail_that_its_tickets_own_limits_do_not_let_start_is_no_failure_of_the_pool() -> None:
+@pytest.mark.parametrize("is_limit", [True, False])
+def test_a_jail_that_ends_while_it_starts_for_a_ticket_of_its_own_is_no_failure_of_the_pool(is_limit: bool) -> None:
+    """One client's limits, below what the runtime needs, delay no start of a jail for others."""
     shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True))
-    _, effects = ps.decide(shop.state, ps.Refused(min(shop.starting), "limits", "too little", is_limit=True), shop.now)
-    assert effects == [ps.Deny(1, "limits", "too little", is_limit=True)]
-    shop.feed(ps.Refused(min(shop.starting), "limits", "too little", is_limit=True))
+    refused = ps.Refused(min(shop.starting), "limits", "too little", is_limit)
+    _, effects = ps.decide(shop.state, refused, shop.now)
+    assert effects == [ps.Deny(1, "limits", "too little", is_limit)]
+    shop.feed(refused)
     assert (shop.state.failures, shop.state.retry_s, shop.state.waiting) == (0, None, ())

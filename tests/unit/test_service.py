@@ -1,6 +1,7 @@
 """A service is asked by one after the other; nobody waits long for it, and it never has somebody's source in the log."""
 
 import asyncio
+import json
 import os
 import pathlib
 import time
@@ -137,6 +138,43 @@ async def test_what_a_service_has_compiled_is_text_or_base64_and_anything_else_i
     submission = Submission(TOOLCHAIN, b"x", Limits(1 << 27, 10**9, 64), 1 << 20)
     answer = await executor._ask_service(submission, TOOLCHAIN.steps[0])
     assert (None if answer is None else answer["code"]) == artefact
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "code", "is_taken"),
+    [
+        (service.DIAGNOSTICS_MAX, service.CODE_MAX, True),
+        (service.DIAGNOSTICS_MAX + 1, 1, False),
+        (1, service.CODE_MAX + 1, False),
+        (1, service.REPLY_BYTES_MAX, False),
+        (30 << 20, 1, False),
+    ],
+)
+def test_an_answer_that_is_too_long_is_none_and_the_service_goes_on(
+    started: Service, diagnostics: int, code: int, is_taken: bool
+) -> None:
+    """Over the pipes, where what is passed over is never in memory as a whole."""
+    reading, stdin = os.pipe()
+    stdout, writing = os.pipe()
+
+    def answer() -> None:
+        with os.fdopen(reading, "rb") as asked, os.fdopen(writing, "wb") as out:
+            for said in ({"diagnostics": "d" * diagnostics, "code": "c" * code}, {"diagnostics": "", "code": "next"}):
+                (size,) = service.LENGTH.unpack(asked.read(service.LENGTH.size))
+                body = json.dumps({"id": json.loads(asked.read(size))["id"], **said}).encode()
+                out.write(service.LENGTH.pack(len(body)) + body)
+                out.flush()
+
+    async def ask() -> None:
+        answering = asyncio.create_task(asyncio.to_thread(answer))
+        async with service._streams(stdin, stdout) as streams:
+            started._streams = streams
+            assert (await started.ask({}) is not None) is is_taken
+            assert await started.ask({}) == {"diagnostics": "", "code": "next"}
+            assert started.ready
+            await answering
+
+    uvloop.run(ask())
 
 
 def test_the_end_of_a_service_closes_its_pipes_once_and_nobody_elses() -> None:
