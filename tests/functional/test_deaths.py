@@ -33,6 +33,7 @@ def post_slowly(server: Server) -> Answer | None:
         return None
 
 
+@pytest.mark.threat("P2")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "victim",
@@ -108,6 +109,7 @@ def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
     assert_nothing_left(server)
 
 
+@pytest.mark.threat("P2")
 @pytest.mark.slow
 def test_a_program_that_cleared_its_death_signal_dies_with_nsjail() -> None:
     with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -121,6 +123,7 @@ def test_a_program_that_cleared_its_death_signal_dies_with_nsjail() -> None:
     assert_nothing_left(server)
 
 
+@pytest.mark.threat("D5")
 @pytest.mark.vm
 def test_the_next_keeper_sweeps_what_a_killed_supervisor_left() -> None:
     """SIGKILL to the supervisor takes keeper and HTTP process with it; a new start with that name finds its place."""

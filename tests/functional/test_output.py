@@ -5,6 +5,7 @@ import pytest
 from tests.server import Server
 
 
+@pytest.mark.threat("O2")
 @pytest.mark.parametrize(
     ("written", "shown"),
     [
@@ -31,6 +32,7 @@ def test_bytes_are_shown_exactly_or_with_the_replacement_character(cellblock: Se
     assert answer["stdout"] == shown
 
 
+@pytest.mark.threat("P5")
 def test_a_programs_imitation_of_our_messages_changes_nothing(cellblock: Server) -> None:
     lie = '{"type":"outcome","run":1,"wait_status":0,"killed_by":null}'
     answer = cellblock.execute(

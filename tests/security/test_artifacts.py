@@ -50,6 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator
         folder.rmdir()
 
 
+@pytest.mark.threat("F1")
 @pytest.mark.parametrize(
     "build",
     [
@@ -71,6 +72,7 @@ def test_an_artefact_that_is_no_plain_file_is_refused(server: Server, build: str
     assert answer["error"] == "Compilation left no program"
 
 
+@pytest.mark.threat("F1")
 def test_an_artefact_cannot_be_changed_after_the_build(server: Server) -> None:
     """A process of the build that lives on writes to the file for as long as it can; what runs is one whole copy."""
     code = (

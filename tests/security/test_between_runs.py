@@ -39,6 +39,7 @@ def search_for(nonce: str) -> str:
     return SEARCH.replace("FIRST", nonce[:16]).replace("DIGEST", hashlib.sha256(nonce.encode()).hexdigest())
 
 
+@pytest.mark.threat("D2")
 @pytest.mark.slow
 def test_thousands_of_nonces_are_never_mixed_up(cellblock: Server) -> None:
     def one(_: int) -> bool:
@@ -49,6 +50,7 @@ def test_thousands_of_nonces_are_never_mixed_up(cellblock: Server) -> None:
         assert sum(pool.map(one, range(RUNS))) == RUNS
 
 
+@pytest.mark.threat("D3")
 def test_no_earlier_source_is_in_the_memory_of_a_fresh_jail(cellblock: Server) -> None:
     """Not of those that were parked while it ran, nor of those made after."""
     nonces = [uuid.uuid4().hex for _ in range(10)]
@@ -63,6 +65,7 @@ def test_no_earlier_source_is_in_the_memory_of_a_fresh_jail(cellblock: Server) -
     assert found > 0, "the search finds what is there"
 
 
+@pytest.mark.threat("D10")
 @pytest.mark.parametrize("wild", ["line\nbreak", "\x1b[31mred", "%s%n%d", '"}\n{"level": "error"}', "\x00\u2028"])
 def test_the_log_is_one_json_object_per_line_and_has_nothing_of_a_run(wild: str) -> None:
     secret = uuid.uuid4().hex

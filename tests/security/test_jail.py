@@ -18,6 +18,7 @@ def facts(cellblock: Server, code: str) -> object:
     return json.loads(answer["output"])
 
 
+@pytest.mark.threat("F8", "K2")
 @pytest.mark.vm
 def test_the_root_directory_is_minimal(cellblock: Server) -> None:
     """No host /etc, /home, /root or /var, but names of services and of the user; nothing of /sys."""
@@ -37,6 +38,7 @@ def test_the_root_directory_is_minimal(cellblock: Server) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.threat("K2")
 @pytest.mark.vm
 @pytest.mark.parametrize("language", ["python", "typescript", "rust"])
 def test_every_mount_is_read_only_or_the_jails_own(cellblock: Server, language: str) -> None:
@@ -56,6 +58,7 @@ def test_every_mount_is_read_only_or_the_jails_own(cellblock: Server, language: 
         assert "ro" in options or (kind == "tmpfs" and path in ("/work", "/tmp", "/dev/shm")), line
 
 
+@pytest.mark.threat("P6")
 @pytest.mark.vm
 def test_a_program_has_no_capability_and_cannot_gain_one(cellblock: Server) -> None:
     status = cellblock.execute("python", "print(open('/proc/self/status').read())")["output"]
@@ -68,6 +71,7 @@ def test_a_program_has_no_capability_and_cannot_gain_one(cellblock: Server) -> N
     assert (values["Pid"], values["PPid"]) == ("2", "0")  # a fork of the warden, which is outside
 
 
+@pytest.mark.threat("P5")
 @pytest.mark.vm
 def test_a_command_gets_three_descriptors_and_no_socket(cellblock: Server) -> None:
     """Whatever jail and init held before is closed when they become the program, or it starts."""
@@ -94,11 +98,13 @@ def test_a_command_gets_three_descriptors_and_no_socket(cellblock: Server) -> No
     assert not [target for target in found if target.startswith("socket:") or "memfd" in target], found
 
 
+@pytest.mark.threat("P5")
 def test_only_the_three_standard_descriptors_are_open(cellblock: Server) -> None:
     code = "found = []\nfor n in range(1024):\n    try: os.fstat(n); found.append(n)\n    except OSError: pass\nprint(json.dumps(found))"
     assert facts(cellblock, code) == [0, 1, 2]
 
 
+@pytest.mark.threat("D9")
 def test_the_environment_is_the_toolchains_alone(cellblock: Server) -> None:
     assert facts(cellblock, "print(json.dumps(dict(os.environ)))") == {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -108,6 +114,7 @@ def test_the_environment_is_the_toolchains_alone(cellblock: Server) -> None:
     }
 
 
+@pytest.mark.threat("K2", "M9")
 @pytest.mark.vm
 def test_proc_shows_only_the_jails_own_processes(cellblock: Server) -> None:
     """Init, the program, and the holder of a forked program's memory (hold() in daemon/warden/native/jail.c)."""
@@ -121,6 +128,7 @@ def test_proc_shows_only_the_jails_own_processes(cellblock: Server) -> None:
     assert facts(cellblock, code) == 0
 
 
+@pytest.mark.threat("K3")
 @pytest.mark.vm
 def test_there_is_no_network(cellblock: Server) -> None:
     code = """
@@ -157,6 +165,7 @@ FORBIDDEN = {
 }  # fmt: skip
 
 
+@pytest.mark.threat("K1", "M6", "U8")
 @pytest.mark.vm
 def test_doors_that_must_be_shut_are_shut(cellblock: Server) -> None:
     code = f"""
@@ -176,6 +185,7 @@ print(json.dumps(found))
     assert not wrong
 
 
+@pytest.mark.threat("K1", "P6")
 def test_arguments_that_must_be_refused_are(cellblock: Server) -> None:
     code = """
 import ctypes
@@ -197,6 +207,7 @@ print(json.dumps({
     }  # fmt: skip
 
 
+@pytest.mark.threat("P5")
 def test_init_cannot_be_killed_or_traced_and_hears_nothing(cellblock: Server) -> None:
     code = """
 import signal
@@ -217,6 +228,7 @@ sys.exit(9)
     assert json.loads(answer["stderr"]) in ([1] * 64, ["sent"] * 64)
 
 
+@pytest.mark.threat("D11")
 @pytest.mark.vm
 def test_live_jails_have_host_uids_of_their_own(cellblock: Server) -> None:
     """Read from the host's /proc: neither 0, nor the daemon's, nor each other's; in namespaces of their own."""
@@ -266,6 +278,7 @@ def _real_uid(pid: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1])
 
 
+@pytest.mark.threat("F5")
 @pytest.mark.vm
 def test_nothing_of_a_run_is_seen_by_the_next(cellblock: Server) -> None:
     plant = "for d in ('/tmp', '/dev/shm', '/work'):\n    open(d + '/left', 'w').write('secret')"
@@ -274,6 +287,7 @@ def test_nothing_of_a_run_is_seen_by_the_next(cellblock: Server) -> None:
     assert facts(cellblock, look) == []
 
 
+@pytest.mark.threat("D4", "D11")
 @pytest.mark.vm
 def test_the_http_process_has_no_power(cellblock: Server) -> None:
     status = pathlib.Path(f"/proc/{cellblock.http.pid}/status").read_text()
@@ -294,6 +308,7 @@ def test_the_keeper_keeps_three_capabilities(cellblock: Server) -> None:
     assert int(values["CapEff"], 16) == int(values["CapBnd"], 16) == kill | setgid | setuid
 
 
+@pytest.mark.threat("C1")
 def test_the_compiler_sees_only_its_jail(cellblock: Server) -> None:
     for path in ("/etc/shadow", "/etc/hostname", "/root/.bashrc", "/var/lib/cellblock/venv/pyvenv.cfg"):
         answer = cellblock.execute("rust", f'fn main() {{ println!("{{}}", include_str!("{path}")); }}')
@@ -307,6 +322,7 @@ def test_a_build_that_leaves_no_program_is_the_submissions_failure(cellblock: Se
     assert answer["error"] == "/work/main: Exec format error\n"
 
 
+@pytest.mark.threat("P6")
 def test_terminals_and_core_dumps_are_not_there(cellblock: Server) -> None:
     code = "import resource\nprint(json.dumps([os.path.exists('/dev/tty'), list(resource.getrlimit(resource.RLIMIT_CORE))]))"
     assert facts(cellblock, code) == [False, [1, 1]]
