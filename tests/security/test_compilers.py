@@ -38,7 +38,7 @@ RUST_BOMBS = {
 }
 TYPESCRIPT = {
     "recursive type": (
-        "type Deep<N, A extends 0[] = []> = A['length'] extends N ? A : Deep<N, [...A, 0]>;\nconst x: Deep<5000> = 1;",
+        "type Grow<T> = T extends unknown ? Grow<[T]> : never;\nconst x: Grow<1> = 1;",
         "TS2589",
     ),
     "union": (
@@ -51,6 +51,12 @@ TYPESCRIPT = {
     ),
     "reference types": ('/// <reference types="/etc/shadow" />', "TS2688"),
     "JSON": ('import data from "/etc/passwd.json";\nconsole.log(data);', "TS2307: Cannot find module '/etc/passwd.json'"),
+}
+TYPESCRIPT_BOMBS = {
+    "tuple": (
+        "type Deep<N, A extends 0[] = []> = A['length'] extends N ? A : Deep<N, [...A, 0]>;\nconst x: Deep<5000> = 1;",
+        "TS2589",
+    ),
 }
 
 
@@ -67,8 +73,9 @@ def answers(server: Server, language: str, sources: dict[str, tuple[str, str]]) 
         ("rust", RUST),
         pytest.param("rust", RUST_BOMBS, marks=pytest.mark.slow),
         ("typescript", TYPESCRIPT),
+        pytest.param("typescript", TYPESCRIPT_BOMBS, marks=pytest.mark.slow),
     ],
-    ids=["rust", "rust bombs", "typescript"],
+    ids=["rust", "rust bombs", "typescript", "typescript bombs"],
 )
 def test_a_source_that_attacks_its_compiler_is_a_compile_error_with_its_reason(
     cellblock: Server, language: str, sources: dict[str, tuple[str, str]]
