@@ -121,14 +121,16 @@ def test_closed_stdout_is_not_our_problem(cellblock: Server) -> None:
 
 @pytest.mark.threat("P3", "U2")
 def test_an_output_that_is_held_in_a_cycle_of_sockets_does_not_delay_the_answer(cellblock: Server) -> None:
-    """Each socket is on its way through the other: no process holds them, and the output is not closed (unix(7))."""
+    """Each socket is on its way through the other: no process holds them, and the kernel closes the output some tenths of
+    a second later (unix(7), SCM_RIGHTS)."""
     code = """
-import socket, time
+import os, socket, time
 one, other = socket.socketpair()
 socket.send_fds(one, [b"x"], [1, 2, other.fileno()])
 socket.send_fds(other, [b"x"], [1, 2, one.fileno()])
 one.close(), other.close()
-print(time.monotonic())
+os.write(1, b"%.6f" % time.monotonic())
+os._exit(0)
 """
     answer, late_s = delay_s(cellblock, "python", code)
     assert answer["reason"] == "exited"

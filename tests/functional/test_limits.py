@@ -124,9 +124,7 @@ def test_tmpfs_is_charged_to_the_program(cellblock: Server) -> None:
 @pytest.mark.threat("M7")
 def test_reserving_much_memory_is_not_using_it(cellblock: Server) -> None:
     """A hundred terabytes, one after the other, because no gap of the address space is as large: V8 and Go reserve much."""
-    code = (
-        "import mmap\nheld = [mmap.mmap(-1, 1 << 40, mmap.MAP_PRIVATE | 0x4000, 0) for _ in range(100)]\nprint(len(held))"
-    )
+    code = "import mmap\nheld = [mmap.mmap(-1, 1 << 40, mmap.MAP_PRIVATE | 0x4000, 0) for _ in range(100)]\nprint(len(held))"
     assert cellblock.execute("python", code)["output"] == "100\n"
 
 

@@ -50,7 +50,10 @@ TYPESCRIPT = {
         "TS6231: Could not resolve the path '/etc/shadow'",
     ),
     "reference types": ('/// <reference types="/etc/shadow" />', "TS2688"),
-    "JSON": ('import data from "/etc/passwd.json";\nconsole.log(data);', "TS2307: Cannot find module '/etc/passwd.json'"),
+    "JSON": (
+        'import data from "/etc/passwd.json";\nconsole.log(data);',
+        "TS2307: Cannot find module '/etc/passwd.json'",
+    ),
 }
 TYPESCRIPT_BOMBS = {
     "tuple": (

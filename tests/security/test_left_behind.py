@@ -70,7 +70,12 @@ for path in ("/proc/self/fd/0", "/dev/stdin"):
         spoil(attempt(os.open, path, flags | os.O_NONBLOCK))
 """
     text = "".join(f"{number}\n" for number in range(2000))
-    body = {"language": "python", "code": code, "tests": [{"input": text, "expected": text}] * 3, "checker": {"kind": "exact"}}
+    body = {
+        "language": "python",
+        "code": code,
+        "tests": [{"input": text, "expected": text}] * 3,
+        "checker": {"kind": "exact"},
+    }
     answer = cellblock.request("POST", "/grade", json.dumps(body).encode(), {"Content-Type": "application/json"}).json
     assert answer["verdict"] == "AC", answer
 
@@ -78,7 +83,9 @@ for path in ("/proc/self/fd/0", "/dev/stdin"):
 @pytest.mark.threat("F3")
 def test_names_and_arguments_that_look_like_options_are_only_names(cellblock: Server) -> None:
     names = ["-c", "@main.py", "--version", "-", "$(id)", "a b", "*", "~"]
-    code = "import os, sys\nprint(sorted(os.listdir('.')) == sorted([*sys.argv[1:], 'main.py']), open('@main.py').read())"
+    code = (
+        "import os, sys\nprint(sorted(os.listdir('.')) == sorted([*sys.argv[1:], 'main.py']), open('@main.py').read())"
+    )
     files = [{"name": name, "content": "x"} for name in names]
     answer = cellblock.execute("python", code, files=files, args=names)
     assert answer["output"] == "True x\n", answer
