@@ -116,6 +116,7 @@ def test_while_more_come_than_can_run_a_grading_may_wait_and_a_single_run_is_tol
         assert server.post(busy).status == 200, "two were served since somebody was refused"
 
 
+@pytest.mark.threat("U5")
 def test_input_validation_has_no_queue_of_its_own() -> None:
     """Whoever is slow to lex waits in the one queue, and when that is full he is told so."""
     with (
@@ -146,6 +147,7 @@ def slow_to_check(number: int) -> str:
     return grow + "".join(f"const w{index}: Grow<[], {size}>['length'] = {size};\n" for index, size in sizes)
 
 
+@pytest.mark.threat("U5")
 @pytest.mark.slow
 def test_a_program_that_is_slow_to_check_does_not_hold_up_the_next() -> None:
     """The next one waits a tenth of a second for the type checker, then it is compiled in a jail of its own."""

@@ -106,8 +106,9 @@ def test_it_is_bounded() -> None:
         assert server.execute("typescript", big.format(0))["cached"] is False
 
 
+@pytest.mark.threat("F7")
 def test_two_hundred_compile_and_run_at_once(cellblock: Server) -> None:
-    """No ETXTBSY, no artefact of another (THREATS.md: a binary that is written while another process forks)."""
+    """No ETXTBSY, no artefact of another."""
 
     def one(number: int) -> bool:
         while True:

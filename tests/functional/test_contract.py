@@ -86,6 +86,7 @@ def test_a_missing_field_is_named(cellblock: Server, missing: str) -> None:
     assert answer.json["errors"] == [{"field": missing, "message": "Field required"}]
 
 
+@pytest.mark.threat("D8")
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"null", b'{"code": NaN}', b'{"code":"a","code":"b","language":"python"}', b"[" * 100_000, b"\xff\xfe",
@@ -98,6 +99,7 @@ def test_what_is_not_one_plain_json_object_is_refused(cellblock: Server, body: b
     assert answer.json["detail"]
 
 
+@pytest.mark.threat("D8")
 def test_other_media_types_and_compressed_bodies_are_refused(cellblock: Server) -> None:
     body = json.dumps({"language": "python", "code": "print(1)"}).encode()
     assert cellblock.request("POST", "/execute", body, {"Content-Type": "text/plain"}).status == 415
@@ -125,6 +127,7 @@ def _posted(cellblock: Server, fields: str, body: bytes) -> int:
         return int(client.recv(100).split()[1])
 
 
+@pytest.mark.threat("D8")
 def test_a_body_over_the_limit_is_refused_before_it_is_read(cellblock: Server) -> None:
     with socket.create_connection(("127.0.0.1", cellblock.port), timeout=10) as client:
         client.sendall(
@@ -176,6 +179,7 @@ def test_a_preflight_is_answered_and_errors_carry_the_headers_too(cellblock: Ser
     assert (wrong.status, wrong.headers["Access-Control-Allow-Origin"]) == (400, "http://localhost:3000")
 
 
+@pytest.mark.threat("F3")
 def test_arguments_full_of_quotes_arrive(cellblock: Server) -> None:
     argument = '"\\' * 3000
     assert cellblock.execute("python", "import sys; print(sys.argv[1])", args=[argument])["output"] == argument + "\n"
@@ -240,6 +244,7 @@ def test_a_full_queue_is_an_answer() -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.threat("D7")
 def test_a_client_that_hangs_up_ends_its_run(cellblock: Server) -> None:
     body = json.dumps({"language": "python", "code": "while True: pass", "timeout": 60}).encode()
     head = f"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -249,6 +254,7 @@ def test_a_client_that_hangs_up_ends_its_run(cellblock: Server) -> None:
     until(lambda: cellblock.request("GET", "/health").json["queue"]["running"] == 0, 1)
 
 
+@pytest.mark.threat("D7")
 def test_clients_that_dawdle_do_not_hold_up_others(cellblock: Server) -> None:
     head = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
     dawdlers = [socket.create_connection(("127.0.0.1", cellblock.port)) for _ in range(500)]

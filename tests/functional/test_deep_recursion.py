@@ -49,6 +49,7 @@ def test_deep_recursion_is_legal(cellblock: Server, language: str) -> None:
     assert test["verdict"] == "AC", test
 
 
+@pytest.mark.threat("M1")
 @pytest.mark.vm
 def test_a_recursion_without_end_is_a_memory_limit(cellblock: Server) -> None:
     """The memory limit is met first, because the rest of the jail counts for it too."""

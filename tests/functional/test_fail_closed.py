@@ -26,6 +26,7 @@ def refuses(server: Server) -> None:
     assert health.json["problems"]["python"]
 
 
+@pytest.mark.threat("D6")
 @pytest.mark.vm
 def test_without_nsjail_nothing_runs() -> None:
     with Server(healthy=False, nsjail="/nonexistent/nsjail", languages=["python"]) as server:
@@ -33,6 +34,7 @@ def test_without_nsjail_nothing_runs() -> None:
         assert "cannot start nsjail" in server.error_text()
 
 
+@pytest.mark.threat("D6")
 def test_without_a_seccomp_policy_nothing_runs(tmp_path: pathlib.Path) -> None:
     shutil.copytree(CONFIGS, tmp_path / "configs")
     policy = tmp_path / "configs" / "inner.toml"
@@ -42,6 +44,7 @@ def test_without_a_seccomp_policy_nothing_runs(tmp_path: pathlib.Path) -> None:
         assert "memfd_creat" in server.error_text()
 
 
+@pytest.mark.threat("D6")
 @pytest.mark.vm
 def test_a_jail_whose_group_cannot_be_made_is_refused_and_the_next_one_is_not() -> None:
     """The names of the next jails' groups are taken by somebody else."""
@@ -58,6 +61,7 @@ def test_a_jail_whose_group_cannot_be_made_is_refused_and_the_next_one_is_not() 
         until(lambda: server.execute("python", "print(1)")["output"] == "1\n", START_S)
 
 
+@pytest.mark.threat("D6")
 def test_a_toolchain_that_is_not_installed_stops_the_start_with_its_name() -> None:
     server = Server(prefix="/nonexistent")
     done = subprocess.run(

@@ -58,6 +58,7 @@ def test_typescript_builds_with_a_module_that_was_sent(cellblock: Server) -> Non
     assert answer["output"] == "w\n", answer
 
 
+@pytest.mark.threat("F3")
 @pytest.mark.parametrize(
     "name",
     ["", "/etc/passwd", "../x", "a/../b", "a//b", ".", "a/.", "a\\b", "a\nb", "x" * 256, "main.py", "a/" * 20 + "b"],

@@ -72,6 +72,7 @@ def test_what_is_compared_is_the_short_way_out(cellblock: Server) -> None:
     assert cellblock.execute("python", code)["stdout"] == "short 0"
 
 
+@pytest.mark.threat("T7")
 def test_figures_agree(cellblock: Server, cold: Server, parked: Server) -> None:
     """Memory within 2 MB. Median of a few: the first may pay for the page cache."""
     code = "data = [bytes(1000) for _ in range(20_000)]\nprint(len(data))"

@@ -114,6 +114,7 @@ def test_unchecked_is_alike_too(warm: Server, cold: Server, name: str) -> None:
     assert facts(warm, PROGRAMS[name], check=False) == facts(cold, PROGRAMS[name], check=False)
 
 
+@pytest.mark.threat("C2")
 def test_nothing_leaks_from_one_check_to_the_next(warm: Server) -> None:
     """Neither globals nor augmentations nor the text itself."""
     first = "interface Shared { secret: 'leaked' }\ndeclare var leaked: Shared;\ninterface Array<T> { extra(): T }\nvar mine = 1;\nconsole.log(typeof mine);\n"

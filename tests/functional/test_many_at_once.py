@@ -55,6 +55,7 @@ def test_two_hundred_mixed_requests_at_concurrency_eight(cellblock: Server) -> N
     assert keeper_after - keeper_before < 4 << 20
 
 
+@pytest.mark.threat("D2")
 @pytest.mark.vm
 def test_twenty_at_once_are_not_mixed_up(cellblock: Server) -> None:
     def one(number: int) -> str:
@@ -68,6 +69,7 @@ def test_twenty_at_once_are_not_mixed_up(cellblock: Server) -> None:
         assert list(pool.map(one, range(20))) == [f"{number}-{number}\n" for number in range(20)]
 
 
+@pytest.mark.threat("D7")
 def test_clients_that_hang_up_at_any_moment_leave_nothing(cellblock: Server) -> None:
     """At every stage of a run: queued, acquiring, running, ending. Posture counts descriptors afterwards."""
     body = json.dumps({"language": "python", "code": "print('x' * 5000)", "stdin": "y" * 200_000}).encode()

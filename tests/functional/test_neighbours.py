@@ -28,6 +28,7 @@ def hello(server: Server) -> Answer:
     return server.post({"language": "python", "code": "print('hello')"})
 
 
+@pytest.mark.threat("U1")
 @pytest.mark.slow
 def test_a_program_that_ends_at_its_wall_limit_takes_nobody_with_it() -> None:
     """Hundreds of runs end within a millisecond of their limit: all honest runs beside them succeed, no warden dies."""
@@ -78,6 +79,7 @@ def timed_hello(server: Server) -> tuple[Answer, float]:
     return answer, time.monotonic() - started_s
 
 
+@pytest.mark.threat("D6")
 @pytest.mark.slow
 def test_a_fork_that_fails_leaves_neither_process_nor_namespace() -> None:
     """The warden may make a few processes more, but not all that a jail needs."""
@@ -126,6 +128,7 @@ def free_groups(server: Server, count: int) -> list[pathlib.Path]:
     return [top / f"jail-{number}" for number in range(last + 1, last + 1 + count)]
 
 
+@pytest.mark.threat("D6")
 @pytest.mark.slow
 def test_a_keeper_without_descriptors_refuses_and_goes_on() -> None:
     """However few it may open: each request is answered, and once it may open more again all is as before."""

@@ -77,6 +77,7 @@ def test_a_refused_request_is_told_with_its_cause(cellblock: Server) -> None:
     assert (line["path"], line["status"], line["code"]) == ("/problems/{id}", 400, "invalid_package")
 
 
+@pytest.mark.threat("D10")
 def test_nothing_of_a_request_stands_in_the_log(cellblock: Server) -> None:
     """Not its source, input, arguments, files or output, no header, no path, no query, however it ends."""
     fields = {

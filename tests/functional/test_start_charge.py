@@ -23,6 +23,7 @@ def least_cpu_s(server: Server, language: str) -> float:
     return min(float(test["cpu_time"]) for test in answer["tests"])
 
 
+@pytest.mark.threat("T7")
 @pytest.mark.parametrize("language", HELLO)
 def test_a_warm_and_a_cold_run_are_charged_the_same_cpu_time(cellblock: Server, language: str) -> None:
     with Server(languages=[language], pools=False, services=False) as cold:

@@ -74,6 +74,7 @@ def test_go_whose_group_cannot_be_joined_starts_nothing(commands: Player) -> Non
     assert jail.output() == (b"", b"")
 
 
+@pytest.mark.threat("F1")
 def test_artefact_that_is_a_link_is_not_opened(commands: Player) -> None:
     jail = commands.make("exec", Warm.EXEC).park()
     jail.go(PYTHON, "main.py", source=b"import os; os.symlink('main.py', 'made')")
@@ -208,6 +209,7 @@ def test_program_that_ends_before_go_is_a_failure_of_parking(commands: Player) -
     assert f"wait status {4 << 8}" in failed.reason
 
 
+@pytest.mark.threat("P4")
 def test_orphans_are_reaped_while_the_program_runs(commands: Player) -> None:
     source = b"""
 import os, time

@@ -9,6 +9,7 @@ import pytest
 from tests.server import COMMAND, Server
 
 
+@pytest.mark.threat("T6")
 @pytest.mark.slow
 def test_fairness_compares_the_cpu_time_of_graded_runs_alone_and_beside_neighbours(
     cellblock: Server, tmp_path: pathlib.Path

@@ -18,6 +18,7 @@ def facts(cellblock: Server, code: str) -> object:
     return json.loads(answer["output"])
 
 
+@pytest.mark.threat("F8", "K2")
 @pytest.mark.vm
 def test_the_root_directory_is_minimal(cellblock: Server) -> None:
     """No host /etc, /home, /root or /var, but names of services and of the user; nothing of /sys."""
@@ -37,6 +38,7 @@ def test_the_root_directory_is_minimal(cellblock: Server) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.threat("K2")
 @pytest.mark.vm
 @pytest.mark.parametrize("language", ["python", "typescript", "rust"])
 def test_every_mount_is_read_only_or_the_jails_own(cellblock: Server, language: str) -> None:
@@ -56,6 +58,7 @@ def test_every_mount_is_read_only_or_the_jails_own(cellblock: Server, language: 
         assert "ro" in options or (kind == "tmpfs" and path in ("/work", "/tmp", "/dev/shm")), line
 
 
+@pytest.mark.threat("P6")
 @pytest.mark.vm
 def test_a_program_has_no_capability_and_cannot_gain_one(cellblock: Server) -> None:
     status = cellblock.execute("python", "print(open('/proc/self/status').read())")["output"]
@@ -68,6 +71,7 @@ def test_a_program_has_no_capability_and_cannot_gain_one(cellblock: Server) -> N
     assert (values["Pid"], values["PPid"]) == ("2", "0")  # a fork of the warden, which is outside
 
 
+@pytest.mark.threat("P5")
 @pytest.mark.vm
 def test_a_command_gets_three_descriptors_and_no_socket(cellblock: Server) -> None:
     """Whatever jail and init held before is closed when they become the program, or it starts."""
@@ -95,11 +99,13 @@ def test_a_command_gets_three_descriptors_and_no_socket(cellblock: Server) -> No
     assert not [target for target in found[1:] if target.startswith("socket:") or "memfd" in target], found
 
 
+@pytest.mark.threat("P5")
 def test_only_the_three_standard_descriptors_are_open(cellblock: Server) -> None:
     code = "found = []\nfor n in range(1024):\n    try: os.fstat(n); found.append(n)\n    except OSError: pass\nprint(json.dumps(found))"
     assert facts(cellblock, code) == [0, 1, 2]
 
 
+@pytest.mark.threat("D9")
 def test_the_environment_is_the_toolchains_alone(cellblock: Server) -> None:
     assert facts(cellblock, "print(json.dumps(dict(os.environ)))") == {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -109,6 +115,7 @@ def test_the_environment_is_the_toolchains_alone(cellblock: Server) -> None:
     }
 
 
+@pytest.mark.threat("K2", "M9")
 @pytest.mark.vm
 def test_proc_shows_only_the_jails_own_processes(cellblock: Server) -> None:
     """Init, the program, and the holder of a forked program's memory (hold() in daemon/warden/native/jail.c)."""
@@ -122,6 +129,7 @@ def test_proc_shows_only_the_jails_own_processes(cellblock: Server) -> None:
     assert facts(cellblock, code) == 0
 
 
+@pytest.mark.threat("K3")
 @pytest.mark.vm
 def test_there_is_no_network(cellblock: Server) -> None:
     code = """
@@ -158,6 +166,7 @@ FORBIDDEN = {
 }  # fmt: skip
 
 
+@pytest.mark.threat("K1", "M6", "U8")
 @pytest.mark.vm
 def test_doors_that_must_be_shut_are_shut(cellblock: Server) -> None:
     code = f"""
@@ -177,6 +186,7 @@ print(json.dumps(found))
     assert not wrong
 
 
+@pytest.mark.threat("K1", "P6")
 def test_arguments_that_must_be_refused_are(cellblock: Server) -> None:
     code = """
 import ctypes
@@ -198,6 +208,40 @@ print(json.dumps({
     }  # fmt: skip
 
 
+@pytest.mark.threat("K1")
+def test_the_call_gate_of_32_bit_programs_is_no_way_round_the_filter(cellblock: Server) -> None:
+    """`int 0x80` has other numbers (20 is getpid there); libseccomp kills whoever comes through another architecture."""
+    code = """
+import ctypes, mmap
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(bytes.fromhex("b814000000cd80c3"))  # mov eax, 20; int 0x80; ret
+print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))())
+"""
+    answer = cellblock.execute("python", code)
+    assert (answer["output"], answer["signal"]) == ("", "SIGSYS")
+
+
+@pytest.mark.threat("P6")
+def test_no_limit_is_raised_and_no_file_changes_whose_a_program_is(cellblock: Server) -> None:
+    code = """
+import resource, shutil, subprocess
+raised = []
+for kind in {getattr(resource, name) for name in dir(resource) if name.startswith('RLIMIT_')} - {resource.RLIMIT_CORE}:
+    hard = resource.getrlimit(kind)[1]
+    if hard >= 0:
+        try: resource.setrlimit(kind, (hard + 1, hard + 1)); raised.append(kind)
+        except ValueError: pass
+shutil.copy('/bin/sh', 'sh')
+os.chmod('sh', 0o6755)
+try: os.chown('sh', 0, 0); raised.append('owner')
+except OSError: pass
+told = subprocess.run(['./sh', '-c', 'id -u; id -g'], capture_output=True, text=True).stdout.split()
+print(json.dumps([raised, told == [str(os.getuid()), str(os.getgid())], os.getuid() != 0]))
+"""
+    assert facts(cellblock, code) == [[], True, True]
+
+
+@pytest.mark.threat("P5")
 def test_init_cannot_be_killed_or_traced_and_hears_nothing(cellblock: Server) -> None:
     code = """
 import signal
@@ -218,6 +262,7 @@ sys.exit(9)
     assert json.loads(answer["stderr"]) in ([1] * 64, ["sent"] * 64)
 
 
+@pytest.mark.threat("D11")
 @pytest.mark.vm
 def test_live_jails_have_host_uids_of_their_own(cellblock: Server) -> None:
     """Read from the host's /proc: neither 0, nor the daemon's, nor each other's; in namespaces of their own."""
@@ -267,6 +312,7 @@ def _real_uid(pid: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1])
 
 
+@pytest.mark.threat("F5")
 @pytest.mark.vm
 def test_nothing_of_a_run_is_seen_by_the_next(cellblock: Server) -> None:
     plant = "for d in ('/tmp', '/dev/shm', '/work'):\n    open(d + '/left', 'w').write('secret')"
@@ -275,6 +321,7 @@ def test_nothing_of_a_run_is_seen_by_the_next(cellblock: Server) -> None:
     assert facts(cellblock, look) == []
 
 
+@pytest.mark.threat("D4", "D11")
 @pytest.mark.vm
 def test_the_http_process_has_no_power(cellblock: Server) -> None:
     status = pathlib.Path(f"/proc/{cellblock.http.pid}/status").read_text()
@@ -295,6 +342,7 @@ def test_the_keeper_keeps_three_capabilities(cellblock: Server) -> None:
     assert int(values["CapEff"], 16) == int(values["CapBnd"], 16) == kill | setgid | setuid
 
 
+@pytest.mark.threat("C1")
 def test_the_compiler_sees_only_its_jail(cellblock: Server) -> None:
     for path in ("/etc/shadow", "/etc/hostname", "/root/.bashrc", "/var/lib/cellblock/venv/pyvenv.cfg"):
         answer = cellblock.execute("rust", f'fn main() {{ println!("{{}}", include_str!("{path}")); }}')
@@ -308,6 +356,7 @@ def test_a_build_that_leaves_no_program_is_the_submissions_failure(cellblock: Se
     assert answer["error"] == "/work/main: Exec format error\n"
 
 
+@pytest.mark.threat("P6")
 def test_terminals_and_core_dumps_are_not_there(cellblock: Server) -> None:
     code = "import resource\nprint(json.dumps([os.path.exists('/dev/tty'), list(resource.getrlimit(resource.RLIMIT_CORE))]))"
     assert facts(cellblock, code) == [False, [1, 1]]

@@ -111,6 +111,7 @@ def test_a_held_program_that_nobody_wants_any_more_is_removed(cellblock: Server,
     assert as_peer(cellblock, script) == "kill"
 
 
+@pytest.mark.threat("D4")
 def test_only_the_http_processs_uid_may_connect(cellblock: Server) -> None:
     script = """
     try:
@@ -122,6 +123,7 @@ def test_only_the_http_processs_uid_may_connect(cellblock: Server) -> None:
     assert as_peer(cellblock, script, "root") in ("None", "refused")
 
 
+@pytest.mark.threat("D4")
 @pytest.mark.vm
 @pytest.mark.parametrize(
     "change", ["memory_bytes=2 << 30", "wall_ns=10**12", "processes=10**6", "cpu_share_ms=None", "cpu_share_ms=1000"]
@@ -136,6 +138,7 @@ def test_no_limit_can_be_raised_past_its_maximum(cellblock: Server, change: str)
     assert as_peer(cellblock, script) == f"refused go limit {change.split('=')[0]} is out of range"
 
 
+@pytest.mark.threat("D4")
 @pytest.mark.parametrize(
     ("toolchain", "step"), [("../python", "run"), ("python", "/bin/sh"), ("python", "../run"), ("", "")]
 )
@@ -208,6 +211,7 @@ def test_a_run_that_is_killed_before_it_has_a_jail_is_refused_and_one_that_runs_
     assert as_peer(cellblock, script) == "client 38 True"
 
 
+@pytest.mark.threat("U9")
 def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server) -> None:
     keeper = cellblock.keeper.pid
     script = """
@@ -234,6 +238,7 @@ def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server
     assert cellblock.keeper.pid == keeper
 
 
+@pytest.mark.threat("U9")
 def test_fuzzed_bytes_and_descriptors_never_stop_the_keeper(cellblock: Server) -> None:
     keeper, seed = cellblock.keeper.pid, random.randrange(1 << 30)
     script = f"""
@@ -255,6 +260,7 @@ def test_fuzzed_bytes_and_descriptors_never_stop_the_keeper(cellblock: Server) -
     assert cellblock.keeper.pid == keeper
 
 
+@pytest.mark.threat("U9")
 def test_descriptors_that_are_slow_to_close_make_nobody_wait(cellblock: Server) -> None:
     """close(2) of a TCP socket with SO_LINGER and unsent data waits: it must not be the keeper's loop that does."""
     script = """
@@ -288,6 +294,7 @@ def test_descriptors_that_are_slow_to_close_make_nobody_wait(cellblock: Server) 
     assert as_peer(cellblock, script) == "started True"
 
 
+@pytest.mark.threat("U9")
 def test_a_peer_that_does_not_read_is_closed_and_others_are_served(cellblock: Server) -> None:
     script = """
     sock = connect()

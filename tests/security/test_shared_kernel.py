@@ -27,6 +27,7 @@ def found(cellblock: Server, code: str) -> object:
     return json.loads(answer["output"])
 
 
+@pytest.mark.threat("K1")
 def test_there_are_unix_sockets_and_no_others(cellblock: Server) -> None:
     """With the high half of the argument set too, which the kernel does not read (socket(2) takes an int)."""
     code = """
@@ -40,6 +41,7 @@ def test_there_are_unix_sockets_and_no_others(cellblock: Server) -> None:
     assert all(answer == "EAFNOSUPPORT" for family, answer in answers if family != 1)
 
 
+@pytest.mark.threat("U7")
 def test_no_filter_can_be_attached_to_a_socket_and_ordinary_options_can(cellblock: Server) -> None:
     """SO_ATTACH_FILTER, its kin, SO_LOCK_FILTER: the host's programs share the bound of their compiled code."""
     code = """
@@ -58,6 +60,7 @@ def test_no_filter_can_be_attached_to_a_socket_and_ordinary_options_can(cellbloc
     assert found(cellblock, code) == 1
 
 
+@pytest.mark.threat("U8")
 def test_flushing_and_advice_are_answered_and_do_not_reach_the_kernel(cellblock: Server) -> None:
     """The kernel would answer EBADF to a descriptor that is not open, and ENOMEM to a range that is not mapped."""
     code = """
@@ -70,6 +73,7 @@ def test_flushing_and_advice_are_answered_and_do_not_reach_the_kernel(cellblock:
     assert found(cellblock, code) == ["kept", 0, 0, 0, 0, 0]
 
 
+@pytest.mark.threat("U8")
 def test_reading_does_not_tell_what_others_have_read(cellblock: Server) -> None:
     """RWF_NOWAIT fails where a page is not in the cache, as mincore(2) would tell."""
     code = """
@@ -84,6 +88,7 @@ def test_reading_does_not_tell_what_others_have_read(cellblock: Server) -> None:
     assert found(cellblock, code) == [4, "ENOTSUP", 4]  # its other name
 
 
+@pytest.mark.threat("U2")
 def test_a_program_cannot_leave_a_sibling_to_the_warden(cellblock: Server) -> None:
     """CLONE_PARENT (0x8000) makes a child of init's parent."""
     assert found(
@@ -94,6 +99,7 @@ def test_a_program_cannot_leave_a_sibling_to_the_warden(cellblock: Server) -> No
     ]
 
 
+@pytest.mark.threat("P6")
 def test_no_crash_reaches_a_handler_of_the_host(cellblock: Server) -> None:
     """Where core_pattern names a program, a limit of 0 does not keep the kernel from starting it, and 1 does (core(5))."""
     code = """
@@ -114,6 +120,7 @@ def names_that_are_not() -> int:
     return int(pathlib.Path("/proc/sys/fs/dentry-state").read_text().split()[4])
 
 
+@pytest.mark.threat("U7")
 @pytest.mark.vm
 def test_names_that_a_program_looked_up_do_not_stay_in_the_kernel(cellblock: Server) -> None:
     """Half a kilobyte each. They stay on the account of the jail's group, and on nobody's when that is removed."""

@@ -102,6 +102,7 @@ async def test_sources_that_come_together_are_all_checked(constructs: Constructs
     assert all(found)
 
 
+@pytest.mark.threat("U5")
 async def test_a_source_that_takes_too_long_to_lex_is_allowed_and_later_ones_are_checked(
     constructs: Constructs,
 ) -> None:
@@ -110,6 +111,7 @@ async def test_a_source_that_takes_too_long_to_lex_is_allowed_and_later_ones_are
     assert await found_in_the_end(constructs, REFUSED)
 
 
+@pytest.mark.threat("U5")
 async def test_nobody_waits_long_for_a_lexer_that_is_busy(constructs: Constructs) -> None:
     """Behind four slow sources: their deadlines, and the starts of workers, would be most of two seconds."""
     slow = [asyncio.create_task(constructs.find(PYTHON, SLOW)) for _ in range(4)]

@@ -121,6 +121,7 @@ def test_the_clock_starts_when_go_is_sent_and_not_when_the_keeper_gets_on() -> N
     assert (life.state.started_s, js.due(life.state)) == (BEGAN_S, BEGAN_S + WALL_S)
 
 
+@pytest.mark.threat("U1")
 def test_a_program_that_died_at_the_wall_limit_has_time_for_its_status_and_nobody_is_blamed() -> None:
     life = running().wait().feed(ev.WallPassed(is_alive=False))
     assert life.state.phase is Phase.OVERDUE

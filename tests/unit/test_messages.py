@@ -191,6 +191,7 @@ def test_what_a_jail_says_of_its_failure_is_one_short_line_of_ascii() -> None:
     assert (told.stage + told.reason).isprintable()
 
 
+@pytest.mark.threat("D1")
 def test_random_bytes_from_a_jail_are_a_reply_or_a_bad_message() -> None:
     rng = random.Random(11)
     for _ in range(20_000):

@@ -1,0 +1,160 @@
+"""Memory of every kind is on the account of the jail that took it, whoever else is there, and whatever the host is short of."""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+
+import pytest
+
+from tests import posture
+from tests.server import PREFIX, Server
+
+HELD = {  # each holds all that it can get; prints how many megabytes, where the kernel gave no more
+    "memfd": """
+import os
+while held < 1 << 30:
+    kept.append(os.memfd_create("x"))
+    held += os.write(kept[-1], bytes(8 << 20))
+""",
+    "pipes": """
+import fcntl, os
+while held < 1 << 30:
+    kept += os.pipe()
+    os.set_blocking(kept[-1], False)
+    try: fcntl.fcntl(kept[-1], fcntl.F_SETPIPE_SZ, 1 << 20)
+    except OSError: pass
+    try:
+        while True: held += os.write(kept[-1], bytes(65536))
+    except BlockingIOError: pass
+""",
+    "sockets": """
+import socket
+while held < 1 << 30:
+    kept += socket.socketpair()
+    for one in kept[-2:]:
+        one.setblocking(False)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)
+        try:
+            while True: held += one.send(bytes(65536))
+        except BlockingIOError: pass
+""",
+    "descriptors on their way": """
+import os, socket
+kept += socket.socketpair()
+kept[0].setblocking(False)
+while held < 1 << 30:
+    file, (one, other) = os.memfd_create("x"), socket.socketpair()
+    held += os.write(file, bytes(1 << 20))
+    socket.send_fds(one, [b"x"], [file])
+    socket.send_fds(kept[0], [b"x"], [other.fileno()])
+    os.close(file), one.close(), other.close()
+""",
+}
+
+
+@pytest.mark.threat("M5")
+def test_memory_behind_descriptors_is_the_programs_or_is_not_given(cellblock: Server) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        codes = [
+            f"held, kept = 0, []\ndef hold():\n    global held, kept\n{indented(code)}\ntry: hold()\nexcept OSError: print(held >> 20)"
+            for code in HELD.values()
+        ]
+        for name, answer in zip(HELD, pool.map(lambda code: cellblock.execute("python", code), codes), strict=True):
+            if answer["reason"] != "memory_limit":
+                assert int(answer["output"]) < 128, (name, answer)
+                assert answer["memory_bytes"] > int(answer["output"]) << 20, f"{name}: not on its account"
+
+
+def indented(code: str) -> str:
+    return "".join(f"    {line}\n" for line in code.splitlines())
+
+
+@pytest.mark.threat("M1")
+@pytest.mark.slow
+def test_a_static_array_counts_when_it_is_used(cellblock: Server) -> None:
+    code = """
+use std::mem::MaybeUninit;
+static mut TABLE: MaybeUninit<[u8; 200 << 20]> = MaybeUninit::uninit();
+fn main() {
+    let used: usize = std::env::args().nth(1).unwrap().parse().unwrap();
+    for at in (0..used << 20).step_by(4096) { unsafe { (&raw mut TABLE as *mut u8).add(at).write_volatile(1) } }
+    println!("used");
+}
+"""
+    assert cellblock.execute("rust", code, args=["100"])["output"] == "used\n"
+    assert cellblock.execute("rust", code, args=["200"])["reason"] == "memory_limit"
+
+
+@pytest.mark.threat("M4")
+def test_a_neighbour_that_holds_all_pipes_and_signals_that_it_can_takes_none_from_others(cellblock: Server) -> None:
+    """The kernel counts a pipe's pages by user (pipe(7)): beyond a bound the next pipes of that user have one page."""
+    take = """
+import ctypes, fcntl, os, signal, time
+libc = ctypes.CDLL(None)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
+ready, said = os.pipe()
+kept = []
+for child in range(10):
+    if os.fork() == 0:
+        try:
+            while True: kept += os.pipe(); fcntl.fcntl(kept[-1], fcntl.F_SETPIPE_SZ, 1 << 20)
+        except OSError: pass
+        try:
+            while True: kept += os.pipe()
+        except OSError: pass
+        os.write(said, b"%d " % len(kept))
+        signal.pause()
+while libc.sigqueue(os.getpid(), signal.SIGRTMIN, 0) == 0: pass
+held = b""
+while held.count(b" ") < 10: held += os.read(ready, 100)
+print(sum(map(int, held.split())) // 2 > 1000, flush=True)
+time.sleep(60)
+"""
+    ask = """
+import ctypes, fcntl, os, signal
+libc = ctypes.CDLL(None)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
+pipes = [os.pipe() for _ in range(100)]
+print({fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ) for _, writer in pipes})
+print(sum(libc.sigqueue(os.getpid(), signal.SIGRTMIN, 0) == 0 for _ in range(100)))
+"""
+    with cellblock.running("python", take):
+        assert cellblock.execute("python", ask)["output"] == "{65536}\n100\n"
+
+
+@pytest.mark.threat("M3")
+def test_memory_is_told_alike_whether_the_toolchains_files_are_in_the_page_cache_or_not(cellblock: Server) -> None:
+    code = "import difflib, sqlite3, tomllib, xml.etree.ElementTree, zipfile\nprint(len(bytes(20 << 20)))"
+    warm = cellblock.execute("python", code)
+    for path in pathlib.Path(PREFIX, "toolchains", "python", "usr", "lib").rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    cold = cellblock.execute("python", code)
+    assert warm["reason"] == cold["reason"] == "exited"
+    assert abs(warm["memory_bytes"] - cold["memory_bytes"]) < 2 << 20
+
+
+@pytest.mark.threat("M8")
+def test_jails_have_no_swap(cellblock: Server) -> None:
+    """memory.swap.max of version 2; where version 1 counts no swap, a swappiness of 0 (its documentation, memory.txt)."""
+    files = [path for group in posture.jail_groups(cellblock) for path in pathlib.Path(group).glob("memory.swap*")]
+    told = [path.read_text() for path in files if path.name in ("memory.swap.max", "memory.swappiness")]
+    assert set(told) == {"0\n"}
+
+
+@pytest.mark.threat("M9")
+def test_the_kernel_would_end_a_jail_before_the_daemon(cellblock: Server) -> None:
+    """oom_score_adj (proc(5)); that a program cannot lower its own is asked in test_jail.py."""
+
+    def score(pid: int) -> int:
+        return int(pathlib.Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    daemon = max(score(cellblock.keeper.pid), score(cellblock.http.pid), score(cellblock.process.pid))
+    jails = []
+    for line in posture.jail_processes(cellblock):
+        with contextlib.suppress(OSError):
+            jails.append(score(int(line.split()[0])))
+    assert len(jails) > 3
+    assert min(jails) >= daemon + 500
