@@ -119,7 +119,8 @@ class Connection(web.RequestHandler):
                 self._refuse(ApiProblem(400, "bad_http", f"The headers are above {HEAD_BYTES_MAX} bytes"))
         elif self._body is not None:
             self._body_bytes += len(data)
-            if self._body_bytes > FRAMES_PART * self._body.total_bytes + PIECE_BYTES and not self._body.is_eof():
+            bytes_max = FRAMES_PART * self._body.total_bytes + PIECE_BYTES
+            if self._body_bytes > bytes_max and not (self._reading_paused or self._body.is_eof()):  # all is parsed
                 self._refuse(ApiProblem(400, "bad_http", "The body comes in chunks that are too small"))
 
     def _refuse(self, problem: ApiProblem) -> None:

@@ -41,11 +41,12 @@ class Served:
     def __init__(self, limits: Limits, kind: str = "tcp") -> None:
         self.metrics, self.go, self.began, self.told = Metrics(), asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.larges = 0
-        app = web.Application(middlewares=[errors.middleware])
+        app = web.Application(client_max_size=2 * MB, middlewares=[errors.middleware])
         for name in ("small", "large", "held", "stream"):
             app.router.add_get(f"/{name}", getattr(self, f"_{name}"))
         app.router.add_post("/large", self._large)
         app.router.add_post("/body", self._body)
+        app.router.add_post("/late", self._late)
         observer = Observer(self.metrics, None, logs=False)
         observer.install(app)
         self.front = Front(app, observer, limits)
@@ -79,6 +80,11 @@ class Served:
             bodies = Bodies(parser, Settings().body_bytes_max, Settings().body_bytes_per_s_min)
             await bodies.read(request, ExecuteRequest, room)
         return web.Response()
+
+    async def _late(self, request: web.Request) -> web.Response:
+        self.began.set()
+        await self.go.wait()
+        return web.Response(text=str(len(await request.read())))
 
     async def _held(self, _: web.Request) -> web.Response:
         self.began.set()
@@ -283,6 +289,21 @@ async def test_chunks_that_are_mostly_frame_are_refused(chunk: bytes) -> None:
         with served.connect(head, chunk * (100_000 // len(chunk))) as client:
             assert (await read_all(client)).startswith(b"HTTP/1.1 400 Bad request\r\n")
         assert served.connections.busy == 0
+
+
+async def test_a_body_that_is_read_late_is_not_taken_for_frames() -> None:
+    """What has come and is not parsed, because its reader takes nothing yet, may be content."""
+    parts = b" " * 100_000, b" " * 200_000, b" " * 700_000
+    async with Served(Limits()) as served:
+        with served.connect(b"POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n") as client:
+            await served.began.wait()
+            (connection,) = served.front._runner.server.connections  # type: ignore[union-attr]
+            for part in parts[:2]:
+                await asyncio.get_running_loop().sock_sendall(client, part)
+                await until(lambda: connection._reading_paused or connection._body_bytes >= 100_000)  # type: ignore[attr-defined]
+            served.go.set()
+            await asyncio.get_running_loop().sock_sendall(client, parts[2])
+            assert (await read(client)).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 async def test_requests_that_are_sent_ahead_are_not_all_read() -> None:
