@@ -24,6 +24,7 @@ SETTINGS_FILE = "/etc/cellblock/cellblock.toml"
 TOKENS_FILE = "/etc/cellblock/tokens.toml"  # where `cellblock token` puts them, unless tokens_file says
 TOOLCHAIN_FOLDER = "/etc/cellblock/toolchains"
 PREFIX = "CELLBLOCK_"  # of environment variables, in capitals
+HOST_SHARE = 0.8  # of the memory, for jails and wardens
 OTHER_VARIABLES = {"CELLBLOCK_SETTINGS", "CELLBLOCK_SCOPE"}  # the file of settings; host/delegation.py
 
 
@@ -99,6 +100,9 @@ class Settings(pydantic_settings.BaseSettings):
     grade_output_mb_max: int = pydantic.Field(64, gt=0, description="output of a graded run, at most")
     jails_max: int | None = pydantic.Field(
         None, ge=2, description="living jails, without the parked ones; more runs wait. All that may run when absent"
+    )
+    sandbox_memory_mb: int | None = pydantic.Field(
+        None, ge=256, description="memory of all jails and wardens together; four fifths of the host's when absent"
     )
     judge_data_mb: int = pydantic.Field(
         256, gt=0, le=1024, description="input, answer and output of a test that a checker of one's own may be given"
@@ -245,7 +249,9 @@ class Settings(pydantic_settings.BaseSettings):
         # program and what judges it. Services, self-tests and versions have no slot.
         slots = max(self.runs_at_once, self.http_processes) + max(self.uploads_at_once, self.http_processes)
         own["jails_max"] = self.jails_max or 2 * slots + (4 * self.tests_at_once + 8) * self.http_processes
-        return Deployment(parked_bytes_max=self.parked_mb_max * MB, **own)
+        host_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MB
+        memory_mb = self.sandbox_memory_mb or int(HOST_SHARE * host_mb)
+        return Deployment(memory_bytes_max=memory_mb * MB, parked_bytes_max=self.parked_mb_max * MB, **own)
 
 
 class BadSettings(OurFault):

@@ -32,21 +32,30 @@ class Bare:
         self.write(code)
         output = ""
         for command in self.commands:
-            output = _output(command, self.directory)
+            output, _ = _ran(command, self.directory)
         return output
 
+    def again(self) -> tuple[str, float]:
+        """What the last command prints when it runs once more, after `run`, and its CPU seconds.
 
-def _output(command: list[str], directory: pathlib.Path) -> str:
-    """By posix_spawn(3): subprocess would add a tenth to a short command. Raises CalledProcessError."""
+        Raises CalledProcessError."""
+        return _ran(self.commands[-1], self.directory)
+
+
+def _ran(command: list[str], directory: pathlib.Path) -> tuple[str, float]:
+    """Its output, and CPU seconds with those of its children (wait4(2)).
+
+    By posix_spawn(3): subprocess would add a tenth to a short command. Raises CalledProcessError."""
     reading, writing = os.pipe()
     with open(reading) as output, contextlib.chdir(directory):
         pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
         os.close(writing)
         text = output.read()
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _, status, used = os.wait4(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
     if code != 0:
         raise subprocess.CalledProcessError(code, command, text)
-    return text
+    return text, used.ru_utime + used.ru_stime
 
 
 def bare_rate(toolchain: Toolchain, root: pathlib.Path, code: str, output: str, cores: int, seconds: float) -> float:

@@ -1,12 +1,14 @@
 """Runs programs graded, alone and beside neighbours, and keeps the CPU time of each run: `cellblock bench --fairness`.
 
-Under each condition but the first, as many neighbours are graded as leave one core, and besides one for each core is
-executed without being graded, on the same cores as what is measured.
+The first condition is the bare command, in turn with the second, a graded run alone. Under each other, as many
+neighbours are graded as leave one core, and besides one for each core is executed without being graded, on the same
+cores as what is measured.
 """
 
 import contextlib
 import functools
 import os
+import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +17,11 @@ from daemon.sandbox.errors import OurFault
 from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import BenchProgram, Neighbour, Toolchain
 
+from .bare import Bare, bare
 from .connection import Connection
 from .dialects import Cellblock, WrongAnswer
 from .measure import Progress
-from .spread import ALONE, Spread
+from .spread import ALONE, BARE, Spread
 
 SAME = "its own kind"
 CPU_LIMIT_S, MEMORY_MB = 20.0, 512  # of what is measured
@@ -29,14 +32,18 @@ WARM_UP = 2
 Ask = Callable[[Connection], tuple[int, bytes]]
 
 
-def spreads(url: str, toolchains: Registry, runs: int, progress: Progress) -> Iterator[Spread]:
-    """All programs under all conditions. Raises WrongAnswer, OSError."""
+def spreads(url: str, toolchains: Registry, root: pathlib.Path, runs: int, progress: Progress) -> Iterator[Spread]:
+    """All programs under all conditions; `root` is the folder of the toolchains' roots.
+
+    Raises WrongAnswer, OSError, CalledProcessError."""
     worst = [(toolchain, neighbour) for toolchain in toolchains for neighbour in toolchain.fairness.neighbours]
     for toolchain in toolchains:
         for program in toolchain.fairness.programs:
             grade = functools.partial(_cpu_ms, toolchain, program)
-            conditions: dict[str, list[Ask]] = {ALONE: [], SAME: _both(toolchain, program)}
+            conditions: dict[str, list[Ask]] = {SAME: _both(toolchain, program)}
             conditions |= {neighbour.name: _both(language, neighbour) for language, neighbour in worst}
+            with contextlib.closing(Cellblock(url)) as dialect, bare(toolchain, root) as command:
+                yield from _alone(toolchain, program, functools.partial(grade, dialect), command, runs, progress)
             for name, kinds in conditions.items():
                 with beside(url, kinds), contextlib.closing(Cellblock(url)) as dialect:
                     for _ in range(WARM_UP):
@@ -51,8 +58,31 @@ def spreads(url: str, toolchains: Registry, runs: int, progress: Progress) -> It
 def steps(toolchains: Registry, runs: int) -> int:
     """How often `progress` is called."""
     programs = sum(len(toolchain.fairness.programs) for toolchain in toolchains)
-    conditions = 2 + sum(len(toolchain.fairness.neighbours) for toolchain in toolchains)
+    conditions = 3 + sum(len(toolchain.fairness.neighbours) for toolchain in toolchains)
     return programs * conditions * runs
+
+
+def _alone(
+    toolchain: Toolchain,
+    program: BenchProgram,
+    grade: Callable[[], float],
+    command: Bare,
+    runs: int,
+    progress: Progress,
+) -> Iterator[Spread]:
+    """The bare command and graded runs, in turn, so that what the machine does at the time meets both."""
+    if command.run(program.code).split() != program.output.split():
+        raise WrongAnswer(f"{toolchain.id} {program.name}: the bare command prints something else")
+    for _ in range(WARM_UP):
+        grade()
+    samples: dict[str, list[float]] = {BARE: [], ALONE: []}
+    for _ in range(runs):
+        samples[BARE].append(command.again()[1] * 1e3)
+        progress(f"{toolchain.id} {program.name}")
+        samples[ALONE].append(grade())
+        progress(f"{toolchain.id} {program.name}")
+    for name, cpu_ms in samples.items():
+        yield Spread(toolchain.id, program.name, name, tuple(cpu_ms))
 
 
 def _cpu_ms(toolchain: Toolchain, program: BenchProgram, dialect: Cellblock) -> float:

@@ -64,7 +64,7 @@ def run_fairness(settings: Settings, url: str | None, runs: int) -> list[Spread]
             bar.update(task, advance=1, description=what)
 
         with _cannot(url):
-            return list(fairness.spreads(url, toolchains, runs, progress))
+            return list(fairness.spreads(url, toolchains, settings.toolchain_root, runs, progress))
 
 
 def run_soak(settings: Settings, minutes: float) -> list[tuple[str, Soak]]:

@@ -66,6 +66,7 @@ def _serve(options: argparse.Namespace) -> int:
         raise OSError(f"an earlier keeper's groups cannot be removed: {', '.join(stuck)}")
     tree = cgroup.open_tree(instance.name)
     instance.record(tree.paths())
+    tree.limit_memory(plan.deployment.memory_bytes_max)
     setup = WardenSetup(
         nsjail=options.nsjail,
         config=f"{options.configs}/warden.cfg",

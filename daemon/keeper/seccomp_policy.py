@@ -13,6 +13,7 @@ try:
 except ImportError:
     import pyseccomp as seccomp  # the same interface over ctypes, from PyPI
 
+DONE = "done"  # instead of an errno: the call does nothing and answers 0
 _LOW_32_BITS = 0xFFFFFFFF  # the kernel reads an int argument as 32 bits; comparing 64 would let 1<<32 slip past
 
 
@@ -24,8 +25,10 @@ def compile_policy(path: str) -> bytes:
     """BPF (an array of struct sock_filter) of the policy. Raises BadPolicy, OSError.
 
     Form of the file: `default` is the errno of whatever is not listed; each `[[allow]]` has `calls` and a `reason`;
-    each `[[refuse]]` has them too, and the `errno` that they answer; each `[[when]]` allows one `call` if `argument`
-    masked by `mask` (default: its low 32 bits) equals one of `values`, and answers errno `otherwise` if not.
+    each `[[refuse]]` has them too, and the `errno` that they answer; each `[[pretend]]` has calls that answer 0 and do
+    nothing. Each `[[when]]` allows one `call` if `argument` masked by `mask` (default: its low 32 bits) equals one of
+    `values`, and answers errno `otherwise` if not, or 0 where that is "done". Its `also` is a second condition of the
+    same form, which does not count where the argument `unless_zero` is 0.
     """
     with open(path, "rb") as file:
         try:
@@ -43,7 +46,10 @@ def compile_policy(path: str) -> bytes:
                 rules.add_rule(seccomp.ALLOW, call)
         for entry in policy["refuse"]:
             for call in entry["calls"]:
-                rules.add_rule(seccomp.ERRNO(getattr(errno, entry["errno"])), call)
+                rules.add_rule(_answer(entry["errno"]), call)
+        for entry in policy["pretend"]:
+            for call in entry["calls"]:
+                rules.add_rule(_answer(DONE), call)
         for entry in policy["when"]:
             _add_conditional(rules, entry)
     except (AttributeError, KeyError, RuntimeError, OSError, ValueError, TypeError) as error:
@@ -51,14 +57,38 @@ def compile_policy(path: str) -> bytes:
     return _export(rules)
 
 
+def _answer(name: str) -> Any:
+    """The action that answers this errno, or 0 for DONE, and does nothing. Raises AttributeError."""
+    return seccomp.ERRNO(0 if name == DONE else getattr(errno, name))
+
+
 def _add_conditional(rules: Any, entry: dict[str, Any]) -> None:
-    call, argument, mask = entry["call"], entry["argument"], entry.get("mask", _LOW_32_BITS)
+    call, (held, broken) = entry["call"], _parts(entry)
+    for part in held:
+        if "also" in entry:
+            _add_second(rules, call, part, entry["also"])
+        else:
+            rules.add_rule(seccomp.ALLOW, call, part)
+    for part in broken:
+        rules.add_rule(_answer(entry["otherwise"]), call, part)
+
+
+def _add_second(rules: Any, call: str, first: Any, entry: dict[str, Any]) -> None:
+    held, broken = _parts(entry)
+    for part in held:
+        rules.add_rule(seccomp.ALLOW, call, first, part)
+    for part in broken:
+        rules.add_rule(seccomp.ALLOW, call, first, part, seccomp.Arg(entry["unless_zero"], seccomp.EQ, 0))
+        rules.add_rule(_answer(entry["otherwise"]), call, first, part, seccomp.Arg(entry["unless_zero"], seccomp.NE, 0))
+
+
+def _parts(entry: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Comparisons of one argument: one of the first is true where the condition holds, one of the second where not."""
+    argument, mask = entry["argument"], entry.get("mask", _LOW_32_BITS)
     values = [value & mask for value in entry["values"]]
-    refusal = seccomp.ERRNO(getattr(errno, entry["otherwise"]))
-    for value in values:
-        rules.add_rule(seccomp.ALLOW, call, seccomp.Arg(argument, seccomp.MASKED_EQ, mask, value))
-    for part_mask, part_value in all_but(values, mask):
-        rules.add_rule(refusal, call, seccomp.Arg(argument, seccomp.MASKED_EQ, part_mask, part_value))
+    held = [seccomp.Arg(argument, seccomp.MASKED_EQ, mask, value) for value in values]
+    broken = [seccomp.Arg(argument, seccomp.MASKED_EQ, *part) for part in all_but(values, mask)]
+    return held, broken
 
 
 def all_but(values: list[int], mask: int) -> Iterator[tuple[int, int]]:

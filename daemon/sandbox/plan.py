@@ -121,6 +121,7 @@ class Deployment:
 
     first_uid: int  # of the host ids that jails take
     jails_max: int  # alive at once, the parked ones not counted
+    memory_bytes_max: int  # of all jails and wardens together, the kernel's own for them too
     parked_bytes_max: int  # memory of all parked jails together
     wardens: int  # of each toolchain
     start_s: float  # for a warden or a jail to be ready

@@ -211,6 +211,10 @@ class Toolchain(_Model):
             )
         if sum(step.warm is Warm.FORK for step in self.steps) > 1:
             raise ValueError('steps: the warden can be the interpreter of one step only (warm = "fork")')
+        if self.fairness.programs and self.bench is None:
+            raise ValueError(
+                "fairness: programs are compared with the bare command, and there is no [bench] that names it"
+            )
         for step in self.steps:
             for argument in (argument for argv in (step.argv, *step.variants.values()) for argument in argv):
                 check_placeholders(argument, STATIC_PLACEHOLDERS + RUN_PLACEHOLDERS)

@@ -54,4 +54,4 @@ def test_every_entry_says_why() -> None:
     import tomllib
 
     policy = tomllib.loads(POLICY.read_text())
-    assert all(entry["reason"] for entry in policy["allow"] + policy["refuse"] + policy["when"])
+    assert all(entry["reason"] for entry in policy["allow"] + policy["refuse"] + policy["pretend"] + policy["when"])

@@ -56,6 +56,11 @@ def test_a_plain_file_is_enough(tmp_path: pathlib.Path) -> None:
         ('id = "run"', 'id = "version"', ["ids must differ"]),
         ('aliases = ["e"]', "aliases = 5", ["aliases"]),
         ('title = "Echo"', 'title = "Echo"\nid = "x"', ["id: the file's name is the id"]),
+        (
+            "[self_test]",
+            "[[fairness.programs]]\nname = 'n'\ncode = 'a'\noutput = 'a'\n[self_test]",
+            ["there is no [bench]"],
+        ),
         ("[[steps]]", "[[steps]", ["echo.toml"]),
     ],
 )

@@ -86,6 +86,10 @@ class Tree(typing.Protocol):
     def cores(self) -> tuple[int, ...]:
         """Numbers of the processors that a group can be pinned to; empty where this host cannot."""
 
+    def limit_memory(self, memory_bytes: int) -> None:
+        """Of all groups together, and of what removed ones have left on its account. Whoever is over it by this limit
+        has not met a limit of its own. Raises OSError."""
+
     def memory_bytes(self) -> int:
         """Of all wardens and jails, without the file pages that no process maps now: those are the kernel's to take."""
 

@@ -12,6 +12,7 @@ from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.model import Limits
 
 from . import mounts
+from .reclaim import Reclaim
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 SWAP_MARGIN_BYTES = 1 << 20
@@ -38,6 +39,7 @@ class Group:
         self._directories = directories
         self._made: list[str] = []
         self._settings = mounts.Settings()
+        self._reclaim = Reclaim(self._kernel_bytes, self._path("memory", "memory.force_empty"), lambda left_bytes: "0")
         try:
             for directory in dict.fromkeys(directories.values()):
                 os.mkdir(directory, 0o755)
@@ -170,7 +172,12 @@ class Group:
         failed = int(mounts.read_text(self._path("memory", "memory.failcnt"))) > 0
         return mounts.OutOfMemory(own=killed and failed, killed=killed)
 
+    def _kernel_bytes(self) -> int:
+        return int(mounts.read_text(self._path("memory", "memory.kmem.usage_in_bytes")))
+
     def remove(self) -> bool:
+        if not self._reclaim.is_over():
+            return False
         while self._made:
             try:
                 os.rmdir(self._made[-1])
@@ -208,6 +215,9 @@ class Tree:
     def paths(self) -> list[str]:
         found = list(dict.fromkeys(self._directories.values()))
         return found if self._cpuset is None else [*found, self._cpuset]
+
+    def limit_memory(self, memory_bytes: int) -> None:
+        mounts.write_text(f"{self._directories['memory']}/memory.limit_in_bytes", memory_bytes)
 
     def memory_bytes(self) -> int:
         directory = self._directories["memory"]

@@ -8,6 +8,7 @@ from daemon.host import cores
 from daemon.sandbox.model import Limits
 
 from . import mounts
+from .reclaim import WORTH_BYTES, Reclaim
 
 CONTROLLERS = ("memory", "pids", "cpu")
 WEIGHT, BACKGROUND_WEIGHT, PINNED_WEIGHT = 100, 10, 1000  # 100 is the kernel's default
@@ -24,6 +25,7 @@ class Group:
         os.mkdir(directory, 0o755)
         self._settings = mounts.Settings()
         self._has_swap_accounting = os.path.exists(self._path("memory.swap.max"))
+        self._reclaim = Reclaim(self._kernel_bytes, self._path("memory.reclaim"), str)  # Linux 5.19
 
     def __repr__(self) -> str:
         return f"<cgroup v2 {self.name}>"
@@ -97,7 +99,14 @@ class Group:
         own = mounts.read_keyed(self._path("memory.events.local"))
         return mounts.OutOfMemory(own=own["oom"] > 0, killed=own["oom_kill"] > 0)
 
+    def _kernel_bytes(self) -> int:
+        if int(mounts.read_text(self._path("memory.current"))) < WORTH_BYTES:
+            return 0  # memory.stat is dear
+        return mounts.read_keyed(self._path("memory.stat"))["slab_reclaimable"]
+
     def remove(self) -> bool:
+        if not self._reclaim.is_over():
+            return False
         try:
             os.rmdir(self._directory)
         except FileNotFoundError:
@@ -130,6 +139,9 @@ class Tree:
 
     def paths(self) -> list[str]:
         return [self._directory]
+
+    def limit_memory(self, memory_bytes: int) -> None:
+        mounts.write_text(f"{self._directory}/memory.max", memory_bytes)
 
     def memory_bytes(self) -> int:
         used = int(mounts.read_text(f"{self._directory}/memory.current"))

@@ -161,12 +161,15 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
     must(channel, "root", "chdir /work", SYS(chdir, "/work"));
     must(channel, "root", "sethostname", SYS(sethostname, "cellblock", 9));
 
-    /* 3. Resource limits: soft and hard at once, while we may still raise them. */
+    /* 3. Resource limits: soft and hard at once, while we may still raise them. With 1 a crash reaches no handler that
+     * the host's core_pattern names, which 0 would not prevent (core(5)); a keeper without any may not raise it to 1. */
+    uint64_t core[2];
+    must(channel, "confine", "prlimit64", SYS(prlimit64, 0, RLIMIT_CORE, 0, core));
     const struct {
         int kind;
         uint64_t value;
     } limits[] = {
-        {RLIMIT_CORE, 0},
+        {RLIMIT_CORE, core[1] ? 1 : 0},
         {RLIMIT_STACK, jail->head.stack_bytes},
         {RLIMIT_FSIZE, jail->head.file_bytes},
         {RLIMIT_NOFILE, jail->head.files_open},
