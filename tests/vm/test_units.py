@@ -327,6 +327,7 @@ def test_uninstall_leaves_nothing(service: None, tmp_path: pathlib.Path) -> None
     mounted = ["unshare", "--mount", "bash", "-c", UNINSTALL, "/dev/shm"]
     done = subprocess.run(mounted, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+    systemctl("enable", *UNITS)  # systemd itself has disabled them, in the machine's own files
 
 
 def test_nginx_speaks_tls_and_lets_nobody_in_without_a_token(service: None) -> None:
