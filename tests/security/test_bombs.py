@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests import posture
 from tests.server import SLACK_S, Server
 
 LIMIT_S = 0.6
@@ -60,6 +61,26 @@ def test_processor_time_of_threads_and_orphans_counts(cellblock: Server, code: s
     answer = cellblock.execute("python", code, cpu_time_limit=0.2, timeout=20)
     assert answer["reason"] == "cpu_limit"
     assert 0.2 <= answer["cpu_time"] < 0.2 + SLACK_S
+
+
+@pytest.mark.threat("T2")
+def test_an_orphan_is_dead_when_the_answer_comes(cellblock: Server) -> None:
+    """It has left session, group and parent, and works on; its name is how the host tells it."""
+    code = """
+import ctypes, os
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        ctypes.CDLL(None).prctl(15, b"an-orphan")
+        os.write(writer, b"x")
+        while True: pass
+    os._exit(0)
+os.read(reader, 1)
+print(open(f"/proc/{max(int(name) for name in os.listdir('/proc') if name.isdigit())}/comm").read(), end="")
+"""
+    assert cellblock.execute("python", code)["output"] == "an-orphan\n"
+    assert not [line for line in posture.jail_processes(cellblock) if line.endswith("an-orphan")]
 
 
 @pytest.mark.threat("T3")
