@@ -1,5 +1,6 @@
 """A jail's own channel to the keeper: what is said there is checked, and whoever lies on it loses his own jail alone."""
 
+import collections.abc
 import contextlib
 import ctypes
 import os
@@ -30,7 +31,7 @@ def inits(server: Server) -> list[int]:
 
 
 @contextlib.contextmanager
-def channels(pid: int):  # type: ignore[no-untyped-def]
+def channels(pid: int) -> collections.abc.Iterator[list[socket.socket]]:
     """Copies of the sockets that a process holds."""
     with contextlib.ExitStack() as stack:
         process = os.pidfd_open(pid)
