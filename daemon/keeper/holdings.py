@@ -90,10 +90,12 @@ class Holdings:
         poll.register(self.program, select.POLLIN)
         return not poll.poll(0)
 
-    def clear_memory_event(self) -> None:
-        """It is readable no more, until the group is out of memory again."""
+    def take_memory_event(self) -> bool:
+        """Whether it tells of this group's own limit: a shortage of all jails together is told to each of them, and the
+        kernel chooses whom to end. It is readable no more, until memory is short again."""
         assert self.memory_event is not None
         os.read(self.memory_event, EVENTFD_BYTES)
+        return self.has_met_memory_limit(told=True)
 
     def waited_s(self) -> float:
         """The longest that a thread in the group has waited for a processor in its life; 0.0 where nothing tells."""

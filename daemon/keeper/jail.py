@@ -272,9 +272,7 @@ class Jail:
         self._machine.feed(ev.AllDead())
 
     def _on_memory(self) -> None:
-        """A shortage of all jails together is told to each; it is the kernel that chooses whom to end for it."""
-        self._holds.clear_memory_event()
-        if self._holds.has_met_memory_limit(told=True):
+        if self._holds.take_memory_event():
             self.kill(KilledBy.MEMORY)
 
     # -- what the state decides

@@ -76,6 +76,7 @@ class Served:
 
     async def _body(self, request: web.Request) -> web.Response:
         with Admission(1, 0).room(Client("one")) as room:
+            request[CLIENT] = Client("one")
             parser = Parser(Settings().body_bytes_max, 1)
             bodies = Bodies(parser, Settings().body_bytes_max, Settings().body_bytes_per_s_min)
             await bodies.read(request, ExecuteRequest, room)
