@@ -113,7 +113,7 @@ async def test_the_time_of_an_attempt_that_failed_is_compile_time() -> None:
     )
     report = await executor.execute(Submission(TOOLCHAIN, b"x", Limits(1 << 27, 10**9, 64), 1 << 20))
     assert report.reason is Reason.COMPILE_ERROR
-    assert 57_000_000 <= report.compile_ns < 1_000_000_000
+    assert 55_000_000 <= report.compile_ns < 1_000_000_000  # uvloop counts whole milliseconds
 
 
 @pytest.mark.parametrize(
