@@ -38,7 +38,7 @@ def test_languages_tell_their_versions_and_limits(cellblock: Server) -> None:
     known = {language["id"]: language for language in cellblock.request("GET", "/languages").json["languages"]}
     assert known["rust"]["start_charged"] is True and known["python"]["start_charged"] is False
     assert known["rust"]["compiles"] is True and known["python"]["compiles"] is False
-    assert known["python"]["extensions"] == ["py"]
+    assert known["python"]["extensions"] == ["py", "py3"]
     assert known["python"]["default_limits"]["memory_mb"] == 128
     assert all(language["version"] for language in known.values())
 

@@ -33,6 +33,7 @@ def toolchains() -> Registry:
         (("helper.py", "main.py"), "python", "main.py"),
         (("helper.py", "__main__.py", "__init__.py"), "python", "__main__.py"),
         (("solve.py", "table.txt"), "python", "solve.py"),
+        (("golf.py3",), "python", "golf.py3"),
     ],
 )
 def test_main_file_of_a_folder(

@@ -95,7 +95,7 @@ def test_unknown_languages_and_extensions_are_told_with_what_there_is() -> None:
     shipped = registry.load([SHIPPED])
     with pytest.raises(UnknownLanguage, match=r"^Unsupported language: cobol\. Supported: python, rust, typescript$"):
         shipped.find("cobol")
-    with pytest.raises(UnknownLanguage, match=r"Known: \.py, \.rs, \.ts"):
+    with pytest.raises(UnknownLanguage, match=r"Known: \.py, \.py3, \.rs, \.ts"):
         shipped.find_by_file("main.cob")
 
 
