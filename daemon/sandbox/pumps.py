@@ -14,7 +14,7 @@ OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr"
 
 
 class Drain:
-    """Reads streams whenever they have something, for as long as anybody holds their other ends.
+    """Reads streams whenever they have something.
 
     `streams`: descriptors, each called `stdout` or `stderr`. There is room for `room` bytes of all together, and
     `spare` more are thrown away; `on_over` is called once, at the first byte beyond both. `on_output` hears what
@@ -30,16 +30,22 @@ class Drain:
         self._keeps, self._spare = keeps, spare
         self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self._open = dict(streams)
-        self._ended = asyncio.Event()
         self.is_over = False  # there was more than may be
         self.is_heard = False  # on_output was called
         for descriptor in self._open:
             os.set_blocking(descriptor, False)
             loop.add_reader(descriptor, self._read, descriptor)
 
-    async def ended(self) -> None:
-        """Until both streams are at their end."""
-        await self._ended.wait()
+    async def rest(self) -> None:
+        """Read what the pipes still hold, and close them: for when nobody is alive who could write more.
+
+        Their end is not waited for: it does not come while sockets that are on their way through each other hold the
+        other ends, and the kernel looks for such cycles only now and then (unix(7), SCM_RIGHTS).
+        """
+        while self._open:
+            for descriptor in list(self._open):
+                self._read(descriptor, is_last=True)
+            await asyncio.sleep(0)
 
     def content(self, name: str) -> bytes:
         """What was kept of a stream."""
@@ -54,13 +60,14 @@ class Drain:
         del self._open[descriptor]
         self._loop.remove_reader(descriptor)
         os.close(descriptor)
-        if not self._open:
-            self._ended.set()
 
-    def _read(self, descriptor: int) -> None:
+    def _read(self, descriptor: int, is_last: bool = False) -> None:
+        """One chunk; `is_last`: where there is none now, none will come."""
         try:
             data = os.read(descriptor, READ_BYTES)
         except BlockingIOError:
+            if is_last:
+                self._close(descriptor)
             return
         if not data:
             self._close(descriptor)

@@ -49,7 +49,7 @@ class Running:
             async with asyncio.timeout(self._order.longest_s + END_S):
                 outcome, left = await asyncio.shield(self._ended)
                 if drain is not None:
-                    await drain.ended()
+                    await drain.rest()
         except SandboxUnavailable as error:
             raise SandboxUnavailable(error.stage, error.reason, True, _is_heard(drain)) from error
         except TimeoutError as error:

@@ -117,3 +117,59 @@ def test_a_program_that_ignores_its_input_is_fine(cellblock: Server) -> None:
 def test_closed_stdout_is_not_our_problem(cellblock: Server) -> None:
     answer = cellblock.execute("python", "import os\nos.close(1)\nos.close(2)\nos._exit(7)")
     assert (answer["output"], answer["exit_code"]) == ("", 7)
+
+
+@pytest.mark.threat("P3", "U2")
+def test_an_output_that_is_held_in_a_cycle_of_sockets_does_not_delay_the_answer(cellblock: Server) -> None:
+    """Each socket is on its way through the other: no process holds them, and the kernel closes the output some tenths of
+    a second later (unix(7), SCM_RIGHTS)."""
+    code = """
+import os, socket, time
+one, other = socket.socketpair()
+socket.send_fds(one, [b"x"], [1, 2, other.fileno()])
+socket.send_fds(other, [b"x"], [1, 2, one.fileno()])
+one.close(), other.close()
+os.write(1, b"%.6f" % time.monotonic())
+os._exit(0)
+"""
+    answer, late_s = delay_s(cellblock, "python", code)
+    assert answer["reason"] == "exited"
+    assert late_s < SLACK_S
+
+
+@pytest.mark.threat("U2")
+def test_a_program_ends_with_its_last_thread_and_exec_from_a_thread_replaces_it(cellblock: Server) -> None:
+    leader = """
+import ctypes, os, threading, time
+def last():
+    time.sleep(0.05)
+    os.write(1, b"last")
+    os._exit(4)
+threading.Thread(target=last).start()
+ctypes.CDLL(None).syscall(60, 0)  # the exit of the first thread alone
+"""
+    answer = cellblock.execute("python", leader, timeout=5)
+    assert (answer["output"], answer["exit_code"]) == ("last", 4), answer
+    replaced = """
+import os, threading, time
+threading.Thread(target=os.execv, args=("/bin/sh", ["sh", "-c", "echo $$; exit 3"])).start()
+time.sleep(30)
+"""
+    answer = cellblock.execute("python", replaced, timeout=5)
+    assert (answer["output"], answer["exit_code"]) == ("2\n", 3), answer
+
+
+@pytest.mark.threat("P4")
+@pytest.mark.slow
+def test_a_thousand_orphans_are_reaped_while_the_program_runs(cellblock: Server) -> None:
+    """Of 64 processes that it may have: each could not be made if those before were still there."""
+    code = """
+import os
+for _ in range(1000):
+    if os.fork() == 0:
+        os.fork()
+        os._exit(0)
+    os.wait()
+print("all")
+"""
+    assert cellblock.execute("python", code, timeout=60)["output"] == "all\n"
