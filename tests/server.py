@@ -1,5 +1,6 @@
 """A real `cellblock serve` under test: start it, post to it over its socket, find its processes, stop it."""
 
+import collections.abc
 import contextlib
 import http.client
 import itertools
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from typing import Any
 
 import psutil
@@ -76,6 +78,8 @@ class Server:
             "CELLBLOCK_SELF_TEST_S": "3600",  # beyond the first: posture counts processes of jails
             **{f"CELLBLOCK_{name.upper()}": _as_text(value) for name, value in settings.items()},
         }
+        self.secret = uuid.uuid4().hex
+        self.environment["SECRET_OF_THE_HOST"] = self.secret  # no program may find it
         self.port = 0
         self.log = ""
 
@@ -172,6 +176,23 @@ class Server:
         started_s = time.monotonic()
         result = self.execute(language, code, **fields)
         return result, time.monotonic() - started_s
+
+    @contextlib.contextmanager
+    def running(self, language: str, code: str, **fields: Any) -> collections.abc.Iterator[None]:
+        """A program that has said its first word and goes on until the end of the block, where its client hangs up."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = json.dumps({"language": language, "code": code, **fields})
+        try:
+            headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+            connection.request("POST", "/execute", body, headers)
+            response = connection.getresponse()
+            for line in response:
+                assert not line.startswith((b"event: result", b"event: error")), response.readline()
+                if line.startswith(b"event: stdout"):
+                    break
+            yield
+        finally:
+            connection.close()
 
     # -- processes
 

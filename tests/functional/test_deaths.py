@@ -111,9 +111,10 @@ def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
 
 @pytest.mark.threat("P2")
 @pytest.mark.slow
-def test_a_program_that_cleared_its_death_signal_dies_with_nsjail() -> None:
+def test_processes_without_a_death_signal_die_with_nsjail() -> None:
+    """A child has none (PR_SET_PDEATHSIG, prctl(2)); to set or clear it is not allowed to a program."""
     with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
-        code = "import ctypes, time\nctypes.CDLL(None).prctl(1, 0)\ntime.sleep(60)"
+        code = "import os, time\nfor _ in range(3):\n    os.fork()\n    os.setsid() if os.getpid() > 2 else 0\ntime.sleep(60)"
         pool.submit(lambda: server.post({"language": "python", "code": code, "timeout": 60}))
         until(lambda: runs_in_flight(server) == 1, START_S)
         before = set(posture.jail_processes(server))

@@ -60,3 +60,14 @@ def test_standard_output_can_be_opened_by_its_path(cellblock: Server) -> None:
     code = "open('/dev/stdout', 'w').write('out')\nopen('/dev/stderr', 'w').write('err')\nopen('/proc/self/fd/1', 'w').write('!')"
     answer = cellblock.execute("python", code)
     assert (answer["stdout"], answer["stderr"]) == ("out!", "err")
+
+
+@pytest.mark.threat("O1", "O2")
+def test_a_line_of_a_hundred_megabytes_is_cut_and_stays_nowhere(cellblock: Server) -> None:
+    code = "import os\nfor _ in range(100): os.write(1, b'x' * (1 << 20))"
+    cellblock.execute("python", code)
+    before = cellblock.http.memory_info().rss
+    for _ in range(3):
+        answer = cellblock.execute("python", code)
+        assert (answer["reason"], answer["output"] == "x" * (1 << 20)) == ("output_limit", True)
+    assert cellblock.http.memory_info().rss - before < 16 << 20

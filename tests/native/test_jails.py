@@ -209,6 +209,7 @@ def test_program_that_ends_before_go_is_a_failure_of_parking(commands: Player) -
     assert f"wait status {4 << 8}" in failed.reason
 
 
+@pytest.mark.threat("P4")
 def test_orphans_are_reaped_while_the_program_runs(commands: Player) -> None:
     source = b"""
 import os, time

@@ -101,3 +101,49 @@ def test_each_limit_of_a_build_is_a_compile_error_that_says_so(server: Server, c
     answer = server.execute("two", code)
     assert answer["reason"] == "compile_error"
     assert answer["error"].startswith(said)
+
+
+@pytest.mark.threat("F1")
+def test_an_artefact_that_is_swapped_in_a_loop_is_one_whole_program_or_refused(server: Server) -> None:
+    """What a link names meanwhile, /etc/shadow or the toolchain's interpreter, is never taken."""
+    code = """
+import os
+open('real', 'w').write('#!/usr/bin/python3\\nprint(1)\\n')
+os.symlink('/etc/shadow', 'outside'); os.symlink('/usr/bin/python3', 'inside')
+os.link('real', 'out')
+if os.fork() == 0:
+    while True:
+        for name in ('outside', 'real', 'inside', 'real'):
+            os.link(name, 'next', follow_symlinks=False)
+            os.rename('next', 'out')
+            if os.path.lexists('next'): os.unlink('next')  # two names of one file: rename(2) does nothing
+"""
+    for number in range(4):
+        answer = server.execute("two", f"{code}# {number}")
+        assert (answer["output"], answer["error"]) in (("1\n", None), ("", "Compilation left no program")), answer
+
+
+@pytest.mark.threat("F2")
+def test_links_that_a_build_leaves_are_not_there_for_later_steps_and_change_no_target(server: Server) -> None:
+    target = pathlib.Path(PREFIX, "toolchains", "python", "usr", "bin", "python3").resolve()
+    before = target.stat()
+    code = """
+import os
+for folder in ('/work', '/tmp', '/dev/shm', '/cellblock', '/cellblock/user', '/etc'):
+    for name in ('main', 'source', 'out.tmp', 'stdin', 'passwd', 'left'):
+        try: os.symlink('/usr/bin/python3', f'{folder}/{name}')
+        except OSError: pass
+for act in (lambda: os.chmod('main', 0o777), lambda: os.chown('main', 0, 0), lambda: open('main', 'w')):
+    try: act(); print('changed')
+    except OSError: pass
+os.remove('main.py'); os.symlink('/usr/bin/python3', 'main.py')
+look = "[os.listdir(folder) for folder in ('/work', '/tmp', '/dev/shm', '/cellblock')], os.path.islink('/work/out')"
+open('out', 'w').write(f'#!/usr/bin/python3\\nimport os\\nprint({look})\\n')
+os.chmod('out', 0o755)
+"""
+    answer = server.execute("two", code)
+    assert answer["output"] == "[['out'], [], [], ['user']] False\n", answer
+    after = target.stat()
+    assert (before.st_mode, before.st_uid, before.st_size, before.st_mtime_ns) == (
+        after.st_mode, after.st_uid, after.st_size, after.st_mtime_ns
+    )  # fmt: skip

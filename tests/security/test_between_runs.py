@@ -9,7 +9,7 @@ import pytest
 
 from tests.server import Server
 
-RUNS = 2000
+RUNS = 10_000
 SEARCH = """
 import hashlib
 first, digest = b"FIRST", "DIGEST"
@@ -32,15 +32,38 @@ with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
             at = held.find(first, at + 1)
 print(found, searched)
 """
+READ_ALL = """
+import hashlib, os
+first, digest = b"FIRST", "DIGEST"
+found = searched = 0
+for top, folders, files in os.walk("/"):
+    if top in ("/usr", "/dev") or top.startswith("/proc/self"):
+        folders[:] = []
+        continue
+    for path in (os.path.join(top, name) for name in files):
+        if path == "/work/main.py" or os.path.basename(path) in ("mem", "pagemap", "clear_refs"):
+            continue
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            held = os.read(descriptor, 1 << 20)
+            os.close(descriptor)
+        except OSError:
+            continue
+        searched += 1
+        at = held.find(first)
+        found += at >= 0 and hashlib.sha256(held[at : at + 32]).hexdigest() == digest
+print(found, searched)
+"""
 
 
-def search_for(nonce: str) -> str:
+def search_for(nonce: str, search: str = SEARCH) -> str:
     """A program that looks for a nonce of which it has no copy."""
-    return SEARCH.replace("FIRST", nonce[:16]).replace("DIGEST", hashlib.sha256(nonce.encode()).hexdigest())
+    return search.replace("FIRST", nonce[:16]).replace("DIGEST", hashlib.sha256(nonce.encode()).hexdigest())
 
 
 @pytest.mark.threat("D2")
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_thousands_of_nonces_are_never_mixed_up(cellblock: Server) -> None:
     def one(_: int) -> bool:
         nonce = uuid.uuid4().hex
@@ -84,3 +107,25 @@ def test_the_log_is_one_json_object_per_line_and_has_nothing_of_a_run(wild: str)
     for line in server.log.splitlines():
         assert isinstance(json.loads(line), dict), line
         assert line.isprintable()
+
+
+@pytest.mark.threat("D9")
+def test_no_program_finds_a_secret_of_the_daemon_or_of_a_neighbour(cellblock: Server) -> None:
+    """Neither in files, /proc among them, nor in memory. The first is in the environment of each process of the daemon."""
+    for process in (cellblock.http, cellblock.keeper):
+        assert process.environ()["SECRET_OF_THE_HOST"] == cellblock.secret
+    neighbours = uuid.uuid4().hex
+    plant = (
+        "import os, sys, time\nsecret = input()\n"
+        "for folder in ('/work', '/tmp', '/dev/shm'): open(folder + '/secret', 'w').write(secret)\n"
+        "os.posix_spawn('/bin/sleep', ['sleep', '60', secret], {'SECRET': secret})\n"
+        "print('planted', flush=True)\ntime.sleep(60)"
+    )
+    with cellblock.running("python", plant, stdin=neighbours):
+        for secret in (cellblock.secret, neighbours):
+            for search, least in ((SEARCH, 10 << 20), (READ_ALL, 20)):
+                found, searched = map(int, cellblock.execute("python", search_for(secret, search))["output"].split())
+                assert (found, searched >= least) == (0, True), (search, searched)
+    own = uuid.uuid4().hex
+    told = cellblock.execute("python", search_for(own, READ_ALL), files=[{"name": "own", "content": own}])["output"]
+    assert told.startswith("1 "), "the search finds what is there"

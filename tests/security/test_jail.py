@@ -207,6 +207,39 @@ print(json.dumps({
     }  # fmt: skip
 
 
+@pytest.mark.threat("K1")
+def test_the_call_gate_of_32_bit_programs_is_no_way_round_the_filter(cellblock: Server) -> None:
+    """`int 0x80` has other numbers (20 is getpid there); libseccomp kills whoever comes through another architecture."""
+    code = """
+import ctypes, mmap
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(bytes.fromhex("b814000000cd80c3"))  # mov eax, 20; int 0x80; ret
+print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))())
+"""
+    answer = cellblock.execute("python", code)
+    assert (answer["output"], answer["signal"]) == ("", "SIGSYS")
+
+
+@pytest.mark.threat("P6")
+def test_no_limit_is_raised_and_no_file_changes_whose_a_program_is(cellblock: Server) -> None:
+    code = """
+import resource, shutil, subprocess
+raised = []
+for kind in {getattr(resource, name) for name in dir(resource) if name.startswith('RLIMIT_')} - {resource.RLIMIT_CORE}:
+    hard = resource.getrlimit(kind)[1]
+    if hard >= 0:
+        try: resource.setrlimit(kind, (hard + 1, hard + 1)); raised.append(kind)
+        except ValueError: pass
+shutil.copy('/bin/sh', 'sh')
+os.chmod('sh', 0o6755)
+try: os.chown('sh', 0, 0); raised.append('owner')
+except OSError: pass
+told = subprocess.run(['./sh', '-c', 'id -u; id -g'], capture_output=True, text=True).stdout.split()
+print(json.dumps([raised, told == [str(os.getuid()), str(os.getgid())], os.getuid() != 0]))
+"""
+    assert facts(cellblock, code) == [[], True, True]
+
+
 @pytest.mark.threat("P5")
 def test_init_cannot_be_killed_or_traced_and_hears_nothing(cellblock: Server) -> None:
     code = """

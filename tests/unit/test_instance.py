@@ -21,6 +21,7 @@ def test_a_name_that_cannot_be_an_instance_is_refused(name: str) -> None:
         instance.check_name(name)
 
 
+@pytest.mark.threat("U11")
 def test_a_name_is_held_by_one_at_a_time_and_its_lock_file_stays(run_directory: pathlib.Path) -> None:
     lock = instance.hold("serve")
     with pytest.raises(Busy, match="'serve' is running"):
