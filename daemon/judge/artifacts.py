@@ -11,7 +11,9 @@ import hashlib
 import os
 import pathlib
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
 
 import cachetools
 import diskcache
@@ -120,6 +122,25 @@ class Artifacts:
                 self._disk.close()
 
 
+class _Disk(diskcache.Disk):  # type: ignore[misc]
+    """A file that cannot be written whole is removed: the index does not know it, so nobody would evict it."""
+
+    def __init__(self, directory: str, **settings: Any) -> None:
+        super().__init__(directory, **settings)
+        self._last = threading.local()
+
+    def filename(self, key: object = diskcache.UNKNOWN, value: object = diskcache.UNKNOWN) -> tuple[str, str]:
+        name, self._last.path = super().filename(key, value)
+        return name, self._last.path
+
+    def store(self, value: object, read: bool, key: object = diskcache.UNKNOWN) -> object:
+        try:
+            return super().store(value, read, key)
+        except OSError:
+            pathlib.Path(self._last.path).unlink(missing_ok=True)
+            raise
+
+
 def _size(held: "_Held") -> int:
     """Each holds a descriptor too, and of those there are not as many as bytes."""
     return max(held.size, LEAST_BYTES)
@@ -143,7 +164,7 @@ class _Held:
 def _open(directory: pathlib.Path, size: int) -> diskcache.Cache | None:
     try:
         return diskcache.Cache(
-            str(directory / "artifacts"), size_limit=size, eviction_policy="least-recently-used", **SETTINGS
+            str(directory / "artifacts"), disk=_Disk, size_limit=size, eviction_policy="least-recently-used", **SETTINGS
         )
     except (OSError, sqlite3.Error) as error:
         log.warning("artefacts are kept in memory only", directory=str(directory), reason=str(error))

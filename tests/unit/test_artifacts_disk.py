@@ -37,3 +37,4 @@ def test_an_artefact_that_the_disk_has_no_room_for_is_kept_in_memory_and_told_in
     assert done.returncode == 0, done.stderr
     assert "300000" in done.stdout
     assert "cannot keep an artefact on disk" in done.stdout + done.stderr
+    assert not list((tmp_path / "artifacts").rglob("*.val")), "what was written of it is removed"
