@@ -50,7 +50,13 @@ def healthy() -> bool:
 def post(code: str, accept: str = "*/*", **fields: object) -> http.client.HTTPResponse:
     body = json.dumps({"language": "python", "code": code, **fields}).encode()
     headers = {"Content-Type": "application/json", "Accept": accept}
-    response: http.client.HTTPResponse = urllib.request.urlopen(urllib.request.Request(f"{URL}/execute", body, headers))
+    try:
+        response: http.client.HTTPResponse = urllib.request.urlopen(
+            urllib.request.Request(f"{URL}/execute", body, headers)
+        )
+    except urllib.error.HTTPError as error:
+        error.add_note(error.read().decode())
+        raise
     return response
 
 
