@@ -276,7 +276,7 @@ def give_up_the_http_process() -> pathlib.Path:
     file.write_text(f"{limit}[Service]\nExecStart=\nExecStart=/bin/false\n")
     systemctl("daemon-reload")
     subprocess.run(["systemctl", "restart", HTTP], capture_output=True, check=False)
-    until(lambda: systemctl("show", "-P", "Result", HTTP).strip() == "start-limit-hit", START_S, "systemd gave it up")
+    until(lambda: systemctl("show", "-P", "ActiveState", HTTP).strip() == "failed", START_S, "systemd gave it up")
     file.write_text(limit)
     return file
 
