@@ -53,9 +53,20 @@ def demand(server: Server, baseline: Posture) -> None:
     until(lambda: is_at_rest(server), START_S, "every pool is full again")
     with contextlib.suppress(AssertionError):
         until(lambda: _now(server) == baseline, KEPT_S)
-    assert _now(server) == baseline
+    now = _now(server)
+    assert now == baseline, _differences(baseline, now)
     kept = store_descriptors(server)
     assert kept <= store_descriptors_max(), f"{kept} descriptors of the artefact store"
+
+
+def _differences(before: Posture, now: Posture) -> list[str]:
+    """What pytest would cut."""
+    found = []
+    for name in ("http_descriptors", "keeper_descriptors"):
+        one, other = getattr(before, name), getattr(now, name)
+        kinds = sorted(kind for kind in {*one, *other} if one.get(kind) != other.get(kind))
+        found += [f"{name} {kind}: {one.get(kind, 0)}, now {other.get(kind, 0)}" for kind in kinds]
+    return [*found, f"processes: {before.processes}, now {now.processes}"]
 
 
 def _now(server: Server) -> Posture:
