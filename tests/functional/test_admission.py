@@ -33,6 +33,7 @@ def open_request(server: Server, headers: str, body: bytes = b"") -> socket.sock
     return client
 
 
+@pytest.mark.slow
 def test_a_chunked_body_takes_no_more_room_than_it_has_bytes() -> None:
     """Fourteen at once, each of some bytes: their greatest allowed sizes together would be too much."""
     body = json.dumps({"language": "python", "code": "import time; time.sleep(0.5)"}).encode()
@@ -52,6 +53,7 @@ def test_who_declares_much_and_sends_nothing_keeps_nobody_out() -> None:
         assert long_input["output"] == "1000000\n"
 
 
+@pytest.mark.slow
 def test_a_body_of_millions_of_fields_is_refused_and_stops_nobody() -> None:
     """Parsed where others are answered, it stopped them for 21 s and took 2 GB."""
     fields = ",".join(f'"{number:x}":0' for number in range(1_000_000))

@@ -97,6 +97,7 @@ def indexed(state: pathlib.Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_it_is_bounded() -> None:
     with Server(languages=["typescript"], artifact_memory_mb=1, artifact_disk_mb=0) as server:
         big = "const s: string = '" + "x" * 60_000 + "';\nconsole.log({});\n"
@@ -107,6 +108,7 @@ def test_it_is_bounded() -> None:
 
 
 @pytest.mark.threat("F7")
+@pytest.mark.slow
 def test_two_hundred_compile_and_run_at_once(cellblock: Server) -> None:
     """No ETXTBSY, no artefact of another."""
 

@@ -153,6 +153,7 @@ def test_sigterm_ends_a_run_and_leaves_nothing() -> None:
     assert_nothing_left(server)
 
 
+@pytest.mark.slow
 def test_two_instances_run_beside_each_other() -> None:
     """A second server, and `cellblock run`, sweep only their own."""
     with Server(languages=["python"]) as one, Server(languages=["python"]) as two:

@@ -101,7 +101,7 @@ def grade(path: pathlib.Path, *options: object) -> subprocess.CompletedProcess[s
     [
         pytest.param(SUM, {"accepted/add.py": "AC", "accepted/add.rs": "AC", "wrong_answer/abs.py": "WA", "time_limit_exceeded/loop.py": "TLE", "run_time_error/raise.py": "RE"}, id="sum"),
         pytest.param(SCORING, {"accepted/echo.py": "AC", "partially_accepted/short.py": "AC"}, id="scoring"),
-        pytest.param(GUESS, {name.removeprefix("submissions/"): {"accepted": "AC", "wrong_answer": "WA", "time_limit_exceeded": "TLE", "run_time_error": "RE"}[name.split("/")[1]] for name in GUESS if name.startswith("submissions/")}, id="interactive"),
+        pytest.param(GUESS, {name.removeprefix("submissions/"): {"accepted": "AC", "wrong_answer": "WA", "time_limit_exceeded": "TLE", "run_time_error": "RE"}[name.split("/")[1]] for name in GUESS if name.startswith("submissions/")}, id="interactive", marks=pytest.mark.slow),
         pytest.param(MULTI_PASS, {"accepted/code.py": "AC", "wrong_answer/forgets.py": "WA"}, id="multi-pass"),
     ],
 )  # fmt: skip

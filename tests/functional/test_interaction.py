@@ -100,6 +100,7 @@ def test_an_interactor_that_ended_badly_is_named(cellblock: Server) -> None:
     assert verdict(cellblock, FIRST, "7\n", "import sys\nsys.stdin.read()\n") == expected
 
 
+@pytest.mark.slow
 def test_an_interactor_is_as_quick_beside_others_that_are_graded_as_alone(cellblock: Server) -> None:
     """Else a submission that waits for its answer would be too slow because somebody else is graded."""
     thinks = """

@@ -115,6 +115,7 @@ def test_memory_of_parked_jails_is_bounded() -> None:
         assert server.execute("python", "print(1)")["output"] == "1\n"
 
 
+@pytest.mark.slow
 def test_a_parked_program_that_dies_is_replaced(cellblock: Server) -> None:
     posture.take(cellblock)
     before = python_processes(cellblock)

@@ -562,6 +562,7 @@ def test_a_restart_keeps_problems_with_their_time_limits(tmp_path: pathlib.Path)
         assert grade(server, "sum", ADD)["problem"]["version"] == before["version"]
 
 
+@pytest.mark.slow
 def test_http_processes_share_the_store() -> None:
     """Connections are dealt out to two; what one stores, replaces and deletes, both know."""
     with Server(http_processes=2) as server:

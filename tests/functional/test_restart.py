@@ -94,6 +94,7 @@ def ask_until(stop: threading.Event, connection: http.client.HTTPConnection, kee
     connection.close()
 
 
+@pytest.mark.slow
 def test_a_restart_under_load_loses_no_request(tmp_path: pathlib.Path) -> None:
     """Of clients that keep their connections and of those that do not, over TCP and over a unix socket."""
     stop, heard = threading.Event(), list[Answer]()

@@ -10,6 +10,7 @@ TAKES = "held = bytearray(220 << 20)\nfor at in range(0, len(held), 4096): held[
 
 
 @pytest.mark.threat("M2", "U7")
+@pytest.mark.slow
 def test_a_shortage_of_all_is_nobodys_memory_limit_and_ends() -> None:
     """Three jails that stay within their own limits take more than there is for all: who is ended for it is tried
     again, and told 503 where there is no room then either."""

@@ -264,6 +264,7 @@ sys.exit(9)
 
 @pytest.mark.threat("D11")
 @pytest.mark.vm
+@pytest.mark.slow
 def test_live_jails_have_host_uids_of_their_own(cellblock: Server) -> None:
     """Read from the host's /proc: neither 0, nor the daemon's, nor each other's; in namespaces of their own."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
