@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -44,13 +45,16 @@ class Front:
     async def open(self, listeners: Sequence[socket.socket]) -> None:
         """Accept connections from all of the listening sockets, which it takes."""
         await self._runner.setup()
-        loop, protocol = asyncio.get_running_loop(), self._runner.server
+        loop: Any = asyncio.get_running_loop()  # uvloop's stubs do not know cleanup_socket
+        protocol = self._runner.server
         assert protocol is not None
         self.connections.watch()
         for listener in listeners:
-            is_unix = listener.family == socket.AF_UNIX
-            create = loop.create_unix_server if is_unix else loop.create_server
-            self._servers.append(await create(protocol, sock=listener, backlog=BACKLOG))
+            if listener.family == socket.AF_UNIX:  # its path is systemd's, or that of the next process too
+                server = await loop.create_unix_server(protocol, sock=listener, backlog=BACKLOG, cleanup_socket=False)
+            else:
+                server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
+            self._servers.append(server)
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Accept nothing more; answer what has begun, for at most so many seconds and until `hurry`; then cancel.

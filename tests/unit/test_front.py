@@ -168,3 +168,11 @@ async def test_who_connects_meanwhile_waits_for_the_next_process(served: Served)
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
     await after.front.drain(1, after.hurry)
+
+
+@pytest.mark.parametrize("served", ["unix"], indirect=True)
+async def test_the_path_of_a_unix_socket_stays(served: Served) -> None:
+    """It is systemd's, or the next process's too. With Python 3.13 asyncio removes it, unless it is told not to."""
+    path = pathlib.Path(served.listener.getsockname())
+    await served.drain(0)
+    assert path.is_socket()
