@@ -281,6 +281,7 @@ def give_up_the_http_process() -> pathlib.Path:
     return file
 
 
+@pytest.mark.slow
 def test_an_upgrade_starts_what_systemd_had_given_up_and_listens_where_the_new_socket_says(
     service: None, tmp_path: pathlib.Path
 ) -> None:
