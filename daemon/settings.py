@@ -193,7 +193,7 @@ class Settings(pydantic_settings.BaseSettings):
     queue: int = pydantic.Field(64, ge=0, description="requests that may wait in each HTTP process; more get 503")
     queue_crowded: int | None = pydantic.Field(
         None,
-        ge=0,
+        ge=1,
         description="single runs that may wait while more come than can run; a quarter of the slots when absent",
     )
     queue_wait_s: float = pydantic.Field(60.0, gt=0, description="for a single run to get a slot; then 503")

@@ -144,7 +144,7 @@ def _errors(one: Operation) -> Json:
     """One answer for each status that errors have."""
     by_status: dict[int, list[str]] = {}
     own = (*one.codes, *(() if one.path in access.OPEN else access.ERRORS))
-    for code in (*own, "bad_http", "wrong_host", "internal_error"):
+    for code in (*own, "bad_http", "wrong_host", "too_many_connections", "internal_error"):
         by_status.setdefault(CODES[code].status, []).append(code)
     return {str(status): _error(codes) for status, codes in sorted(by_status.items())}
 

@@ -182,4 +182,6 @@ class GradeResponse(pydantic.BaseModel):
         "Sentences for judges: what the package or its programs did against their format.",
         **{"x-unbounded": "at most a few for each test"},
     )
-    request_id: RequestId = field("Names this answer, in hexadecimal digits.")
+    request_id: RequestId = field(
+        "Names this answer: the request's `X-Request-Id` where it has a valid one, else 32 digits of our own."
+    )

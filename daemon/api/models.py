@@ -70,7 +70,7 @@ Word = Annotated[str, told(maxLength=100)]
 Version = Annotated[str, told(**{"x-unbounded": "the first line that the toolchain says of itself"})]
 Diagnostics = Annotated[str, told(**{"x-unbounded": "bounded by the output limits of the program and of the compiler"})]
 Sentence = Annotated[str, told(**{"x-unbounded": "a sentence or a few"})]
-RequestId = Annotated[str, told(minLength=32, maxLength=32, pattern="^[0-9a-f]{32}$")]
+RequestId = Annotated[str, told(minLength=1, maxLength=128, pattern="^[A-Za-z0-9._-]+$")]
 
 
 class Strict(pydantic.BaseModel):
@@ -195,7 +195,9 @@ class ExecuteResponse(pydantic.BaseModel):
     cached: bool = field("Whether the program had been compiled before, and was kept.")
     language: Word = field("Id of the language.")
     version: Version | None = field("Version of the compiler or interpreter; null while it is not known yet.")
-    request_id: RequestId = field("Names this answer, in hexadecimal digits.")
+    request_id: RequestId = field(
+        "Names this answer: the request's `X-Request-Id` where it has a valid one, else 32 digits of our own."
+    )
     output_base64: str | None = field(
         "The exact bytes of standard output, in base64; only where `binary` asks for it.", None, maxLength="$base64_max"
     )

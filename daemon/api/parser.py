@@ -78,7 +78,7 @@ class Parser:
         assert self._socket is not None
         answer = os.memfd_create("parsed", os.MFD_CLOEXEC)
         try:
-            wire.send(self._socket, name.encode(), (body, answer))
+            self._send(name.encode(), (body, answer))
             if not self._socket.recv(1):
                 raise CannotParse("The process that parses large bodies died")
             return parcel.read(answer, os.fstat(body).st_size)
@@ -89,6 +89,16 @@ class Parser:
             raise CannotParse("The process that parses large bodies did not answer; it is started anew") from None
         finally:
             os.close(answer)
+
+    def _send(self, name: bytes, descriptors: tuple[int, int]) -> None:
+        """To another process where this one has died since it was last used. Raises CannotParse, OSError."""
+        assert self._socket is not None
+        try:
+            wire.send(self._socket, name, descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            self._end()
+            self._start()
+            wire.send(self._socket, name, descriptors)
 
     def _start(self) -> None:
         """Raises CannotParse."""

@@ -3,6 +3,8 @@
 A message is the name of a model with two descriptors: the body, and an empty file for what was found in it.
 """
 
+import contextlib
+import json
 import mmap
 import os
 import resource
@@ -18,6 +20,7 @@ from . import parcel, parsing
 
 OWN_BYTES = 128 << 20  # of the interpreter, pydantic and the models
 FILES_OPEN = 32
+OOM_SCORE = "900"  # where memory is short, the kernel ends it before the HTTP process (proc(5), oom_score_adj)
 NICE = 5  # a quarter of a processor that it shares with the HTTP process (sched(7))
 TIMES = 16  # a text with one character beyond U+FFFF takes four bytes for each, as JSON and once more as a value
 
@@ -27,6 +30,8 @@ def main(sock: socket.socket, bytes_max: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # they mean the HTTP process, which still answers what has begun
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICE)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(OOM_SCORE)
     limits = {
         resource.RLIMIT_DATA: OWN_BYTES + TIMES * bytes_max, resource.RLIMIT_FSIZE: parcel.bytes_max(bytes_max),
         resource.RLIMIT_NOFILE: FILES_OPEN, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0,
@@ -55,5 +60,12 @@ def _found(body: int, name: str) -> pydantic.BaseModel | parsing.BadBody:
         return parsing.NotTheModel("body: it needs too much memory to be parsed")
 
 
+def _log(_: type[BaseException], error: BaseException, __: object) -> None:
+    """One line of JSON, as the HTTP process logs, and without the error's words, which may quote the body."""
+    line = {"event": "what parses large bodies ends", "level": "critical", "error": type(error).__name__}
+    print(json.dumps(line), file=sys.stderr, flush=True)
+
+
 if __name__ == "__main__":
+    sys.excepthook = _log
     main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

@@ -92,9 +92,7 @@ class Load:
     async def one(self, due_s: float) -> None:
         path, fields, is_right = self._program(next(self._numbers))
         body = json.dumps(fields).encode()
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         try:
             async with asyncio.timeout(ANSWER_S):
                 connection = await self._connection()

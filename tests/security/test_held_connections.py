@@ -9,7 +9,7 @@ import pytest
 
 from tests.server import Server, until
 
-HEAD = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 MEMORY_MAX = 400 << 20
 CONNECTIONS = 2100  # above connections_max
 
@@ -34,7 +34,7 @@ def request(fields: dict[str, object]) -> bytes:
     [
         pytest.param(HEAD, id="half"),
         pytest.param(b"", id="nothing", marks=pytest.mark.slow),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", id="idle", marks=pytest.mark.slow),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", id="idle", marks=pytest.mark.slow),
     ],
 )
 def test_more_connections_than_there_may_be_keep_nobody_out(cellblock: Server, sent: bytes) -> None:
@@ -60,7 +60,7 @@ def test_announced_bodies_that_do_not_come_keep_no_large_body_out(cellblock: Ser
 def test_answers_that_nobody_reads_are_bounded_in_bytes_and_time(accept: str) -> None:
     """Sixty of 13 MB each, of one client; another client waits no longer than for his turn."""
     fields = {"language": "python", "code": "import os\nos.write(1, bytes(1 << 20))", "binary": True}
-    data = request(fields).replace(b"Host: x\r\n", b"Host: x\r\nAccept: %b\r\n" % accept.encode())
+    data = request(fields).replace(b"Host: localhost\r\n", b"Host: localhost\r\nAccept: %b\r\n" % accept.encode())
     with Server(languages=["python"], unread_s=5) as server, contextlib.ExitStack() as stack:
         at_rest = server.http.num_fds()
         for _ in range(60):

@@ -197,16 +197,26 @@ async def test_signals_that_mean_the_server_leave_it_alone_and_who_hangs_up_leav
         assert process_of(parser) == process
 
 
-async def test_a_process_that_dies_or_hangs_is_replaced() -> None:
+async def test_a_process_that_died_while_it_was_idle_is_replaced_and_nobody_notices() -> None:
+    with held(json.dumps(HELLO).encode()) as body:
+        async with Parser(BODY_BYTES, places=1) as parser:
+            await parser.parse(body, ExecuteRequest, CLIENT)
+            process = process_of(parser)
+            process.kill()
+            process.wait()
+            assert (await parser.parse(body, ExecuteRequest, CLIENT)).code == "print(1)"
+
+
+async def test_a_process_that_hangs_is_replaced() -> None:
     with held(json.dumps(HELLO).encode()) as body:
         async with Parser(BODY_BYTES, places=1, parse_s=1.0) as parser:
-            for number in (signal.SIGKILL, signal.SIGSTOP):
-                assert (await parser.parse(body, ExecuteRequest, CLIENT)).code == "print(1)"
-                process = process_of(parser)
-                process.send_signal(number)
-                with pytest.raises(CannotParse):
-                    await parser.parse(body, ExecuteRequest, CLIENT)
-                assert not process.is_running()
+            await parser.parse(body, ExecuteRequest, CLIENT)
+            process = process_of(parser)
+            process.suspend()
+            with pytest.raises(CannotParse):
+                await parser.parse(body, ExecuteRequest, CLIENT)
+            assert not process.is_running()
+            assert (await parser.parse(body, ExecuteRequest, CLIENT)).code == "print(1)"
 
 
 # -- what comes back from it

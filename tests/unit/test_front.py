@@ -95,7 +95,7 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_a_request_that_has_begun_is_answered_and_its_connection_closed(served: Served) -> None:
-    reader, _ = await served.connect(b"held")
+    reader, _writer = await served.connect(b"held")
     await served.began.wait()
     draining = served.drain(60)
     await asyncio.sleep(0)
@@ -118,7 +118,7 @@ async def test_an_open_connection_may_send_one_request_more(served: Served) -> N
 
 
 async def test_an_idle_connection_is_closed(served: Served) -> None:
-    reader, _ = await served.connect(b"now")
+    reader, _writer = await served.connect(b"now")
     await read_answer(reader)
     began_s = asyncio.get_running_loop().time()
     await served.drain(60)
@@ -127,7 +127,7 @@ async def test_an_idle_connection_is_closed(served: Served) -> None:
 
 
 async def test_a_stream_goes_on_to_its_end(served: Served) -> None:
-    reader, _ = await served.connect(b"stream")
+    reader, _writer = await served.connect(b"stream")
     await served.began.wait()
     draining = served.drain(60)
     done, _ = await asyncio.wait([draining], timeout=1.5 * front.IDLE_S)
@@ -139,7 +139,7 @@ async def test_a_stream_goes_on_to_its_end(served: Served) -> None:
 
 async def test_a_slow_reader_gets_all_of_its_answer(served: Served) -> None:
     """Its handler has long returned; what is left to be sent is a request still."""
-    reader, _ = await served.connect(b"large")
+    reader, _writer = await served.connect(b"large")
     await served.began.wait()
     draining = served.drain(60)
     done, _ = await asyncio.wait([draining], timeout=front.IDLE_S + 2 * front.WRITE_S)
@@ -151,7 +151,7 @@ async def test_a_slow_reader_gets_all_of_its_answer(served: Served) -> None:
 
 @pytest.mark.parametrize("ends_by", ["time", "hurry"])
 async def test_what_does_not_end_is_cancelled(served: Served, ends_by: str) -> None:
-    reader, _ = await served.connect(b"held")
+    reader, _writer = await served.connect(b"held")
     await served.began.wait()
     draining = served.drain(0.1 if ends_by == "time" else 60)
     if ends_by == "hurry":
