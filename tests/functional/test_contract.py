@@ -294,5 +294,5 @@ def test_bodies_in_flight_are_bounded_together(cellblock: Server) -> None:
             client.settimeout(0.5)
             with contextlib.suppress(TimeoutError):
                 refused += client.recv(20).startswith(b"HTTP/1.1 429")
-        assert refused == 5  # seven fit in the three quarters of 256 MB that one client may have
+        assert refused == 4  # eight fit in the three quarters of 256 MiB that one client may have
         assert cellblock.execute("python", "print(1)")["success"] is True
