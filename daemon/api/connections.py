@@ -143,10 +143,11 @@ class Connections:
             self._timer.cancel()
 
     def _has_way(self, own: dict[Peer, _Since]) -> bool:
-        """Whether one of them waited, which is gone now."""
-        for peer in own:
-            if peer.waits:
-                self.remove(peer)
-                peer.give_way()
-                return True
-        return False
+        """Whether one of them waited, which is gone now: the longest one without a request, else the first that can."""
+        found = next((peer for peer in own if peer.waits_for_request), None)
+        found = found or next((peer for peer in own if peer.waits), None)
+        if found is None:
+            return False
+        self.remove(found)
+        found.give_way()
+        return True

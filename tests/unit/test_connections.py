@@ -374,8 +374,12 @@ class Peer:
     address: str
     is_many: bool = False
     waits: bool = True
-    waits_for_request: bool = True
+    has_request: bool = False
     is_gone: bool = False
+
+    @property
+    def waits_for_request(self) -> bool:
+        return self.waits and not self.has_request
 
     def give_way(self) -> None:
         self.is_gone = True
@@ -410,3 +414,14 @@ async def test_whoever_just_had_an_answer_gives_way_after_those_that_wait_longer
     connections.end(first)
     connections.add(Peer("192.0.2.1"))
     assert (first.is_gone, second.is_gone) == (False, True)
+
+
+async def test_whoever_sends_a_body_or_reads_an_answer_gives_way_after_those_without_a_request() -> None:
+    connections = Connections(Limits(in_all=3))
+    sends, first, second = Peer("unix", has_request=True), Peer("unix"), Peer("unix")
+    for peer in (sends, first, second):
+        connections.add(peer)
+    for gone in ((False, True, False), (False, True, True)):
+        assert connections.add(Peer("unix", waits=False))
+        assert (sends.is_gone, first.is_gone, second.is_gone) == gone
+    assert connections.add(Peer("unix", waits=False)) and sends.is_gone
