@@ -22,7 +22,7 @@ def ask(number, *arguments):
 
 
 def found(cellblock: Server, code: str) -> object:
-    answer = cellblock.execute("python", PREAMBLE + textwrap.dedent(code))
+    answer = cellblock.execute("python", PREAMBLE + textwrap.dedent(code), timeout=60)
     assert answer["error"] is None, answer["error"]
     return json.loads(answer["output"])
 
