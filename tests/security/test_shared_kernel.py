@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from tests.server import Server, until
+from tests.server import START_S, Server, until
 
 PREAMBLE = """
 import ctypes, errno, json, os
@@ -130,4 +130,4 @@ def test_names_that_a_program_looked_up_do_not_stay_in_the_kernel(cellblock: Ser
     print(json.dumps(sum(not os.path.exists(base + str(number)) for number in range(60000))))
     """
     assert found(cellblock, code) == looked_up
-    until(lambda: names_that_are_not() < before + looked_up // 3, 20, "they are given back")
+    until(lambda: names_that_are_not() < before + looked_up // 3, START_S, "they are given back")
