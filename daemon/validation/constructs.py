@@ -13,6 +13,7 @@ import dataclasses
 import multiprocessing
 import re
 import signal
+import sys
 import typing
 from collections.abc import Iterable, Iterator
 
@@ -25,6 +26,9 @@ log = structlog.get_logger("cellblock.validation")
 TURN_S = 0.1
 START_S = 30.0
 PR_SET_PDEATHSIG = 1
+# The tracker of semaphores, a process of its own that takes its options from here, tidies up after one that was killed.
+# Its warning would be plain text in a log of JSON.
+QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
 _PIECE = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w{2,}")
 _GAP = "..."
@@ -124,6 +128,8 @@ class Constructs:
     async def _start_worker(self) -> None:
         """Leaves no worker behind when it does not start within START_S; then the next source has it tried again."""
         loop = asyncio.get_running_loop()
+        if QUIET not in sys.warnoptions:
+            sys.warnoptions.append(QUIET)
         self._worker = concurrent.futures.ProcessPoolExecutor(
             1, mp_context=multiprocessing.get_context("spawn"), initializer=_die_with_parent
         )

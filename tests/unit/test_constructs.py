@@ -3,6 +3,9 @@
 import asyncio
 import collections.abc
 import pathlib
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -130,3 +133,25 @@ async def test_a_caller_that_is_gone_leaves_the_lexer_in_step(constructs: Constr
     await asyncio.gather(gone, return_exceptions=True)
     finding = await found_in_the_end(constructs, "\n" + REFUSED)
     assert finding.line == 2
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from daemon.validation.constructs import Constructs
+
+async def main():
+    async with Constructs((), 1.0) as constructs:
+        await asyncio.get_running_loop().run_in_executor(constructs._worker, abs, 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_killed_process_says_nothing_in_plain_text(tmp_path: pathlib.Path) -> None:
+    """multiprocessing's tracker of semaphores tidies up after it, and warned of that in a log of JSON."""
+    program = tmp_path / "killed.py"
+    program.write_text(KILLED)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "", "")
