@@ -52,8 +52,8 @@ def test_more_entries_than_any_request_needs_are_refused_before_they_are_made(ki
 
 
 def test_brackets_without_end_are_refused_by_their_depth_and_by_their_number() -> None:
-    with pytest.raises(NotJson, match="nested too deeply|not valid JSON"):
-        parse(b"[" * 5000, ExecuteRequest)
+    with pytest.raises(NotJson, match="nested too deeply"):
+        parse(b"[" * 60_000, ExecuteRequest)
     with pytest.raises(NotTheModel, match="in all"):
         check_shape(b"[" * MANY)
 
