@@ -10,7 +10,6 @@ from aiohttp import web
 
 from daemon.grading import task as tasks
 from daemon.grading.checking import JUDGE_FILES, CheckerFailed, arguments_of
-from daemon.grading.packages.threads import to_the_end
 from daemon.grading.programs import CannotGrade
 from daemon.grading.schedules import Listed
 from daemon.grading.tokens import TokenOptions
@@ -18,6 +17,7 @@ from daemon.grading.verdicts import Verdict
 from daemon.judge.submission import Submission
 from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.model import Limits
+from daemon.sandbox.threads import to_the_end
 from daemon.settings import Settings
 from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
 from daemon.toolchain.registry import Registry

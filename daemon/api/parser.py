@@ -14,9 +14,9 @@ from typing import Self, TypeVar
 import pydantic
 import structlog
 
-from daemon.grading.packages.threads import to_the_end
 from daemon.sandbox import wire
 from daemon.sandbox.errors import CellblockError
+from daemon.sandbox.threads import to_the_end
 from daemon.turns.seats import Seats
 
 from . import parcel

@@ -7,11 +7,11 @@ from aiohttp import web
 
 from daemon.grading import task as tasks
 from daemon.grading.packages.store import Held, Stored, check_id
-from daemon.grading.packages.threads import to_the_end
 from daemon.grading.problems import Bounds, check_language, limits_of, task_of
 from daemon.grading.reception import Reception
 from daemon.judge.files import File
 from daemon.judge.submission import Submission
+from daemon.sandbox.threads import to_the_end
 from daemon.toolchain.schema import Toolchain
 
 from . import allowance, submissions

@@ -8,8 +8,8 @@ from typing import IO
 from aiohttp import web
 
 from daemon.grading.packages.store import disk_errors
-from daemon.grading.packages.threads import to_the_end
 from daemon.sandbox.descriptors import write_all
+from daemon.sandbox.threads import to_the_end
 
 from . import media, pace
 from .errors import RETRY_AFTER_S, ApiProblem

@@ -20,13 +20,13 @@ from daemon.judge.submission import Submission
 from daemon.sandbox.descriptors import close_all, memfd, seal, write_all
 from daemon.sandbox.model import KilledBy
 from daemon.sandbox.order import Finished, Order
+from daemon.sandbox.threads import to_the_end
 from daemon.toolchain.plan import FEEDBACK
 from daemon.toolchain.schema import JUDGE
 
 from . import task
 from .compare import Exact, Lines
 from .feedback import JUDGE_MESSAGE, MESSAGE_BYTES, Feedback, NextPass
-from .packages.threads import to_the_end
 from .tokens import TokenOptions, Tokens
 
 JUDGE_OUTPUT_BYTES = 64 << 10  # that are kept

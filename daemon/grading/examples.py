@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 from daemon.judge.submission import Submission
+from daemon.sandbox.threads import to_the_end
 from daemon.toolchain.registry import Registry, UnknownLanguage
 
 from .checking import CheckerFailed
@@ -21,7 +22,6 @@ from .packages.folder import zip_folder
 from .packages.problem import Expected, Program
 from .packages.reading import Package, ReadingLimits, read_package
 from .packages.refusal import PackageRefused
-from .packages.threads import to_the_end
 from .packages.time_limit import DEFAULT_S, LimitSource, TimeLimit, from_slowest
 from .problems import Bounds, limits_of, task_of
 from .programs import CannotGrade, CannotRun, program_of

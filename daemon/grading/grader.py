@@ -16,6 +16,7 @@ from daemon.sandbox.client import GRADED_ACQUIRE_S, Client
 from daemon.sandbox.descriptors import is_sealed
 from daemon.sandbox.errors import CallersFault, CellblockError
 from daemon.sandbox.order import Finished, Order, SandboxUnavailable
+from daemon.sandbox.threads import to_the_end
 from daemon.toolchain.plan import graded_limits
 from daemon.turns.seats import Seats
 
@@ -23,7 +24,6 @@ from . import checking, verdicts
 from .checking import CheckerFailed, CheckerHangs
 from .group_grader import GroupGrader
 from .interaction import talk
-from .packages.threads import to_the_end
 from .run_facts import facts_of
 from .scoring import GraderCall, Progress, Result
 from .task import AllOf, Checker, Custom, Data, GradeResult, Task, Test, TestResult, programs_of

@@ -14,6 +14,7 @@ from daemon.sandbox import fields
 from daemon.sandbox.descriptors import copy, sealed_copy
 from daemon.sandbox.errors import CallersFault
 from daemon.sandbox.model import Limits
+from daemon.sandbox.threads import to_the_end
 from daemon.toolchain.plan import JUDGE_LIMITS, own_limits
 from daemon.toolchain.registry import Registry, UnknownLanguage
 from daemon.toolchain.schema import Toolchain
@@ -23,7 +24,6 @@ from .checking import arguments_of
 from .group_scoring import group_tree
 from .legacy_scoring import legacy_tree
 from .packages.problem import Case, Group, LegacyRules, Problem, Program
-from .packages.threads import to_the_end
 from .programs import (
     DEFAULT_OUTPUT_BYTES,
     MB,

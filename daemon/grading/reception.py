@@ -6,6 +6,7 @@ import functools
 from collections.abc import AsyncIterator
 
 from daemon.judge.submission import Submission
+from daemon.sandbox.threads import to_the_end
 from daemon.toolchain.registry import Registry
 
 from .checking import CheckerFailed
@@ -13,7 +14,6 @@ from .examples import Admitted, Examples
 from .grader import Grader
 from .packages.reading import Package
 from .packages.refusal import PackageRefused
-from .packages.threads import to_the_end
 from .packages.time_limit import TimeLimit
 from .problems import Bounds, check
 from .programs import CannotGrade

@@ -14,6 +14,7 @@ from daemon.sandbox.descriptors import close_all, memfd, sealed_copy
 from daemon.sandbox.messages import FULL
 from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.sandbox.plan import Warm
+from daemon.sandbox.threads import to_the_end
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
@@ -28,7 +29,7 @@ HEAL_STEP_S = 0.02
 HEAL_S = 2.0  # how long a run waits for a warden or keeper that is being replaced
 FULL_STEP_S = 0.02  # between two tries of a run that waits for other jails' ends, which nobody tells it of
 
-MUCH_BYTES = 256 << 10  # of files, which a thread packs and hashes: 16 MB take 20 ms
+MUCH_BYTES = 256 << 10  # of files or input, which a thread packs, hashes and copies: 16 MB take 20 ms
 
 _Ended = TypeVar("_Ended")
 
@@ -73,11 +74,10 @@ class Executor:
                     return built
                 if on_stage is not None:
                     on_stage(submission.toolchain.steps[-1].id)
-                given = memfd("stdin", submission.stdin, sealed=True)
-                try:
+                with contextlib.ExitStack() as stack:
+                    is_much = len(submission.stdin) > MUCH_BYTES
+                    given = await _opened(stack, is_much, memfd, "stdin", submission.stdin, True)
                     finished = await self.run(self._run_order(submission, built, given))
-                finally:
-                    os.close(given)
                 return report.of_run(submission, finished, built.compile_ns, built.cached, built.acquire_ns)
         except OSError as error:  # no descriptor is left, or no memory for a memfd
             raise SandboxUnavailable("descriptors", str(error)) from error
@@ -291,16 +291,7 @@ def _is_much(files: tuple[File, ...]) -> bool:
 
 async def _opened(stack: contextlib.ExitStack, is_much: bool, opens: Callable[..., int], *arguments: object) -> int:
     """The descriptor that `opens` returns, closed with the stack; where it copies much, a thread does it."""
-    if not is_much:
-        descriptor = opens(*arguments)
-        stack.callback(os.close, descriptor)
-        return descriptor
-    opening = asyncio.create_task(asyncio.to_thread(opens, *arguments))
-    try:
-        descriptor = await asyncio.shield(opening)
-    except asyncio.CancelledError:  # the thread goes on
-        opening.add_done_callback(lambda done: None if done.exception() else os.close(done.result()))
-        raise
+    descriptor = await to_the_end(opens, *arguments, undo=os.close) if is_much else opens(*arguments)
     stack.callback(os.close, descriptor)
     return descriptor
 

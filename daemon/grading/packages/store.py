@@ -21,13 +21,14 @@ from typing import IO
 
 import cachetools
 
+from daemon.sandbox.threads import to_the_end
+
 from . import shelf
 from .description import Description, from_json, to_json
 from .problem import Problem
 from .reading import Package, ReadingLimits, open_beneath, read_package
 from .refusal import BadProblemId, CannotRead, NoSuchProblem, PackageTooLarge, StoreFull
 from .shelf import Incoming, Shelf
-from .threads import to_the_end
 from .time_limit import TimeLimit
 
 ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
