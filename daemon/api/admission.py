@@ -26,6 +26,7 @@ from daemon.turns.seats import Seat, Seats
 
 from .client import Client
 from .errors import RETRY_AFTER_S, ApiProblem
+from .tally import Tally
 
 ROOM_BYTES = 256 << 20  # a body is in memory once while it comes (a memfd), and twice while it is parsed
 ROOM_SHARE = 3  # one client has three quarters at most, a second one three quarters of the rest
@@ -65,7 +66,7 @@ class Admission:
         wait_s: float | None = None, starting: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
         self._seats, self._share = Seats(slots, places, crowded_places, wait_s, starting), share
-        self.body_bytes, self._of_client = 0, dict[str, int]()
+        self._bodies = Tally()
 
     def __repr__(self) -> str:
         line = self._seats.line
@@ -83,6 +84,11 @@ class Admission:
     def waiting(self) -> int:
         """Requests that wait for a slot."""
         return self._seats.line.waiting
+
+    @property
+    def body_bytes(self) -> int:
+        """Of all bodies, and of what submissions hold of them."""
+        return self._bodies.total
 
     @property
     def is_crowded(self) -> bool:
@@ -106,17 +112,14 @@ class Admission:
         """`size` may be negative. Raises ApiProblem 429 and 503."""
         if not size:
             return
-        own, all_bytes = self._of_client.get(client, 0) + size, self.body_bytes + size
+        own, all_bytes = self._bodies.of(client) + size, self._bodies.total + size
         if size > 0 and own > ROOM_SHARE * (ROOM_BYTES - all_bytes):
             if 2 * own > all_bytes:
                 detail = "Your large requests take all the room that one client may have; try again when one has ended"
                 raise ApiProblem(429, "over_share", detail, retry_after_s=RETRY_AFTER_S)
             detail = "Too many large requests at once; try again"
             raise ApiProblem(503, "queue_full", detail, retry_after_s=RETRY_AFTER_S)
-        self.body_bytes = all_bytes
-        self._of_client[client] = own
-        if not own:
-            del self._of_client[client]
+        self._bodies.add(client, size)
 
     def slot(self, client: Client, is_patient: bool = False) -> contextlib.AbstractAsyncContextManager[Seat]:
         """Wait for a slot and hold it. Raises turns.seats.Refused when there is no place for this client."""

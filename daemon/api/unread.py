@@ -8,6 +8,8 @@ of them loses the one whose reader stands still for longest, until they are not.
 import dataclasses
 from typing import Protocol
 
+from .tally import Tally
+
 
 class Writer(Protocol):
     """A connection whose answer is under way."""
@@ -40,8 +42,12 @@ class Unread:
     def __init__(self, bytes_max: int, seconds: float) -> None:
         self._bytes_max, self._seconds = bytes_max, seconds
         self._held: dict[Writer, _Held] = {}
-        self._of_client: dict[str, int] = {}
-        self.total = 0
+        self._unread = Tally()
+
+    @property
+    def total(self) -> int:
+        """Bytes of all unread answers."""
+        return self._unread.total
 
     def __repr__(self) -> str:
         return f"<Unread: {self.total} of at most {self._bytes_max} bytes, {len(self._held)} connections>"
@@ -53,7 +59,7 @@ class Unread:
             held = self._held[writer] = _Held(writer.client, 0, writer.taken_bytes(), now_s)
         self._resize(held, writer.unread_bytes())
         while self.total > self._bytes_max:
-            most = max(self._of_client, key=self._of_client.__getitem__)
+            most = self._unread.most()
             its = [one for one, held in self._held.items() if held.client == most and held.size]
             self._cut(min(its, key=lambda one: self._held[one].since_s))
 
@@ -78,10 +84,5 @@ class Unread:
         writer.cut()
 
     def _resize(self, held: _Held, size: int) -> None:
-        self.total += size - held.size
-        of_client = self._of_client.get(held.client, 0) + size - held.size
+        self._unread.add(held.client, size - held.size)
         held.size = size
-        if of_client:
-            self._of_client[held.client] = of_client
-        else:
-            self._of_client.pop(held.client, None)
