@@ -27,12 +27,12 @@ class Limits:
     """`in_all` and `of_address` are numbers of connections. `headers_s` is for the first request's headers, `idle_s`
     until the next request. An answer waits for its reader for `unread_s`, all such answers have `unread_bytes`."""
 
-    in_all: int = 2000
-    of_address: int = 250
-    headers_s: float = 10.0
-    idle_s: float = 75.0
-    unread_s: float = 30.0
-    unread_bytes: int = 64 * MB
+    in_all: int
+    of_address: int
+    headers_s: float
+    idle_s: float
+    unread_s: float
+    unread_bytes: int
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":

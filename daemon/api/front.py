@@ -26,13 +26,9 @@ class Front:
     """
 
     def __init__(
-        self,
-        app: web.Application,
-        observer: Observer,
-        limits: Limits | None = None,
-        trusted_proxies: Sequence[str] = (),
+        self, app: web.Application, observer: Observer, limits: Limits, trusted_proxies: Sequence[str] = ()
     ) -> None:
-        self.connections = Connections(limits or Limits())
+        self.connections = Connections(limits)
         self._runner = Runner(
             app, observer, self.connections, Addresses(trusted_proxies),
             handler_cancellation=True, shutdown_timeout=WRITE_S,

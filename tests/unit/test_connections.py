@@ -26,7 +26,8 @@ from daemon.settings import Settings
 MB = 1 << 20
 LARGE = 6 * MB  # more than the kernel's buffers of both ends take
 SMALL_BUFFER = 4096
-LIMITS = Limits(headers_s=0.2, idle_s=0.2, unread_s=0.3)
+DEFAULT = Limits.of(Settings())
+LIMITS = dataclasses.replace(DEFAULT, headers_s=0.2, idle_s=0.2, unread_s=0.3)
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -267,7 +268,7 @@ async def test_a_kept_connection_is_closed_when_it_is_idle_and_not_while_it_is_a
 
 
 async def test_headers_are_counted_for_each_request_alone() -> None:
-    async with Served(Limits()) as served:
+    async with Served(DEFAULT) as served:
         with served.connect() as client:
             for _ in range(40):
                 client.send(b"GET /small HTTP/1.1\r\nHost: x\r\nX-A: " + b"x" * 1000 + b"\r\n\r\n")
@@ -275,7 +276,7 @@ async def test_headers_are_counted_for_each_request_alone() -> None:
 
 
 async def test_headers_without_end_are_refused() -> None:
-    async with Served(Limits()) as served:
+    async with Served(DEFAULT) as served:
         with served.connect(b"GET /small HTTP/1.1\r\n", b"X-A: 1234567890\r\n" * 3000) as client:
             assert b" 400 " in (await read_all(client)).split(b"\r\n")[0]
 
@@ -286,7 +287,7 @@ async def test_headers_without_end_are_refused() -> None:
 async def test_chunks_that_are_mostly_frame_are_refused(chunk: bytes) -> None:
     """Each costs as much to parse as a kilobyte: a body of them would hold up everybody."""
     head = b"POST /large HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with Served(Limits()) as served:
+    async with Served(DEFAULT) as served:
         with served.connect(head, chunk * (100_000 // len(chunk))) as client:
             assert (await read_all(client)).startswith(b"HTTP/1.1 400 Bad request\r\n")
         assert served.connections.busy == 0
@@ -295,7 +296,7 @@ async def test_chunks_that_are_mostly_frame_are_refused(chunk: bytes) -> None:
 async def test_a_body_that_is_read_late_is_not_taken_for_frames() -> None:
     """What has come and is not parsed, because its reader takes nothing yet, may be content."""
     parts = b" " * 100_000, b" " * 200_000, b" " * 700_000
-    async with Served(Limits()) as served:
+    async with Served(DEFAULT) as served:
         with served.connect(b"POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n") as client:
             await served.began.wait()
             (connection,) = served.front._runner.server.connections  # type: ignore[union-attr]
@@ -309,7 +310,7 @@ async def test_a_body_that_is_read_late_is_not_taken_for_frames() -> None:
 
 async def test_requests_that_are_sent_ahead_are_not_all_read() -> None:
     """A connection that sends on and on behind a request under way fills its own kernel buffers, not our memory."""
-    async with Served(Limits()) as served:
+    async with Served(DEFAULT) as served:
         with served.connect(GET % b"held") as client:
             await served.began.wait()
             (connection,) = served.front._runner.server.connections  # type: ignore[union-attr]
@@ -321,7 +322,7 @@ async def test_requests_that_are_sent_ahead_are_not_all_read() -> None:
 
 
 async def test_the_one_that_waits_longest_gives_way_to_a_new_one(kind: str) -> None:
-    async with Served(dataclasses.replace(Limits(), in_all=5), kind) as served, contextlib.AsyncExitStack() as stack:
+    async with Served(dataclasses.replace(DEFAULT, in_all=5), kind) as served, contextlib.AsyncExitStack() as stack:
         clients = []
         for number in range(12):
             clients.append(stack.enter_context(served.connect(b"GET /sm", b"")))
@@ -332,7 +333,7 @@ async def test_the_one_that_waits_longest_gives_way_to_a_new_one(kind: str) -> N
 
 
 async def test_a_new_one_is_refused_where_all_are_answered() -> None:
-    async with Served(dataclasses.replace(Limits(), in_all=2)) as served:
+    async with Served(dataclasses.replace(DEFAULT, in_all=2)) as served:
         with served.connect(GET % b"held") as one, served.connect(GET % b"held"):
             await until(lambda: served.connections.busy == 2)
             with served.connect(GET % b"small") as new:
@@ -343,7 +344,7 @@ async def test_a_new_one_is_refused_where_all_are_answered() -> None:
 
 
 async def test_who_sends_less_than_the_body_that_was_announced_gives_way() -> None:
-    async with Served(dataclasses.replace(Limits(), in_all=1)) as served:
+    async with Served(dataclasses.replace(DEFAULT, in_all=1)) as served:
         announced = b"POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
         with served.connect(announced) as slow:
             await until(lambda: served.connections.busy == 1)
@@ -359,7 +360,7 @@ async def test_a_body_may_be_slow_as_long_as_it_keeps_the_rate(
     """What came early buys time: 70 KB are four seconds at 16 KB/s."""
     monkeypatch.setattr(pace, "GRACE_S", 0.2)
     rest = b'{"language": "python", "code": ""}'
-    async with Served(Limits()) as served:
+    async with Served(DEFAULT) as served:
         length = len(first) + len(rest)
         with served.connect(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n") as client:
             client.send(b"Content-Length: %d\r\n\r\n" % length + first)
@@ -388,7 +389,7 @@ class Peer:
 
 
 async def test_no_address_keeps_another_from_connecting() -> None:
-    connections = Connections(Limits(in_all=10, of_address=4))
+    connections = Connections(dataclasses.replace(DEFAULT, in_all=10, of_address=4))
     greedy = [Peer(f"192.0.2.{number % 3}") for number in range(60)]
     assert all(connections.add(peer) for peer in greedy)
     assert connections.count == 10
@@ -399,14 +400,14 @@ async def test_no_address_keeps_another_from_connecting() -> None:
 
 
 async def test_an_address_that_stands_for_many_has_no_bound_of_its_own() -> None:
-    connections = Connections(Limits(in_all=10, of_address=2))
+    connections = Connections(dataclasses.replace(DEFAULT, in_all=10, of_address=2))
     assert all(connections.add(Peer("unix", is_many=True, waits=False)) for _ in range(10))
     assert not connections.add(Peer("unix", is_many=True))
     assert not connections.add(Peer("192.0.2.1"))
 
 
 async def test_whoever_just_had_an_answer_gives_way_after_those_that_wait_longer() -> None:
-    connections = Connections(Limits(in_all=2))
+    connections = Connections(dataclasses.replace(DEFAULT, in_all=2))
     first, second = Peer("192.0.2.1"), Peer("192.0.2.1")
     for peer in (first, second):
         connections.add(peer)
@@ -417,7 +418,7 @@ async def test_whoever_just_had_an_answer_gives_way_after_those_that_wait_longer
 
 
 async def test_whoever_sends_a_body_or_reads_an_answer_gives_way_after_those_without_a_request() -> None:
-    connections = Connections(Limits(in_all=3))
+    connections = Connections(dataclasses.replace(DEFAULT, in_all=3))
     sends, first, second = Peer("unix", has_request=True), Peer("unix"), Peer("unix")
     for peer in (sends, first, second):
         connections.add(peer)

@@ -12,8 +12,10 @@ import pytest
 from aiohttp import web
 
 from daemon.api import front
+from daemon.api.connections import Limits
 from daemon.api.metrics import Metrics
 from daemon.api.observer import Observer
+from daemon.settings import Settings
 
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -34,7 +36,7 @@ class Served:
         app.router.add_get("/large", self._large)
         observer = Observer(Metrics(), None, logs=False)
         observer.install(app)
-        self.front = front.Front(app, observer)
+        self.front = front.Front(app, observer, Limits.of(Settings()))
 
     async def _now(self, _: web.Request) -> web.Response:
         return web.Response(text="now")

@@ -18,6 +18,7 @@ from daemon.api.connections import Connections, Limits
 from daemon.api.listening import Runner
 from daemon.api.metrics import Metrics
 from daemon.api.observer import Observer
+from daemon.settings import Settings
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 MS = 1_000_000
@@ -44,7 +45,7 @@ async def asked(path: str, headers: dict[str, str]) -> tuple[str, list[ReadableS
     observer.install(app)
     app.router.add_get("/work/{id}", work)
     app.router.add_get("/fail", fail)
-    runner = Runner(app, observer, Connections(Limits()), Addresses(()))
+    runner = Runner(app, observer, Connections(Limits.of(Settings())), Addresses(()))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", test_utils.unused_port())
     await site.start()
