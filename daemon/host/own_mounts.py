@@ -8,25 +8,25 @@ the first of those names in it. What the host mounts later is seen there too; wh
 (mount_namespaces(7), MS_SLAVE).
 """
 
-import ctypes
 import os
+
+from daemon.sandbox import linux
 
 USERS = "/run/user"
 NAMES = ("root", "tmp")  # what nsjail 3.6 asks for
-
-CLONE_NEWNS = 0x00020000
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
-MS_REC, MS_SLAVE = 0x4000, 0x80000
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter() -> None:
     """Have it from now on, for this process and all that it starts. Raises OSError that names what is missing."""
     os.makedirs(USERS, 0o755, exist_ok=True)
-    _checked("unshare", _libc.unshare(CLONE_NEWNS))
-    _mount("/", None, MS_REC | MS_SLAVE)
-    _mount(USERS, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=16k,nr_inodes=16,mode=755")
+    try:
+        linux.unshare(linux.CLONE_NEWNS)
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
+        plain = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+        linux.mount("tmpfs", USERS, "tmpfs", plain, "size=16k,nr_inodes=16,mode=755")
+    except OSError as error:
+        text = f"{error.strerror}; the keeper needs CAP_SYS_ADMIN for its own mounts"
+        raise OSError(error.errno, text) from error
     path = USERS
     for name in (str(os.getuid()), "nsjail"):
         path = f"{path}/{name}"
@@ -38,15 +38,3 @@ def enter() -> None:
 def _make(directory: str) -> None:
     os.mkdir(directory)
     os.chmod(directory, 0o755)  # whatever the umask is: nsjail reads it with a uid of the warden's
-
-
-def _mount(target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    given = [None if text is None else text.encode() for text in (kind, target, kind, options)]
-    source, where, what, data = given
-    _checked(f"mount {target}", _libc.mount(source, where, what, ctypes.c_ulong(flags), data))
-
-
-def _checked(call: str, result: int) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{call}: {os.strerror(number)}; the keeper needs CAP_SYS_ADMIN for its own mounts")

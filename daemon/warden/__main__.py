@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from daemon.sandbox import wire
+from daemon.sandbox import linux, wire
 from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.messages import (
     REASON_CHARACTERS,
@@ -37,7 +37,7 @@ from daemon.sandbox.messages import (
 )
 from daemon.sandbox.plan import ToolchainPlan, Warm
 
-from . import description, linux, prefault, rootfs
+from . import description, prefault, rootfs
 from .helpers import HelperDied, Maker, Zygote, fork_program
 from .native import Native
 

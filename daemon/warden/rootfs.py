@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterable, Mapping
 
+from daemon.sandbox import linux
 from daemon.sandbox.plan import Mount
 
-from . import linux
 from .native import INPUT_LIBRARY
 
 SCRATCH = "/scratch"  # an empty directory (jail_configs/warden.cfg): a jail's tmpfs, before its parts are bound

@@ -12,7 +12,11 @@ MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
 MNT_DETACH = 0x2
+
+# unshare(2)
+CLONE_NEWNS = 0x20000
 
 # prctl(2)
 PR_CAPBSET_DROP = 24
@@ -35,6 +39,12 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
 
     if _libc.mount(encoded(source), encoded(target), encoded(kind), ctypes.c_ulong(flags), encoded(options)):
         raise _failed(f"mount {target}")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2). Raises OSError."""
+    if _libc.unshare(flags):
+        raise _failed("unshare")
 
 
 def prctl(option: int, argument: int = 0, second: int = 0) -> None:
