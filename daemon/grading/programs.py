@@ -21,10 +21,7 @@ DEFAULT_OUTPUT_BYTES = 8 * MB  # "limits" of both formats
 SOURCES_BYTES = 4 * MB  # of a program of the package, and of the files beside a submission on one test
 FOR_ALL = "default"  # include/default/ is for languages that have no folder of their own (2025-09, "Included files")
 MAIN_MODULE, MAIN = "__main__", "main"
-SCRIPTS, RUN = (
-    "bash",
-    "run",
-)  # the toolchain whose main source is a program's script `run`, and which runs `build` first
+SCRIPTED, RUN = "bash", "run"  # a program's script `run` is the main source of this toolchain, which runs `build` first
 
 Open = Callable[[str], int]  # a descriptor of a file or folder of the package, the caller's to close; raises OSError
 
@@ -70,10 +67,10 @@ def main_of(program: Program, toolchains: Registry) -> tuple[Toolchain, str]:
     """
     if program.build or program.run:
         try:
-            return toolchains.find(SCRIPTS), f"{program.path}/{RUN}"
+            return toolchains.find(SCRIPTED), f"{program.path}/{RUN}"
         except UnknownLanguage:
             raise UnknownLanguage(
-                f"{program.path}: has a script of its own to build or run it, which needs the language {SCRIPTS}"
+                f"{program.path}: has a script of its own to build or run it, which needs the language {SCRIPTED}"
             ) from None
     if program.language == "python2":
         raise UnknownLanguage(f"{program.path}: no toolchain for python2")
@@ -138,15 +135,17 @@ def _driver(problem: Problem, submission: Submission, own: tuple[File, ...], inc
     sources = {file.name: file for file in included if "/" not in file.name and of_file(file.name) in codes}
     if toolchain.joins_sources:
         return sources.get(toolchain.source)
-    for name in sorted(sources):
-        if name.partition(".")[0].lower() in (MAIN_MODULE, MAIN):
-            return sources[name]
+    called_main = sorted(filter(_is_called_main, sources))
+    if called_main:
+        return sources[called_main[0]]
     if problem.format is not Format.LEGACY or submission.name is None:
         return None
     names = (*sources, submission.name, *(file.name for file in own if of_file(file.name) in codes))
-    if any(name.partition(".")[0].lower() in (MAIN_MODULE, MAIN) for name in names):
-        return None
-    return sources.get(min(names))
+    return None if any(map(_is_called_main, names)) else sources.get(min(names))
+
+
+def _is_called_main(name: str) -> bool:
+    return name.partition(".")[0].lower() in (MAIN_MODULE, MAIN)
 
 
 def codes_of(toolchain: Toolchain) -> frozenset[str | None]:

@@ -59,10 +59,11 @@ def _program(
     if not language and metadata.format is Format.LEGACY and len(files) > 0:
         code = with_shebang(code, tree.read(files[0], 80).partition(b"\n")[0])
     is_folder = tree.is_folder(path)
+    build, run = (scripts and tree.is_file(f"{path}/{name}") for name in SCRIPTS)
     return Program(
         name=name_of(path) if is_folder else stem(name_of(path)), path=path, is_folder=is_folder, files=files,
         language=code, entry_point=entry_point[0] if entry_point else None,
-        build=scripts and tree.is_file(f"{path}/build"), run=scripts and tree.is_file(f"{path}/run"),
+        build=build, run=run,
     )  # fmt: skip
 
 
