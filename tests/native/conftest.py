@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from . import player
+from .player import FORK, Player
+
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCE = ROOT / "daemon/warden/native/jail.c"
 
@@ -38,6 +41,13 @@ def package() -> Iterator[pathlib.Path]:
     build_package(directory)
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def forks(package: pathlib.Path) -> Iterator[Player]:
+    """A warden whose programs are forks."""
+    with Player(player.plan(FORK), package) as running:
+        yield running.ready()
 
 
 def build_harness(directory: pathlib.Path, *command: str) -> pathlib.Path:

@@ -9,7 +9,7 @@ from daemon.sandbox.messages import Failed, Status
 from daemon.sandbox.plan import Warm
 
 from . import player
-from .player import FORK, Player
+from .player import Player
 
 PYTHON = "/usr/bin/python3"
 EXEC = player.step("exec", (PYTHON,), Warm.EXEC, source_name="main.py")
@@ -22,12 +22,6 @@ LOADED = "import ctypes; ctypes.CDLL('/cellblock/input.so').napi_register_module
 @pytest.fixture(scope="module")
 def commands(package: pathlib.Path) -> Iterator[Player]:
     with Player(player.plan(EXEC, GATED, STDIN), package) as running:
-        yield running.ready()
-
-
-@pytest.fixture(scope="module")
-def forks(package: pathlib.Path) -> Iterator[Player]:
-    with Player(player.plan(FORK), package) as running:
         yield running.ready()
 
 

@@ -38,12 +38,6 @@ def commands(package: pathlib.Path) -> Iterator[Player]:
         yield running.ready()
 
 
-@pytest.fixture(scope="module")
-def forks(package: pathlib.Path) -> Iterator[Player]:
-    with Player(player.plan(FORK), package) as running:
-        yield running.ready()
-
-
 def test_command_that_starts_at_go_runs_its_source_and_leaves_its_artefact(commands: Player) -> None:
     jail = commands.make("exec", Warm.EXEC).park()
     jail.go(PYTHON, "main.py", "one", "ü", source=b"import sys; print(sys.argv[1:]); open('made', 'w').write('left')")
