@@ -53,6 +53,7 @@ def test_who_declares_much_and_sends_nothing_keeps_nobody_out() -> None:
         assert long_input["output"] == "1000000\n"
 
 
+@pytest.mark.threat("U4")
 @pytest.mark.slow
 def test_a_body_of_millions_of_fields_is_refused_and_stops_nobody() -> None:
     """Parsed where others are answered, it stopped them for 21 s and took 2 GB."""

@@ -106,6 +106,7 @@ def test_other_media_types_and_compressed_bodies_are_refused(cellblock: Server) 
     assert cellblock.request("POST", "/execute", body, {**JSON, "Content-Encoding": "gzip"}).status == 415
 
 
+@pytest.mark.threat("U10")
 @pytest.mark.parametrize(
     ("codings", "status"),
     [(["identity", "gzip"], 415), (["gzip", "identity"], 415), (["identity, gzip"], 415), (["br", "gzip"], 415),
@@ -136,6 +137,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(cellblock: Server) -
         assert client.recv(100).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.threat("U10")
 @pytest.mark.parametrize("path", ["/", "/execute", "/health", "/metrics", "/openapi.json", "/nowhere"])
 def test_a_page_whose_name_was_changed_to_loopback_is_told_nothing(cellblock: Server, path: str) -> None:
     """DNS rebinding: its browser takes this server for the page's own host, which Host names."""

@@ -155,6 +155,7 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.threat("U10")
 def test_what_is_no_http_is_a_problem_and_neither_answered_nor_logged_in_its_own_words(cellblock: Server) -> None:
     """RFC 9112, sections 2.2, 5 and 11.2. The connection ends: nobody knows where the next request would begin."""
     before = len(cellblock.error_text())

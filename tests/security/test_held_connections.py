@@ -29,6 +29,7 @@ def request(fields: dict[str, object]) -> bytes:
     return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+@pytest.mark.threat("U3")
 @pytest.mark.parametrize(
     "sent",
     [
@@ -47,6 +48,7 @@ def test_more_connections_than_there_may_be_keep_nobody_out(cellblock: Server, s
     until(lambda: cellblock.http.num_fds() <= before + 5, 10, "they are gone")
 
 
+@pytest.mark.threat("U3")
 def test_announced_bodies_that_do_not_come_keep_no_large_body_out(cellblock: Server) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(20):
@@ -55,6 +57,7 @@ def test_announced_bodies_that_do_not_come_keep_no_large_body_out(cellblock: Ser
         assert answer["output"] == "1000000\n"
 
 
+@pytest.mark.threat("U3")
 @pytest.mark.slow
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 def test_answers_that_nobody_reads_are_bounded_in_bytes_and_time(accept: str) -> None:
