@@ -8,14 +8,7 @@ import pathlib
 import pytest
 
 from tests import posture
-from tests.server import START_S, Server, until
-
-
-def facts(cellblock: Server, code: str) -> object:
-    """What a Python program prints as JSON."""
-    answer = cellblock.execute("python", "import json, os, sys\n" + code)
-    assert answer["error"] is None, answer["error"]
-    return json.loads(answer["output"])
+from tests.server import START_S, Server, facts, until
 
 
 @pytest.mark.threat("F8", "K2")

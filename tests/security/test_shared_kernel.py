@@ -1,15 +1,14 @@
 """System calls whose effect would reach beyond the jail through what all jails share: toolchain files, host-wide pools."""
 
-import json
 import pathlib
 import textwrap
 
 import pytest
 
-from tests.server import START_S, Server, until
+from tests.server import START_S, Server, facts, until
 
 PREAMBLE = """
-import ctypes, errno, json, os
+import ctypes, errno
 socket = __import__('sock' + 'et')
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -22,9 +21,7 @@ def ask(number, *arguments):
 
 
 def found(cellblock: Server, code: str) -> object:
-    answer = cellblock.execute("python", PREAMBLE + textwrap.dedent(code), timeout=60)
-    assert answer["error"] is None, answer["error"]
-    return json.loads(answer["output"])
+    return facts(cellblock, PREAMBLE + textwrap.dedent(code), timeout=60)
 
 
 @pytest.mark.threat("K1")
