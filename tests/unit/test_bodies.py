@@ -4,9 +4,9 @@ import asyncio
 import base64
 import contextlib
 import json
-import resource
 import os
 import pickle
+import resource
 import signal
 import struct
 from collections.abc import Iterator
