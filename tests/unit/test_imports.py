@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "addresses": set(),
     "logs": {"host", "settings"},
     "places": set(),
-    "settings": {"toolchain", "host", "sandbox"},
+    "settings": {"toolchain", "host", "sandbox", "addresses"},
     "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
     "supervisor": {"host"},
 }
