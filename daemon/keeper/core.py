@@ -115,7 +115,7 @@ class Keeper:
 
     def _jail_gone(self, gone: Jail) -> None:
         self._jails.pop(gone.number, None)
-        gone.warden.give_uid(gone.uid)
+        gone.warden.lender.give(gone.lent)
         self._fleets[gone.warden.toolchain].jail_gone(gone.warden)
         self._pool_changed()
         self._finish_stop()

@@ -78,11 +78,11 @@ class Jail:
         self._warm, self._limits, self._on_gone = warm, limits, on_gone
         self._guard = loop.guard(self._broke)
         self._is_background = self._is_channel_watched = self._is_channel_over = False
-        self.uid = warden.take_uid()
+        self.lent = warden.lender.take()
         try:
             self._holds = Holdings(tree, f"jail-{number}", baseline_bytes)
         except OSError:
-            warden.give_uid(self.uid)
+            warden.lender.give(self.lent)
             raise
         self._machine = Machine(
             self._guard, states.new(warden.patience_s, warden.clock()), states.decide, states.due, self._perform,
@@ -90,7 +90,7 @@ class Jail:
         )  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"<Jail {self.number} {self.warden.toolchain}/{self.step.id}: {self.phase}, uid {self.uid}>"
+        return f"<Jail {self.number} {self.warden.toolchain}/{self.step.id}: {self.phase}, uid {self.lent.uid}>"
 
     @property
     def phase(self) -> states.Phase:
@@ -171,7 +171,7 @@ class Jail:
             joins = holds.group.join_descriptors()
             try:
                 strings = at_start(self.step, self._warm, self._limits)
-                make = messages.Make(self.number, self.step.id, self._warm, self.uid, strings)
+                make = messages.Make(self.number, self.step.id, self._warm, self.lent.uid, self.lent.network, strings)
                 request = MakeRequest(
                     make, self._on_made, lambda why: self._machine.feed(ev.NotMade(why)), self._on_fork_ended
                 )

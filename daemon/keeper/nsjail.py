@@ -29,6 +29,7 @@ class WardenSetup:
     links: dict[str, str]
     filter: bytes  # struct sock_filter[], for every jail
     start_s: float  # for it, and for each of its jails, to be ready
+    networks: int  # network namespaces that it lends to its jails; 0: each jail has one of its own
 
 
 def start(

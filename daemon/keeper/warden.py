@@ -21,12 +21,12 @@ from daemon.sandbox.plan import ToolchainPlan
 
 from . import nsjail
 from . import warden_state as states
+from .lent import Lender
 from .loop import Loop
 from .machine import Machine
 
 log = logging.getLogger("cellblock.keeper")
 
-FIRST_JAIL_ID, LAST_JAIL_ID = 1000, 65000  # inside a warden's slice of ids; 0 is the warden itself
 WARDEN_LIMITS = Limits(memory_bytes=4 << 30, wall_ns=0, processes=100_000)  # its own group only bounds a leak
 
 
@@ -60,7 +60,7 @@ class Warden:
         self._guard = loop.guard(lambda error: self.close(repr(error)))
         self._unanswered: dict[int, MakeRequest] = {}  # not answered yet
         self._alive: dict[int, MakeRequest] = {}
-        self._uids = _Uids()
+        self.lender = Lender(setup.networks)
         with contextlib.ExitStack() as undo:
             self._start(tree, setup, uid_base, undo)
             self._guard.watch(self._pidfd, lambda: self.close("nsjail ended"))
@@ -89,14 +89,6 @@ class Warden:
     def is_closed(self) -> bool:
         """It is dying or gone."""
         return self._machine.state.phase in (states.Phase.DYING, states.Phase.GONE)
-
-    def take_uid(self) -> int:
-        """For a jail, inside the warden's slice; no live jail has it. Raises OSError when all are taken."""
-        return self._uids.take()
-
-    def give_uid(self, uid: int) -> None:
-        """Nothing of the jail is left."""
-        self._uids.give(uid)
 
     def make(self, request: MakeRequest, descriptors: list[int]) -> None:
         """Ask for a jail. The warden has its own copies of the descriptors when this returns.
@@ -232,28 +224,6 @@ class Warden:
             self._pidfd = -1
         self.group.kill()
         return self.group.remove()
-
-
-class _Uids:
-    """Ids of one warden's slice: one that was given back is used again as late as possible."""
-
-    def __init__(self) -> None:
-        self._next = FIRST_JAIL_ID
-        self._taken: set[int] = set()
-
-    def take(self) -> int:
-        """Raises OSError when all are taken."""
-        for _ in range(LAST_JAIL_ID - FIRST_JAIL_ID):
-            uid, self._next = self._next, self._next + 1
-            if self._next == LAST_JAIL_ID:
-                self._next = FIRST_JAIL_ID
-            if uid not in self._taken:
-                self._taken.add(uid)
-                return uid
-        raise OSError("every uid of the warden's slice belongs to a live jail")
-
-    def give(self, uid: int) -> None:
-        self._taken.discard(uid)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -60,6 +60,8 @@ _ID, _NAME, _REASON = check.number(0, _ID_MAX), check.text(_NAME_CHARACTERS), ch
 _COUNT = check.number(0, (1 << 63) - 1)
 _STATUS = check.number(0, 0xFFFF)  # of wait(2), raw
 _UID = check.number(1, 0xFFFF)  # inside the warden's user namespace
+NETWORKS_MAX = 64  # network namespaces that a warden lends; jails beyond so many have one of their own
+_NETWORK = check.number(0, NETWORKS_MAX)
 _JAIL_DESCRIPTORS = (2, 3, 4, 5, 6)  # the channel, and one to five groups
 
 
@@ -302,17 +304,28 @@ class Setup(Message):
 class Make(Message):
     """Make a jail for a step. `argv` is the command of a program that starts before go, else empty.
 
+    `network` is the number of the network namespace that is lent to it, of which no other live jail has the same; 0 is
+    one of its own.
+
     Descriptors: the jail's end of its channel, then those through which it joins its control groups.
     """
 
     TYPE = "make"
-    FIELDS = {"jail": _ID, "step": _NAME, "warm": check.choice(Warm), "uid": _UID, "argv": check.texts}
+    FIELDS = {
+        "jail": _ID,
+        "step": _NAME,
+        "warm": check.choice(Warm),
+        "uid": _UID,
+        "network": _NETWORK,
+        "argv": check.texts,
+    }
     DESCRIPTORS = _JAIL_DESCRIPTORS
 
     jail: int
     step: str
     warm: Warm
     uid: int
+    network: int
     argv: tuple[str, ...] = ()
 
 
@@ -379,7 +392,7 @@ FROM_WARDEN = vocabulary(Ready, Broken, Made, NotMade, ForkEnded)
 
 # -- warden and helpers: C structs, little-endian, read and written by daemon/warden/native/jail.c
 
-_REQUEST = struct.Struct("<IIII")  # struct request: number, kind (REQUEST_*), value, 0
+_REQUEST = struct.Struct("<IIII")  # struct request: number, kind (REQUEST_*), value, network
 _RANGE = struct.Struct("<QQ")  # struct range: address and bytes
 _ANSWER = struct.Struct("<Ii")  # struct answer: number of the request; a pid, 0 or a negated errno
 REQUEST_FORK, REQUEST_PREFAULT, REQUEST_INIT, REQUEST_COMMAND = 1, 2, 3, 4
@@ -388,29 +401,35 @@ RANGES_MAX = 512
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MakeInit:
-    """Make the init of a jail whose program is a fork. The answer has its pid and pidfd."""
+    """Make the init of a jail whose program is a fork, in a network as Make has it.
+
+    The answer has its pid and pidfd.
+    """
 
     number: int
+    network: int = 0
 
     def encode(self) -> bytes:
         """As jail.c reads it."""
-        return _REQUEST.pack(self.number, REQUEST_INIT, 0, 0)
+        return _REQUEST.pack(self.number, REQUEST_INIT, 0, self.network)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MakeCommand:
-    """Make the jail of a command, whose init has this uid. Descriptors: the jail's end of its channel, its groups.
+    """Make the jail of a command, whose init has this uid, in a network as Make has it. Descriptors: the jail's end of
+    its channel, its groups.
 
     `description` is that of daemon/warden/description.py. The answer has the pid and pidfd of its init.
     """
 
     number: int
     uid: int
+    network: int
     description: bytes
 
     def encode(self) -> bytes:
         """As jail.c reads it."""
-        return _REQUEST.pack(self.number, REQUEST_COMMAND, self.uid, 0) + self.description
+        return _REQUEST.pack(self.number, REQUEST_COMMAND, self.uid, self.network) + self.description
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

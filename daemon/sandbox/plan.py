@@ -127,6 +127,7 @@ class Deployment:
     start_s: float  # for a warden or a jail to be ready
     warden_runs_max: int  # a warden is replaced after so many jails
     warden_age_max_s: float
+    network_reuse: bool  # a network namespace is lent to one jail after the other
     grade_cores: tuple[int, ...] | None = None  # the cores of graded runs; None: one of each physical core
 
 

@@ -171,13 +171,15 @@ class Warden:
         """Raises OSError, ValueError, HelperDied; then nothing of the jail is left."""
         if wanted.warm is not Warm.FORK:
             described = self._described(wanted.step, wanted.warm, wanted.argv)
-            pid, pidfd = self._maker.make_command(described, wanted.uid, descriptors)
+            pid, pidfd = self._maker.make_command(described, wanted.uid, wanted.network, descriptors)
             self._watch(pid, pidfd, None)
             _say(self._control, Made(wanted.jail), [pidfd])
             return
         if self._zygote is None:
             raise ValueError(f"{wanted.step} is not warm by fork in this warden")
-        pid, pidfd, init = fork_program(self._zygote, self._maker, wanted.uid, descriptors[0], descriptors[1:])
+        pid, pidfd, init = fork_program(
+            self._zygote, self._maker, wanted.uid, wanted.network, descriptors[0], descriptors[1:]
+        )
         self._watch(pid, pidfd, wanted.jail)
         _say(self._control, Made(wanted.jail), [init, pidfd])
         os.close(init)

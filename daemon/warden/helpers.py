@@ -91,16 +91,16 @@ class Maker(Helper):
             finally:
                 os._exit(1)
 
-    def make_init(self) -> int:
-        """A pidfd of pid 1 in new namespaces. Raises OSError, HelperDied."""
-        return self.ask(messages.MakeInit(self.next_number()))[1]
+    def make_init(self, network: int) -> int:
+        """A pidfd of pid 1 in new namespaces, `network` as messages.Make has it. Raises OSError, HelperDied."""
+        return self.ask(messages.MakeInit(self.next_number(), network))[1]
 
-    def make_command(self, description: bytes, uid: int, descriptors: Sequence[int]) -> tuple[int, int]:
+    def make_command(self, description: bytes, uid: int, network: int, descriptors: Sequence[int]) -> tuple[int, int]:
         """A jail for a command: pid and pidfd of its init, a child of ours. `descriptors` are the channel, then groups.
 
         Raises OSError, and then nothing of it is left; HelperDied.
         """
-        return self.ask(messages.MakeCommand(self.next_number(), uid, description), descriptors)
+        return self.ask(messages.MakeCommand(self.next_number(), uid, network, description), descriptors)
 
 
 class Zygote(Helper):
@@ -135,12 +135,14 @@ class Zygote(Helper):
         self.ask(messages.Prefault(self.next_number(), tuple(ranges)))
 
 
-def fork_program(zygote: Zygote, maker: Maker, uid: int, channel: int, groups: Sequence[int]) -> tuple[int, int, int]:
+def fork_program(
+    zygote: Zygote, maker: Maker, uid: int, network: int, channel: int, groups: Sequence[int]
+) -> tuple[int, int, int]:
     """A jail whose program is a fork: pid and pidfd of the program and the pidfd of its init.
 
     Raises OSError, and then nothing of the jail is left; HelperDied.
     """
-    init = maker.make_init()
+    init = maker.make_init(network)
     try:
         pid, pidfd = zygote.fork(uid, channel, init, groups)
     except BaseException:

@@ -38,7 +38,7 @@ def written_pages(zygote: Zygote, maker: Maker, trial_s: float = TRIAL_S) -> lis
     channel, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with channel, far_end:
         channel.settimeout(trial_s)
-        pid, pidfd, init = fork_program(zygote, maker, UID, far_end.fileno(), ())
+        pid, pidfd, init = fork_program(zygote, maker, UID, 0, far_end.fileno(), ())
         far_end.close()
         descriptors = [pidfd, init]
         try:

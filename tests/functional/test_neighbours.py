@@ -108,6 +108,32 @@ def in_the_wall(nsjail: psutil.Process) -> tuple[int, int]:
     return len(processes), len(namespaces)
 
 
+@pytest.mark.threat("F5")
+@pytest.mark.parametrize("reuse", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_no_two_live_jails_are_in_one_network(reuse: bool) -> None:
+    """Parked ones and those that run, after as many others that some of theirs have been lent before."""
+    with Server(languages=["python"], network_reuse=reuse, runs_at_once=4) as server:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for answer in pool.map(lambda _: hello(server), range(40)):
+                assert answer.status == 200
+        until(lambda: posture.is_at_rest(server), START_S, "the pool is full")
+        networks = networks_of_jails(server.nsjail("python"))
+        assert len(networks) >= 2
+        assert len(set(networks.values())) == len(networks)
+        assert os.readlink("/proc/self/ns/net") not in networks.values()
+
+
+def networks_of_jails(nsjail: psutil.Process) -> dict[str, str]:
+    """The network namespace of each pid namespace within a warden's wall but the warden's own."""
+    (warden,) = nsjail.children()
+    found = {}
+    for process in warden.children(recursive=True):
+        with contextlib.suppress(OSError):
+            found[os.readlink(f"/proc/{process.pid}/ns/pid")] = os.readlink(f"/proc/{process.pid}/ns/net")
+    found.pop(os.readlink(f"/proc/{warden.pid}/ns/pid"), None)
+    return found
+
+
 def test_a_pool_is_full_again_soon_after_jails_could_not_be_made() -> None:
     """Nobody has to ask for a run: /health says that the pool is full within ten seconds."""
     with Server(languages=["python"]) as server, contextlib.ExitStack() as stack:

@@ -142,7 +142,7 @@ class Player:
     """A warden and its jails; `process` is nsjail."""
 
     def __init__(self, toolchain: ToolchainPlan, package: pathlib.Path, log: int = subprocess.DEVNULL) -> None:
-        self._plan = toolchain
+        self.plan = toolchain
         self.control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(PATIENCE_S)
         self._jails: list[Jail] = []
@@ -157,19 +157,19 @@ class Player:
         ids = f"0:{FIRST_UID}:65536"
         binary = pathlib.Path(nsjail.__file__).parent / "bin/nsjail"
         argv = [str(binary), "--config", str(ROOT / "jail_configs/warden.cfg"), "--user", ids, "--group", ids]
-        for mount in self._plan.mounts:
+        for mount in self.plan.mounts:
             argv += ["--bindmount_ro", f"{mount.source}:{mount.target}"]
-        for target, text in self._plan.links.items():
+        for target, text in self.plan.links.items():
             argv += ["--symlink", f"{text}:{target}"]
         for part in ("warden", "sandbox"):
             argv += ["--bindmount_ro", f"{package / part}:/cellblock/daemon/{part}"]
-        for number, mount in enumerate(self._plan.mounts):
+        for number, mount in enumerate(self.plan.mounts):
             argv += ["--bindmount_ro", f"{mount.source}:/host/{number}"]
         argv += ["--pass_fd", str(control)]
-        forked = self._plan.forked
+        forked = self.plan.forked
         if forked is None:
             return [*argv, "--", "/usr/bin/python3", "-I", "-S", "-c", START, str(control)]
-        ours = {"CELLBLOCK_CONTROL": str(control), "CELLBLOCK_IMPORTS": " ".join(self._plan.imports)}
+        ours = {"CELLBLOCK_CONTROL": str(control), "CELLBLOCK_IMPORTS": " ".join(self.plan.imports)}
         for name, value in {**forked.environment, **forked.start_environment, **ours}.items():
             argv += ["--env", f"{name}={value}"]
         return [*argv, "--cwd", "/work", "--", *forked.argv]
@@ -178,7 +178,7 @@ class Player:
 
     def __enter__(self) -> Self:
         contents = [
-            memfd("plan", json.dumps(dataclasses.asdict(self._plan)).encode()),
+            memfd("plan", json.dumps(dataclasses.asdict(self.plan)).encode()),
             memfd("filter", seccomp_policy.compile_policy(str(ROOT / "jail_configs/inner.toml"))),
         ]
         wire.send(self.control, Setup().encode(), contents)
@@ -210,7 +210,9 @@ class Player:
         assert isinstance(said, Ready), said
         return self
 
-    def ask(self, step_id: str, warm: Warm, argv: tuple[str, ...] = (), groups: tuple[int, ...] | None = None) -> Jail:
+    def ask(
+        self, step_id: str, warm: Warm, argv: tuple[str, ...] = (), groups: tuple[int, ...] | None = None, network: int = 0
+    ) -> Jail:  # fmt: skip
         """Send `Make` with a group that is nothing but a file, where none are given."""
         channel, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         channel.settimeout(PATIENCE_S)
@@ -219,14 +221,16 @@ class Player:
         self._jails.append(jail)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         with inner:
-            make = Make(number, step_id, warm, 1000 + number, argv)
+            make = Make(number, step_id, warm, 1000 + number, network, argv)
             wire.send(self.control, make.encode(), [inner.fileno(), *((null,) if groups is None else groups)])
         os.close(null)
         return jail
 
-    def make(self, step_id: str, warm: Warm, argv: tuple[str, ...] = (), groups: tuple[int, ...] | None = None) -> Jail:
+    def make(
+        self, step_id: str, warm: Warm, argv: tuple[str, ...] = (), groups: tuple[int, ...] | None = None, network: int = 0
+    ) -> Jail:  # fmt: skip
         """A jail that has been made; it may not be parked yet."""
-        jail = self.ask(step_id, warm, argv, groups)
+        jail = self.ask(step_id, warm, argv, groups, network)
         said, jail.pidfds = self.hear()
         assert said == Made(jail.number), said
         return jail

@@ -29,7 +29,7 @@ class Fakes:
             os._exit(0)
         return pid
 
-    def make_init(self) -> int:
+    def make_init(self, network: int) -> int:
         pid = self._sleeper()
         self.made.append(pid)
         return os.pidfd_open(pid)

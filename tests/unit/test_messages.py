@@ -43,7 +43,7 @@ EXAMPLES: list[tuple[messages.Message, dict[str, type[messages.Message]], int]] 
     (messages.Ended(9, 256, None, 1, 2, None), messages.TO_HTTP, 1),
     (messages.Ended(9, None, KilledBy.WALL, 1, None, 3), messages.TO_HTTP, 0),
     (messages.Setup(), messages.TO_WARDEN, 2),
-    (messages.Make(4, "run", Warm.PRELOAD, 1000, ("/usr/bin/node", "main.js")), messages.TO_WARDEN, 5),
+    (messages.Make(4, "run", Warm.PRELOAD, 1000, 3, ("/usr/bin/node", "main.js")), messages.TO_WARDEN, 5),
     (messages.Ready(), messages.FROM_WARDEN, 0),
     (messages.Broken("rootfs", "no space"), messages.FROM_WARDEN, 0),
     (messages.Made(4), messages.FROM_WARDEN, 2),

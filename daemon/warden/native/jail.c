@@ -58,7 +58,7 @@ static const char loader[] __attribute__((section(".interp"), used)) = LOADER;
 #endif
 
 /* Of each jail. The cgroup namespace follows in confine(), so that the jail's own group is its root. */
-static const uint64_t NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
+static const uint64_t NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS; /* and a network, below */
 
 /* -- descriptors */
 
@@ -489,20 +489,62 @@ static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const
 }
 
 /*
- * Make a jail for a command. `descriptors` are the channel and then 0 to 5 groups. Returns the pid of its init and sets
- * `pidfd`; or returns a negated errno, and nothing is left. The init is a child of our parent, the warden.
+ * Make a jail for a command, in our own network namespace, or where `network` is CLONE_NEWNET in a new one. `descriptors`
+ * are the channel and then 0 to 5 groups. Returns the pid of its init and sets `pidfd`; or returns a negated errno, and nothing is left. The init is a child of our parent, the warden.
  */
 static long make_command(const uint8_t *description, size_t bytes, uint32_t uid, const int *descriptors, unsigned count,
-                         int *pidfd)
+                         uint64_t network, int *pidfd)
 {
     long read = read_description(description, bytes, &the_jail);
     if (read < 0 || the_jail.head.start == START_FORK || uid == 0 || count < 1 || count > 1 + GROUPS_MAX)
         return -EINVAL;
-    struct clone_args arguments = {.flags = NAMESPACES | CLONE_PARENT | CLONE_PIDFD, .pidfd = (uintptr_t)pidfd};
+    struct clone_args arguments = {.flags = NAMESPACES | network | CLONE_PARENT | CLONE_PIDFD, .pidfd = (uintptr_t)pidfd};
     long pid = SYS(clone3, &arguments, sizeof arguments);
     if (pid == 0)
         be_init(&the_jail, uid, descriptors[0], descriptors + 1, count - 1);
     return pid;
+}
+
+/* -- network namespaces */
+
+/*
+ * A network namespace is lent to one live jail after the other, because to make one and to take it down costs the kernel more
+ * than a millisecond. Programs have sockets of AF_UNIX alone, so all that it can hold of a jail is sockets with their abstract
+ * names (unix(7)), and it is lent only when it holds none. The keeper lends no number to two live jails.
+ */
+static int networks[NETWORKS_MAX + 1]; /* descriptors by number; 0: not made yet */
+
+/* Whether our own network namespace holds no socket: the file has its heading alone. A socket outlives its processes for a
+ * moment where it was on its way through another one. */
+static int is_network_empty(void)
+{
+    char text[256];
+    long file = SYS(openat, AT_FDCWD, "/proc/self/net/unix", O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    long bytes = SYS(read, file, text, sizeof text);
+    SYS(close, file);
+    return bytes > 0 && memchr(text, '\n', (size_t)bytes) == text + bytes - 1;
+}
+
+/* Be in the network namespace of this number, which is empty, and with us those that we make. 0, or an error. */
+static long enter_network(uint32_t number)
+{
+    int *kept = &networks[number];
+    if (*kept > 0) {
+        long entered = SYS(setns, *kept, CLONE_NEWNET);
+        if (entered < 0 || is_network_empty())
+            return entered;
+        SYS(close, *kept);
+        *kept = 0;
+    }
+    long made = SYS(unshare, CLONE_NEWNET);
+    if (made < 0)
+        return made;
+    long file = SYS(openat, AT_FDCWD, "/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (file > 0)
+        *kept = (int)file;
+    return file < 0 ? file : 0;
 }
 
 /* -- the helpers: what the warden asks of them */
@@ -519,6 +561,27 @@ static void hold(void *unused)
     (void)unused;
     SYS(close_range, 0, ~0U, 0);
     pause_for_ever();
+}
+
+/* Make the init that was asked for. `bytes` are those of the description. Its pid, or an error. */
+static long make(const struct request *request, const uint8_t *description, size_t bytes, const int *descriptors,
+                 unsigned count, int *pidfd)
+{
+    uint64_t network = CLONE_NEWNET;
+    if (request->network > NETWORKS_MAX)
+        return -EPROTO;
+    if (request->network > 0) {
+        long entered = enter_network(request->network);
+        if (entered < 0)
+            return entered;
+        network = 0;
+    }
+    if (request->kind == REQUEST_INIT && bytes == 0 && count == 0)
+        return clone_call(NAMESPACES | network | CLONE_VM | CLONE_PIDFD | SIGCHLD, child_stack + sizeof child_stack, pidfd,
+                          hold, NULL);
+    if (request->kind == REQUEST_COMMAND)
+        return make_command(description, bytes, request->value, descriptors, count, network, pidfd);
+    return -EPROTO;
 }
 
 /*
@@ -542,16 +605,10 @@ PUBLIC noreturn PROGRAM_ENTRY void maker_start(void)
     SYS(rt_sigaction, SIGCHLD, ignore, 0, SIGNAL_SET_BYTES);
     for (;;) {
         const long got = receive(MAKER_SOCKET, &asked, sizeof asked, descriptors, &count);
-        const size_t more = (size_t)got - sizeof asked.request; /* of the description */
         int pidfd = -1;
-        long pid = -EPROTO;
         if (got < (long)sizeof asked.request)
             leave(0);
-        if (asked.request.kind == REQUEST_INIT && more == 0 && count == 0)
-            pid = clone_call(NAMESPACES | CLONE_VM | CLONE_PIDFD | SIGCHLD, child_stack + sizeof child_stack, &pidfd,
-                             hold, NULL);
-        else if (asked.request.kind == REQUEST_COMMAND)
-            pid = make_command(asked.description, more, asked.request.value, descriptors, count, &pidfd);
+        long pid = make(&asked.request, asked.description, (size_t)got - sizeof asked.request, descriptors, count, &pidfd);
         answer(MAKER_SOCKET, asked.request.number, pid, &pidfd);
         if (pid > 0)
             SYS(close, pidfd);
@@ -584,7 +641,7 @@ static void be_program(const struct jail *jail, uint32_t uid, const int *descrip
 {
     const int channel = descriptors[0], init = descriptors[1], *groups = descriptors + 2;
     int kept[GROUPS_MAX + 1], program_ends[3];
-    must(channel, "namespaces", "setns", SYS(setns, init, NAMESPACES & ~(uint64_t)CLONE_NEWPID));
+    must(channel, "namespaces", "setns", SYS(setns, init, (NAMESPACES | CLONE_NEWNET) & ~(uint64_t)CLONE_NEWPID));
     memcpy(kept, groups, (count - 2) * sizeof *groups);
     kept[count - 2] = channel;
     must(channel, "descriptors", "close_range", close_all_but(kept, count - 1));

@@ -16,7 +16,7 @@ enum { REPLY_PARKED = 1, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED };
 enum { REQUEST_FORK = 1, REQUEST_PREFAULT, REQUEST_INIT, REQUEST_COMMAND };
 enum { START_EXEC = 1, START_FORK, START_PRELOAD, START_STDIN };
 enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, RANGES_MAX = 512, LEAVES_MAX = 4 };
-enum { ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_KEEPER_GONE = 98 };
+enum { NETWORKS_MAX = 64, ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_KEEPER_GONE = 98 };
 
 /* -- the description of a jail */
 
@@ -157,7 +157,8 @@ static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const str
 /* -- what the warden asks of the maker and the zygote */
 
 struct request {
-    uint32_t number, kind, value, zero; /* REQUEST_*; a uid, or how many ranges follow. A description follows a command */
+    uint32_t number, kind, value; /* REQUEST_*; a uid, or how many ranges follow. A description follows a command */
+    uint32_t network; /* of a jail: the number of the one that is lent to it; 0: one of its own */
 };
 
 struct range {
