@@ -8,7 +8,7 @@ from daemon.judge.submission import Reason
 
 FOLDER = pathlib.Path(__file__).parent / "programs"
 SHARED = FOLDER / "attempts.py"
-KEYS = {"threat", "remedy", "ends", "accepted", "beside", "needs", "wall_s", "cpu_s"}
+KEYS = {"threat", "remedy", "ends", "accepted", "beside", "needs", "wall_s", "late_s", "cpu_s"}
 
 
 class BadProbe(ValueError):
@@ -34,7 +34,7 @@ class Probe:
     """`threat` is a row of docs/threats.md, `tried` a sentence. `end` is how the program ends where that is a promise,
     None where another end than 0 is the probe's own failure. `accepted` begins an entry of "Known and accepted" in
     jail_configs/README.md, which says why it is open. `beside` runs at the same time. `wall_s` and `cpu_s` are limits
-    of its own; without them it has the deployment's."""
+    of its own; without them it has the deployment's. `late_s`: so much after its time limit its end is known."""
 
     name: str
     code: bytes
@@ -46,6 +46,7 @@ class Probe:
     beside: bytes | None = None
     needs: str | None = None
     wall_s: float | None = None
+    late_s: float | None = None
     cpu_s: float | None = None
 
 
@@ -74,8 +75,7 @@ def read(path: pathlib.Path) -> Probe | None:
             remedy=values["remedy"], end=_end(values["ends"]) if "ends" in values else None,
             accepted=values.get("accepted"), needs=values.get("needs"),
             beside=(path.parent / values["beside"]).read_bytes() if "beside" in values else None,
-            wall_s=float(values["wall_s"]) if "wall_s" in values else None,
-            cpu_s=float(values["cpu_s"]) if "cpu_s" in values else None,
+            **{key: float(values[key]) for key in ("wall_s", "late_s", "cpu_s") if key in values},
         )  # fmt: skip
     except (ValueError, OSError) as error:
         raise BadProbe(f"{path}: {error}") from error

@@ -9,7 +9,6 @@ from daemon.sandbox.model import Limits
 
 from .probe import GOOD_END, End, Probe
 
-LATE_S = 0.1  # from a limit to the end of the run: docs/threats.md, T1
 SHARE_SLACK_NS = 100_000_000  # of CPU time: what the kernel notices at its next tick on each core
 SHOWN = 3  # attempts that are told of one row
 
@@ -51,6 +50,11 @@ class Trial:
     report: Report
     took_s: float
 
+    @property
+    def late_s(self) -> float:
+        """From its time limit to its end; negative where it ended before."""
+        return self.took_s - self.limits.wall_ns / 1e9
+
 
 def judge(probe: Probe, trials: list[Trial]) -> Row:
     """What all runs of a probe show together: the worst of them."""
@@ -66,6 +70,11 @@ def judge(probe: Probe, trials: list[Trial]) -> Row:
         more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         return Row(probe.threat, probe.tried, State.OPEN, "; ".join(told[:SHOWN]) + more, probe.remedy)
     return Row(probe.threat, probe.tried, State.SHUT)
+
+
+def is_late(probe: Probe, trial: Trial) -> bool:
+    """True where its end came later than it promises. On a busy host that happens: it is to be tried again."""
+    return probe.late_s is not None and trial.late_s > probe.late_s
 
 
 def _end_of(report: Report) -> End:
@@ -122,8 +131,8 @@ def _promises_broken(probe: Probe, trial: Trial) -> list[str]:
     end = _end_of(report)
     if probe.end is not None and end != probe.end:
         broken.append(f"it ended with {end} instead of {probe.end}")
-    if trial.took_s > limits.wall_ns / 1e9 + LATE_S:
-        broken.append(f"its end was known {trial.took_s - limits.wall_ns / 1e9:.2f} s after its time limit")
+    if is_late(probe, trial):
+        broken.append(f"its end was known {trial.late_s:.2f} s after its time limit, again and again")
     size = len(report.stdout) + len(report.stderr)
     if size > trial.output_bytes or (report.reason is Reason.OUTPUT_LIMIT and size != trial.output_bytes):
         broken.append(f"{size} bytes of output at a limit of {trial.output_bytes}")

@@ -9,12 +9,11 @@ import subprocess
 import pytest
 
 from daemon.attack import probe
-from tests import posture
-from tests.server import COMMAND, IS_EMULATED
+from tests.server import COMMAND, IS_EMULATED, readable
 
 pytestmark = pytest.mark.slow
 CONFIGS = pathlib.Path(__file__).parents[2] / "jail_configs"
-IN_TIME = {"P3", "T1", "T2", "T3", "T6"}  # a machine that is emulated is late
+IN_TIME = {"P3", "T1", "T2", "T3"}  # a machine that is emulated is late
 
 
 def attack(**environment: str) -> tuple[int, list[tuple[str, str, str]], str]:
@@ -33,11 +32,11 @@ def test_here_all_is_shut_or_known_and_accepted() -> None:
     bad = {threat for threat, state, _ in found if state not in ("shut", "accepted")}
     assert bad <= (IN_TIME if IS_EMULATED else set()), text
     assert status == (1 if bad else 0)
-    assert not [path for path in posture.run_directories() if path.name.startswith("run-")]
 
 
 def test_what_a_weaker_configuration_opens_is_told_with_its_remedy(tmp_path: pathlib.Path) -> None:
     """A filter that allows too much, a toolchain that mounts too much, and no share of the processors."""
+    readable(tmp_path)
     configs, toolchains = tmp_path / "configs", tmp_path / "toolchains"
     shutil.copytree(CONFIGS, configs)
     policy = configs / "inner.toml"

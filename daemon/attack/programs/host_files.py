@@ -14,8 +14,8 @@ PATHS = (
     "/run", "/run/cellblock", "/sys", "/sys/fs/cgroup", "/sys/kernel", "/boot", "/srv", "/mnt", "/media",
     "/proc/kallsyms", "/proc/kcore", "/proc/config.gz", "/proc/keys", "/proc/interrupts", "/proc/timer_list",
     "/proc/meminfo", "/proc/sys", "/proc/sysrq-trigger", "/proc/1/environ", "/proc/1/mem", "/proc/1/root",
-    "/proc/1/cwd", "/dev/mem", "/dev/kmsg", "/dev/kvm", "/dev/fuse", "/dev/tty", "/dev/console", "/dev/ptmx", "/dev/sda",
-    "/dev/vda", "/dev/loop0",
+    "/proc/1/cwd", "/dev/mem", "/dev/kmsg", "/dev/kvm", "/dev/fuse", "/dev/tty", "/dev/console", "/dev/ptmx",
+    "/dev/sda", "/dev/vda", "/dev/loop0",
 )  # fmt: skip
 
 

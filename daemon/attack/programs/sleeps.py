@@ -2,6 +2,7 @@
 
 threat: T1
 wall_s: 0.3
+late_s: 0.1
 ends: time_limit
 remedy: The host is too busy (`other work` of `cellblock doctor`) or, where it is idle, the keeper has a defect.
 """

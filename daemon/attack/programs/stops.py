@@ -2,6 +2,7 @@
 
 threat: T3
 wall_s: 0.3
+late_s: 0.1
 ends: time_limit
 remedy: The keeper waits for a stopped process: a defect of cellblock.
 """
