@@ -1,7 +1,7 @@
 """Runs every probe in the jails of this configuration, on a keeper of its own, beside secrets that none may find.
 
-The service is not asked, though it may be running: what it may be told needs a token and stands in its queue, and a
-program of an attack takes a slot of its users. What makes its jails is the same: the plan, the limits, both walls.
+A service that runs meanwhile is not asked: that needs a token, waits in its queue and takes slots from its users. What
+makes its jails is the same: plan, limits and both walls come from the same settings.
 """
 
 import asyncio
@@ -25,13 +25,14 @@ from daemon.judge.submission import Report, Submission
 from daemon.sandbox.descriptors import close_all, memfd
 from daemon.sandbox.order import Order, SandboxUnavailable
 from daemon.settings import Settings
-from daemon.toolchain.plan import PYTHON_ROOT, run_limits
+from daemon.toolchain.plan import run_limits
 from daemon.toolchain.schema import JUDGE, Toolchain
 
 from .bait import bait
 from .probe import SHARED, Probe, load
 from .verdict import Row, State, Trial, is_late, judge
 
+LANGUAGE = "python"  # of the programs
 KINDS = {"a forked program's jail": "", "a command's jail": JUDGE}  # to the id of a step
 GONE_S = 1.0  # docs/threats.md, P2
 LOOK_AGAIN_S = 0.02
@@ -42,7 +43,7 @@ SHARE_NEEDED, X86_64_NEEDED = "a share", "x86-64"
 
 async def rows(settings: Settings) -> AsyncIterator[Row]:
     """A row for each probe as soon as it is known, and one for what they leave. Raises as app.own_engine."""
-    only = settings.model_copy(update={"languages": (PYTHON_ROOT,), "extensions": {}})
+    only = settings.model_copy(update={"languages": (LANGUAGE,), "extensions": {}})
     with bait(settings.first_uid, secrets.token_hex(16)) as told:
         async with app.own_engine(only) as (executor, _, (toolchain,)):
             runner = _Runner(executor, toolchain, settings, told)

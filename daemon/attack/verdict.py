@@ -9,7 +9,7 @@ from daemon.sandbox.model import Limits
 
 from .probe import GOOD_END, End, Probe
 
-SHARE_SLACK_NS = 100_000_000  # of CPU time: what the kernel notices at its next tick on each core
+SHARE_SLACK_NS = 200_000_000  # of CPU time: a core is stopped at its next tick only, in each period
 SHOWN = 3  # attempts that are told of one row
 
 
@@ -57,18 +57,18 @@ class Trial:
 
 
 def judge(probe: Probe, trials: list[Trial]) -> Row:
-    """What all runs of a probe show together: the worst of them."""
-    failures = [why for trial in trials if (why := _failure(probe, trial))]
-    if failures:
-        return Row(probe.threat, probe.tried, State.FAILED, failures[0], "This is a defect of cellblock: report it.")
+    """What all runs of a probe show together: what one of them found open is open, whatever became of the others."""
     worked, broken = _attempts_that_worked(trials), _promises_broken_by(probe, trials)
-    if worked and not broken and probe.accepted is not None:
-        why = f"{', '.join(worked)}. Known and accepted (jail_configs/README.md): {probe.accepted} …"
-        return Row(probe.threat, probe.tried, State.ACCEPTED, why)
-    if worked or broken:
+    if broken or (worked and probe.accepted is None):
         told = [*broken, *(f"{what}: {answer}" for what, answer in worked.items())]
         more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         return Row(probe.threat, probe.tried, State.OPEN, "; ".join(told[:SHOWN]) + more, probe.remedy)
+    failures = [why for trial in trials if (why := _failure(probe, trial))]
+    if failures:
+        return Row(probe.threat, probe.tried, State.FAILED, failures[0], "This is a defect of cellblock: report it.")
+    if worked:
+        why = f"{', '.join(worked)}. Known and accepted (jail_configs/README.md): {probe.accepted} …"
+        return Row(probe.threat, probe.tried, State.ACCEPTED, why)
     return Row(probe.threat, probe.tried, State.SHUT)
 
 

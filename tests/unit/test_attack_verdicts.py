@@ -80,6 +80,12 @@ def test_a_probe_that_went_wrong_shows_nothing_and_is_not_well(found: Report) ->
     assert row.is_bad and row.remedy
 
 
+def test_what_was_found_open_stays_open_when_the_probe_breaks_off() -> None:
+    broke_off = report(("mount", True), exit_code=1, stderr=b"OSError")
+    assert verdict.judge(TRIES, [trial(broke_off), trial(report(("mount", False)), COMMAND)]).state is State.OPEN
+    assert verdict.judge(KNOWN, [trial(broke_off)]).state is State.FAILED
+
+
 @pytest.mark.parametrize(
     ("found", "took_s", "why"),
     [

@@ -30,9 +30,10 @@ def attempt(tried, act, *arguments):
 
 
 def ask(number, *arguments):
-    """The result of a system call by its number, or the name of its errno."""
+    """The result of a system call by its number, or the name of its errno. What is not given is 0."""
+    given = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
     ctypes.set_errno(0)
-    found = _libc.syscall(ctypes.c_long(number), *(ctypes.c_ulong(value % 2**64) for value in arguments))
+    found = _libc.syscall(ctypes.c_long(number), *(ctypes.c_ulong(value % 2**64) for value in given))
     return errno.errorcode[ctypes.get_errno()] if found == -1 else found
 
 

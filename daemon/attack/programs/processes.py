@@ -19,7 +19,7 @@ for name in ("mem", "environ", "maps", "fd/3"):
     attempt(f"read {name} of init", pathlib.Path("/proc/1", name).read_bytes)
 for pid in host["pids"]:
     attempt("signal a process of the host", os.kill, pid, 0)
-for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV):
+for number in range(1, signal.NSIG):
     with contextlib.suppress(OSError):
         os.kill(1, number)
 state = next(line for line in pathlib.Path("/proc/1/status").read_text().splitlines() if line.startswith("State"))
