@@ -11,7 +11,7 @@ from daemon.attack import bait, probe
 from daemon.attack.probe import GOOD_END, Probe
 from daemon.judge.submission import Reason
 from daemon.settings import Settings
-from tests.server import Server
+from tests.server import IS_EMULATED, Server
 
 AT_ONCE = 2
 PROCESSES = 64
@@ -43,4 +43,6 @@ def run(cellblock: Server, one: Probe, stdin: str) -> dict[str, Any]:
         "encoding": "base64",
         "content": base64.b64encode(probe.SHARED.read_bytes()).decode(),
     }
-    return cellblock.execute("python", one.code.decode(), stdin=stdin, files=[shared])
+    return cellblock.execute(
+        "python", one.code.decode(), stdin=stdin, files=[shared], timeout=60 if IS_EMULATED else 10
+    )
