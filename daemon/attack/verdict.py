@@ -10,6 +10,8 @@ from daemon.sandbox.model import Limits
 from .probe import GOOD_END, End, Probe
 
 SHARE_SLACK_NS = 200_000_000  # of CPU time: a core is stopped at its next tick only, in each period
+A_DEFECT = "This is a defect of cellblock: report it."
+NEEDS_ROOM = "Give this command the limits of a default configuration, such as CELLBLOCK_MEMORY_MB=128."
 SHOWN = 3  # attempts that are told of one row
 
 
@@ -63,9 +65,11 @@ def judge(probe: Probe, trials: list[Trial]) -> Row:
         told = [*broken, *(f"{what}: {answer}" for what, answer in worked.items())]
         more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         return Row(probe.threat, probe.tried, State.OPEN, "; ".join(told[:SHOWN]) + more, probe.remedy)
-    failures = [why for trial in trials if (why := _failure(probe, trial))]
-    if failures:
-        return Row(probe.threat, probe.tried, State.FAILED, failures[0], "This is a defect of cellblock: report it.")
+    for trial in trials:
+        why = _failure(probe, trial)
+        if why is not None:
+            is_cut = trial.report.reason not in (Reason.EXITED, Reason.SIGNAL)
+            return Row(probe.threat, probe.tried, State.FAILED, why, NEEDS_ROOM if is_cut else A_DEFECT)
     if worked:
         why = f"{', '.join(worked)}. Known and accepted (jail_configs/README.md): {probe.accepted} …"
         return Row(probe.threat, probe.tried, State.ACCEPTED, why)
