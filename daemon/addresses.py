@@ -1,7 +1,8 @@
-"""What an internet address is, for whoever listens on one and whoever is asked from one."""
+"""What an internet address and the name of a host are, for whoever listens on one and whoever is asked by one."""
 
 import ipaddress
 
+HOST_NAME = r"\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+"  # as a URL has it, without a port; a dot at its end says the same
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 

@@ -49,7 +49,6 @@ from daemon.validation.constructs import Constructs
 KEEPER_STOP_S = 10.0
 LARGE_BLOCK_BYTES = 256 << 10
 M_MMAP_THRESHOLD = -3  # malloc.h
-END_S = 10.0  # for what is left when requests have ended
 
 
 def serve_http(
@@ -114,7 +113,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
             failed = [task for task in (testing, telling) if task.done()]
             testing.cancel()
             parts.readiness.drain()
-            notifier.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=int((settings.drain_s + END_S) * 1e6))
+            notifier.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=int(launch.http_stop_s(settings) * 1e6))
             await front.drain(settings.drain_s, hurry)
             telling.cancel()
         for task in failed:

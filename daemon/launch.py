@@ -22,6 +22,7 @@ from daemon.toolchain import plan, registry
 from daemon.toolchain.registry import Registry
 
 BACKLOG = 64
+END_S = 10.0  # for what is left of an HTTP process when its requests have ended
 PYTHON = [sys.executable, "-P", "-m"]
 EXAMPLE = (
     "curl -s http://{host}:{port}/execute {token}-H 'Content-Type: application/json' "
@@ -134,7 +135,7 @@ def _become_supervisor(
     """`instance_name` is swept at the end; the supervisor keeps `holder`, the right to that name, while it lives."""
     if holder is not None:
         os.set_inheritable(holder, True)  # over the exec below; it starts its children without it
-    specification = {"instance": instance_name, "keeper": keeper, "http": http, "drain_s": settings.drain_s}
+    specification = {"instance": instance_name, "keeper": keeper, "http": http, "stop_s": http_stop_s(settings)}
     descriptor = memfd("specification", json.dumps(specification).encode())
     os.set_inheritable(descriptor, True)
     for child in keeper + http:
@@ -175,6 +176,11 @@ def _state_directory(settings: Settings, user: pwd.struct_passwd) -> None:
         settings.state.chmod(0o700)  # whatever the umask is, or whoever made it
     except OSError as error:
         raise CannotStart(f"state: {settings.state}: {error.strerror}") from error
+
+
+def http_stop_s(settings: Settings) -> float:
+    """The time in which an HTTP process ends when it is asked to."""
+    return settings.drain_s + END_S
 
 
 def http_user(settings: Settings) -> pwd.struct_passwd:

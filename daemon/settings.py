@@ -12,6 +12,7 @@ import pydantic
 import pydantic_settings
 from pydantic_settings import NoDecode
 
+from daemon import addresses
 from daemon.host import cores
 from daemon.host.instance import check_first_uid, check_name
 from daemon.sandbox.errors import OurFault
@@ -42,7 +43,7 @@ def _network(text: str) -> str:
 
 
 def _host_name(text: str) -> str:
-    if re.fullmatch(r"\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+", text) is None:
+    if re.fullmatch(rf"\*|{addresses.HOST_NAME}", text) is None:
         raise ValueError("must be the name of a host without a port, or *")
     return text.removesuffix(".").lower()
 

@@ -25,7 +25,7 @@ log = logging.getLogger("cellblock.supervisor")
 
 RESTART_S, RESTART_S_MAX = 0.05, 5.0
 STEADY_S = 2.0  # a child that lived this long is started again at once
-STOP_S = 8.0  # for a child to end, beyond what it was promised for the end of its work
+STOP_S = 8.0  # for a child to end, beyond the time that it was promised
 STARTING = 4  # times as long a child may be silent before its first word
 
 
@@ -165,9 +165,9 @@ def main(specification: dict[str, Any]) -> int:
         due = [child.due_s if child.process is None else child.silent_s for child in children]
         wait_s = min(min(due) - time.monotonic(), notifier.alive_s or STEADY_S, STEADY_S)
         signals.wait(wait_s, [child.ear for child in children])
-    drain_s = specification["drain_s"]
-    notifier.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=int((drain_s + 3 * STOP_S) * 1e6))
-    stop(http, drain_s + STOP_S, signals)
+    stop_s = specification["stop_s"]
+    notifier.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=int((stop_s + 3 * STOP_S) * 1e6))
+    stop(http, stop_s + STOP_S, signals)
     stop(keeper, STOP_S, signals)
     name = specification["instance"]
     stuck = [] if name is None else instance.clean_up(name)

@@ -65,6 +65,7 @@ TITLES = {
     408: "Request timeout",
     413: "Content too large",
     415: "Unsupported media type",
+    417: "Expectation failed",
     421: "Misdirected request",
     429: "Too many requests",
     500: "Internal error",
@@ -145,19 +146,25 @@ def response(problem: ApiProblem) -> web.Response:
     return web.Response(status=problem.status, text=body(problem), content_type=CONTENT_TYPE, headers=headers)
 
 
+def of_aiohttp(error: web.HTTPException, request: web.BaseRequest) -> web.Response:
+    """aiohttp's own answer as a problem: the router's (no such path, not this method), or what is raised before any
+    middleware (an Expect that is not 100-continue)."""
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "http_error")
+    notes.of(request).code = code
+    answer = response(ApiProblem(error.status, code, f"{error.reason}: {request.method} {request.path}"))
+    if "Allow" in error.headers:
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer
+
+
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Maps every exception of a handler to an answer. A handler that has begun its own response must not raise."""
     try:
         return await handler(request)
-    except web.HTTPException as error:  # the router's: no such path, not this method
+    except web.HTTPException as error:
         if error.status < 400:
             raise
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "http_error")
-        notes.of(request).code = code
-        answer = response(ApiProblem(error.status, code, f"{error.reason}: {request.method} {request.path}"))
-        if "Allow" in error.headers:
-            answer.headers["Allow"] = error.headers["Allow"]
-        return answer
+        return of_aiohttp(error, request)
     except Exception as error:  # the one place: the client must get an answer, and the log the whole of it
         return response(of(error, request))

@@ -11,11 +11,13 @@ import re
 
 from aiohttp import hdrs, web
 
+from daemon import addresses
+
 from .client import is_local
 from .errors import ApiProblem
 from .parsing import NAMED_MAX
 
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+?)\.?(?::[0-9]*)?")
+HOST = re.compile(rf"({addresses.HOST_NAME})(?::[0-9]*)?")
 LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")  # nobody has *.localhost (RFC 6761)
 ANY = "*"
 KEPT = 256
@@ -40,5 +42,5 @@ class Hosts:
 
     def _looks_known(self, host: str) -> bool:
         found = HOST.fullmatch(host)
-        name = "" if found is None else found[1].lower()
+        name = "" if found is None else found[1].removesuffix(".").lower()
         return ANY in self._allowed or name in self._allowed or LOOPBACK.fullmatch(name) is not None

@@ -237,6 +237,9 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Any:  # a coroutine, as aiohttp's
         """Send what is left of the answer."""
+        if isinstance(resp, web.HTTPException) and resp.status >= 400:
+            self._observer.note_of(request)
+            resp = errors.of_aiohttp(resp, request)
         self._answer = resp
         if self._connections.is_draining:
             resp.force_close()

@@ -45,7 +45,7 @@ class Parser:
 
     def __init__(self, bytes_max: int, places: int, parse_s: float = PARSE_S) -> None:
         self._bytes_max, self._parse_s = bytes_max, parse_s
-        self._seats = Seats(1, places)
+        self._seats = Seats(1, places, full=f"{places} large bodies wait to be parsed; try again")
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 

@@ -15,6 +15,7 @@ import sys
 import pydantic
 
 from daemon.sandbox import wire
+from daemon.sandbox.linux import no_core_dumps
 
 from . import parcel, parsing
 
@@ -34,10 +35,11 @@ def main(sock: socket.socket, bytes_max: int) -> None:
         file.write(OOM_SCORE)
     limits = {
         resource.RLIMIT_DATA: OWN_BYTES + TIMES * bytes_max, resource.RLIMIT_FSIZE: parcel.bytes_max(bytes_max),
-        resource.RLIMIT_NOFILE: FILES_OPEN, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: FILES_OPEN, resource.RLIMIT_NPROC: 0,
     }  # fmt: skip
     for kind, limit in limits.items():
         resource.setrlimit(kind, (limit, limit))
+    no_core_dumps()
     sock.send(b"r")
     while (message := wire.receive(sock)) is not None:
         name, (body, answer) = message

@@ -36,14 +36,15 @@ class Seats:
 
     At most `places` wait, of whom each impatient one does so for at most `wait_s` seconds. While more come than can be
     served, no impatient one may come when `crowded_places` such wait: those that have a seat and wait on, which
-    `waiting_on` tells the number of, are counted with them.
+    `waiting_on` tells the number of, are counted with them. `full` is what is said when all places are taken.
     """
 
     def __init__(
         self, seats: int, places: int | None = None, crowded_places: int | None = None, wait_s: float | None = None,
-        waiting_on: Callable[[], int] = lambda: 0,
+        waiting_on: Callable[[], int] = lambda: 0, full: str | None = None,
     ) -> None:  # fmt: skip
         self.line = Line(seats, places)
+        self._full = full or f"All {seats} slots are busy and {places} requests wait; try again"
         self._crowd = None if places is None or crowded_places is None else Crowd(places)
         self._crowded_places, self._waiting_on = crowded_places or 0, waiting_on
         self._wait_s = wait_s
@@ -123,5 +124,5 @@ class Seats:
             case Refusal.LATE:
                 text = f"No slot became free within {self._wait_s:g} seconds; try again"
             case Refusal.FULL:
-                text = f"All {self.line.seats} slots are busy and {self.line.places} requests wait; try again"
+                text = self._full
         return Refused(refusal, text)

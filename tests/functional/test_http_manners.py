@@ -88,7 +88,8 @@ def test_an_error_does_not_send_a_request_back(cellblock: Server, body: str) -> 
 def test_an_expectation_that_nobody_can_meet_is_told(cellblock: Server) -> None:
     """RFC 9110, section 10.1.1. aiohttp answers it before any code of ours, and the answer has an id all the same."""
     answer = cellblock.request("POST", "/execute", HELLO, {**JSON, "Expect": "miracles"})
-    assert answer.status == 417
+    assert (answer.status, answer.json["code"]) == (417, "http_error")
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
     assert answer.headers["X-Request-Id"]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import resource
 import signal
 import struct
 from collections.abc import Iterator
@@ -195,6 +196,15 @@ async def test_signals_that_mean_the_server_leave_it_alone_and_who_hangs_up_leav
         assert "0 parsed, 0 waiting" in repr(parser)
         assert (await parser.parse(body, ExecuteRequest, CLIENT)).code == "print(1)"
         assert process_of(parser) == process
+
+
+async def test_its_crash_reaches_no_handler_of_the_host() -> None:
+    """core(5): with RLIMIT_CORE 0 a core_pattern that is a pipe would be given what the process holds."""
+    with held(json.dumps(HELLO).encode()) as body:
+        async with Parser(BODY_BYTES, places=1) as parser:
+            await parser.parse(body, ExecuteRequest, CLIENT)
+            highest = min(1, resource.getrlimit(resource.RLIMIT_CORE)[1] % (1 << 64))
+            assert resource.prlimit(process_of(parser).pid, resource.RLIMIT_CORE) == (highest, highest)
 
 
 async def test_a_process_that_died_while_it_was_idle_is_replaced_and_nobody_notices() -> None:

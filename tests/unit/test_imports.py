@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "addresses": set(),
     "logs": {"host", "settings"},
     "places": set(),
-    "settings": {"toolchain", "host", "sandbox"},
+    "settings": {"toolchain", "host", "sandbox", "addresses"},
     "attack": {"attack", "app", "host", "judge", "sandbox", "settings", "toolchain"},
     "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
     "supervisor": {"host"},

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -14,6 +15,7 @@ SITE, UPSTREAM, PROBLEMS, NODES, README = (
     (ROOT / "nginx" / name).read_text()
     for name in ("site.conf", "upstream.conf", "problems.conf", "nodes.conf", "README.md")
 )
+INSTALL = (ROOT / "nginx/install").read_text()
 TEXTS = re.findall(r"^    (default|\d{3}) '(.*)';$", PROBLEMS, re.MULTILINE)
 
 
@@ -68,3 +70,20 @@ def test_nginx_connects_to_the_path_that_systemd_listens_on() -> None:
 
 def test_a_run_may_be_given_to_one_other_node() -> None:
     assert numbers(r"proxy_next_upstream_tries (\d+);", SITE) == {2}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("port = 1", "port = 1\nhost = 2\n"),
+        ("port = 1\n\n[run]\nx = 3\n", "port = 1\n\nhost = 2\n[run]\nx = 3\n"),
+        ("host = 4\n", "host = 4\n"),
+    ],
+)
+def test_a_setting_is_written_once_and_into_no_table(before: str, after: str, tmp_path: pathlib.Path) -> None:
+    settings = tmp_path / "cellblock.toml"
+    settings.write_text(before)
+    (function,) = re.findall(r"^set_once\(\) \{\n.*?^\}$", INSTALL, re.MULTILINE | re.DOTALL)
+    script = f"set -euo pipefail\nsay() {{ :; }}\nsettings=$1\n{function}\nset_once host 2\n"
+    subprocess.run(["bash", "-c", script, "bash", settings], check=True)
+    assert settings.read_text() == after

@@ -1,6 +1,7 @@
 """The store keeps packages by content; what a grading holds stays, and a crash leaves nothing."""
 
 import asyncio
+import json
 import os
 import pathlib
 import signal
@@ -316,8 +317,35 @@ async def test_a_store_that_cannot_be_is_told(tmp_path: pathlib.Path) -> None:
         await Store(tmp_path, 1, 1, ReadingLimits()).get("x")
 
 
-async def test_a_description_of_another_release_is_told(kept: Store, tmp_path: pathlib.Path) -> None:
+def described(root: pathlib.Path, version: str) -> pathlib.Path:
+    return root / "versions" / version / "problem.json"
+
+
+async def test_what_another_release_described_is_read_again_and_keeps_its_time_limit(
+    kept: Store, tmp_path: pathlib.Path
+) -> None:
     stored = await put(kept, "sum", ONE)
-    (tmp_path / "versions" / stored.version / "problem.json").write_text('{"folder": ""}')
+    written = json.loads(described(tmp_path, stored.version).read_text())
+    del written["problem"]["validator"], written["problem"]["names"]
+    described(tmp_path, stored.version).write_text(json.dumps(written))
+    (tmp_path / "form").write_text("another release's")
+    assert await (await started(tmp_path)).get("sum") == stored
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+async def test_what_this_release_described_is_not_read_again(kept: Store, tmp_path: pathlib.Path) -> None:
+    stored = await put(kept, "sum", ONE)
+    before = described(tmp_path, stored.version).stat()
+    (tmp_path / "form").unlink()
+    await started(tmp_path)
+    assert described(tmp_path, stored.version).stat() == before
+
+
+async def test_what_cannot_be_read_again_is_told_and_harms_no_other(kept: Store, tmp_path: pathlib.Path) -> None:
+    lost, found = await put(kept, "lost", ONE), await put(kept, "found", TWO)
+    described(tmp_path, lost.version).write_text('{"folder": ""}')  # without a time limit
+    (tmp_path / "form").unlink()
+    after = await started(tmp_path)
+    assert await after.get("found") == found
     with pytest.raises(CannotRead, match="delete it and store it again"):
-        await (await started(tmp_path)).get("sum")
+        await after.get("lost")

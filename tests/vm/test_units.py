@@ -299,6 +299,12 @@ def test_an_upgrade_starts_what_systemd_had_given_up_and_listens_where_the_new_s
     demand_kept(kept)
 
 
+def test_a_large_body_is_parsed_by_a_process_of_its_own_within_the_unit(service: None) -> None:
+    """The unit allows that process its priority, its limits and its memfds."""
+    text = "x" * (1 << 20)
+    assert execute("print(len(input()))", stdin=text)["output"] == f"{len(text)}\n"
+
+
 def test_the_journal_has_json_and_no_source(service: None) -> None:
     execute(f"raise SystemExit('{SECRET}')", stdin=SECRET)
     for unit in (KEEPER, HTTP):
@@ -337,6 +343,17 @@ def test_uninstall_leaves_nothing(service: None, tmp_path: pathlib.Path) -> None
     systemctl("enable", *UNITS)  # systemd itself has disabled them, in the machine's own files
 
 
+def demand_nothing_changed_by_an_nginx_that_refuses() -> None:
+    site, settings = pathlib.Path("/etc/nginx/cellblock"), CONFIG / "cellblock.toml"
+    before = settings.read_text()
+    site.mkdir(parents=True)
+    (site / "upstream.conf").write_text("nonsense;\n")
+    assert subprocess.run([CLONE / "nginx/install", "localhost"], check=False).returncode == 1
+    assert [path.name for path in site.iterdir()] == ["upstream.conf"]
+    assert settings.read_text() == before
+    (site / "upstream.conf").unlink()
+
+
 def test_nginx_speaks_tls_and_lets_nobody_in_without_a_token(service: None) -> None:
     """As docs/deploy.md says it. The last test here, because the service needs a token from now on."""
     command = ["cellblock", "token", "new", "--id", "user", "--scope", "run", "--scope", "problems"]
@@ -345,6 +362,7 @@ def test_nginx_speaks_tls_and_lets_nobody_in_without_a_token(service: None) -> N
     hasty = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     with (CONFIG / "tokens.toml").open("a") as file:
         file.write("requests_per_minute = 2\n")
+    demand_nothing_changed_by_an_nginx_that_refuses()
     subprocess.run([CLONE / "nginx/install", "localhost"], check=True)
     trust = ssl.create_default_context(cafile="/etc/nginx/cellblock/tls/fullchain.pem")
 

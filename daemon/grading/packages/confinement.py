@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 
+from daemon.sandbox.linux import no_core_dumps, prctl
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
@@ -35,17 +37,18 @@ def confine(directory: int, parent: int, memory_bytes: int, cpu_s: int, file_byt
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))  # forgotten at a change of uid, so not before it
-    _prctl(PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))  # forgotten at a change of uid, so not before it
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_DUMPABLE, 0)
     limits = {
         resource.RLIMIT_AS: memory_bytes, resource.RLIMIT_CPU: cpu_s, resource.RLIMIT_FSIZE: file_bytes,
-        resource.RLIMIT_NOFILE: FILES_OPEN, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: FILES_OPEN, resource.RLIMIT_NPROC: 0,
     }  # fmt: skip
     for number, limit in limits.items():
         hard = resource.getrlimit(number)[1]
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(number, (limit, limit))
+    no_core_dumps()
     _restrict_files(directory)
     if os.getppid() != parent:
         raise OSError("the parent is gone")
@@ -73,8 +76,3 @@ def _restrict_files(directory: int) -> None:
             raise OSError(ctypes.get_errno(), "landlock_restrict_self")
     finally:
         os.close(ruleset)
-
-
-def _prctl(option: int, argument: int) -> None:
-    if _libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0):
-        raise OSError(ctypes.get_errno(), f"prctl {option}")

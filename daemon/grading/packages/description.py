@@ -1,6 +1,7 @@
 """What the store writes beside an unpacked package: all that was read in it, and its time limit."""
 
 import dataclasses
+import hashlib
 import json
 
 import pydantic
@@ -17,7 +18,16 @@ class Description:
     time_limit: TimeLimit
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Limit:
+    time_limit: TimeLimit
+
+
 _DESCRIPTION = pydantic.TypeAdapter(Description)
+_LIMIT = pydantic.TypeAdapter(_Limit)
+FORM = hashlib.sha256(
+    json.dumps(_DESCRIPTION.json_schema(), sort_keys=True).encode()
+).hexdigest()  # changes with a field
 
 
 def to_json(description: Description) -> bytes:
@@ -28,3 +38,8 @@ def to_json(description: Description) -> bytes:
 def from_json(text: bytes) -> Description:
     """Raises pydantic.ValidationError (a ValueError) where it is none."""
     return _DESCRIPTION.validate_json(text, strict=True)
+
+
+def limit_of(text: bytes) -> TimeLimit:
+    """The time limit in what another release wrote. Raises ValueError where there is none."""
+    return _LIMIT.validate_json(text).time_limit

@@ -61,8 +61,9 @@ class Package:
 ANSWER = pydantic.TypeAdapter(_Answer)
 
 
-async def read_package(archive: int, directory: int, limits: ReadingLimits) -> Problem:
-    """Unpacks the zip `archive` into the empty directory `directory`; both are descriptors and stay open.
+async def read_package(archive: int | None, directory: int, limits: ReadingLimits) -> Problem:
+    """Unpacks the zip `archive` into the empty directory `directory`; both are descriptors and stay open. Without a zip
+    the directory has been unpacked before, and only that is read.
 
     Nobody may write to the zip meanwhile. Paths of the answer are below the directory; a file there is opened with
     open_beneath alone, since it was written by a process that read hostile data. Raises PackageRefused, or CannotRead
@@ -73,9 +74,10 @@ async def read_package(archive: int, directory: int, limits: ReadingLimits) -> P
         "archive": archive, "directory": directory, "parent": os.getpid(), "memory_bytes": limits.memory_bytes,
         "cpu_s": limits.cpu_s, "limits": dataclasses.asdict(limits.archive),
     }  # fmt: skip
+    inherited = [descriptor for descriptor in (archive, directory) if descriptor is not None]
     process = await asyncio.create_subprocess_exec(
         *COMMAND, json.dumps(request), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL, pass_fds=(archive, directory), env=ENVIRONMENT, cwd="/",
+        stderr=asyncio.subprocess.DEVNULL, pass_fds=inherited, env=ENVIRONMENT, cwd="/",
     )  # fmt: skip
     try:
         async with asyncio.timeout(limits.deadline_s):

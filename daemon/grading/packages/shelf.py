@@ -4,6 +4,7 @@
     incoming/RANDOM/       being unpacked, or being removed; its owner holds an exclusive flock on it
     versions/SHA-256/      package/ (what was in the zip), problem.json, bytes; named by the hash of the zip
     problems/ID            which version the problem is: a JSON object
+    form                   which form the descriptions have that are here
 
 A version appears by rename(2) after all of it is on the disk (syncfs(2)); a problem appears or changes by rename, too.
 Whoever uses a version holds a shared flock on its directory, which the kernel gives back when the process dies; only
@@ -23,7 +24,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 
-INCOMING, VERSIONS, PROBLEMS, LOCK = "incoming", "versions", "problems", "lock"
+INCOMING, VERSIONS, PROBLEMS, LOCK, FORM = "incoming", "versions", "problems", "lock", "form"
 PACKAGE, DESCRIPTION, SIZE = "package", "problem.json", "bytes"
 BLOCK_BYTES = 512  # of st_blocks, stat(2)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -88,11 +89,16 @@ class Shelf:
 
     def name(self, problem: str, version: str, stored_at: float) -> None:
         """Makes `problem` this version, durably. The lock is held."""
-        temporary = self.root / INCOMING / f"{secrets.token_hex(16)}.json"
-        _write(temporary, json.dumps({"version": version, "stored_at": stored_at}).encode())
+        text = json.dumps({"version": version, "stored_at": stored_at}).encode()
+        self._replace(self.root / PROBLEMS / problem, text)
+
+    def _replace(self, path: pathlib.Path, content: bytes) -> None:
+        """Makes it the file's content, durably: all of it or what was there before. The lock is held."""
+        temporary = self.root / INCOMING / f"{secrets.token_hex(16)}.file"
+        _write(temporary, content)
         _sync(temporary)
-        os.rename(temporary, self.root / PROBLEMS / problem)
-        _sync(self.root / PROBLEMS)
+        os.rename(temporary, path)
+        _sync(path.parent)
 
     def forget(self, problem: str) -> bool:
         """False where there is no such problem. The lock is held."""
@@ -122,6 +128,27 @@ class Shelf:
         except FileNotFoundError:
             return None
 
+    def describe(self, version: str, description: bytes) -> None:
+        """Replaces the description of a version, which somebody holds."""
+        with self.locked():
+            self._replace(self.root / VERSIONS / version / DESCRIPTION, description)
+
+    def versions(self) -> list[str]:
+        """All of them, sorted."""
+        return sorted(os.listdir(self.root / VERSIONS))
+
+    def form(self) -> str | None:
+        """What `set_form` was given last."""
+        try:
+            return (self.root / FORM).read_text()
+        except FileNotFoundError:
+            return None
+
+    def set_form(self, form: str) -> None:
+        """Tells later processes which form all the descriptions have."""
+        with self.locked():
+            self._replace(self.root / FORM, form.encode())
+
     def size(self, version: str) -> int:
         """Bytes on the disk; 0 where the version is gone."""
         try:
@@ -131,7 +158,7 @@ class Shelf:
 
     def total(self) -> int:
         """Bytes on the disk of all versions, held old ones too."""
-        return sum(self.size(version) for version in os.listdir(self.root / VERSIONS))
+        return sum(self.size(version) for version in self.versions())
 
     def hold(self, version: str) -> int | None:
         """A descriptor of the version's directory, which stays while that is open; None where the version is gone."""

@@ -28,6 +28,7 @@ from .description import Description, from_json, to_json
 from .problem import Problem
 from .reading import Package, ReadingLimits, open_beneath, read_package
 from .refusal import BadProblemId, CannotRead, NoSuchProblem, PackageTooLarge, StoreFull
+from .renewal import renew
 from .shelf import Incoming, Shelf
 from .time_limit import TimeLimit
 
@@ -107,10 +108,12 @@ class Store:
         return f"<Store {self._root}: {len(self._known)} in memory>"
 
     async def start(self) -> None:
-        """Sweeps what a crash left. Raises CannotRead when the directory cannot be used."""
+        """Sweeps what a crash left, and renews what another release wrote. Raises CannotRead when the directory cannot
+        be used."""
         try:
             self._opened = await asyncio.to_thread(Shelf, self._root)
             await asyncio.to_thread(self._opened.sweep)
+            await renew(self._opened, self._limits)
         except OSError as error:
             raise CannotRead(f"problems: {self._root}: {error.strerror}") from error
 

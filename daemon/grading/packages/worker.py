@@ -1,8 +1,9 @@
 """The process that reads one package: `python -m daemon.grading.packages.worker REQUEST`, with inherited descriptors.
 
-REQUEST is a JSON object: the descriptors `archive` and `directory`, the pid `parent`, `limits` (ArchiveLimits),
-`memory_bytes` and `cpu_s`. The answer on standard output is a JSON object with one key: `problem` (a Problem),
-`refused` or `too_large` (a sentence), `host` (what the disk or the kernel said), `failed` (a defect and its place).
+REQUEST is a JSON object: the descriptors `archive` (null: it is unpacked already) and `directory`, the pid `parent`,
+`limits` (ArchiveLimits), `memory_bytes` and `cpu_s`. The answer on standard output is a JSON object with one key:
+`problem` (a Problem), `refused` or `too_large` (a sentence), `host` (what the disk or the kernel said), `failed` (a
+defect and its place).
 """
 
 import codecs
@@ -30,7 +31,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         codecs.lookup(codec)
     try:
         confine(directory, request["parent"], request["memory_bytes"], request["cpu_s"], limits.entry_bytes_max)
-        unpack(request["archive"], directory, limits)
+        if request["archive"] is not None:
+            unpack(request["archive"], directory, limits)
         os.fchdir(directory)
         return {"problem": dataclasses.asdict(reader.read(pathlib.Path()))}
     except PackageTooLarge as error:
