@@ -24,20 +24,6 @@ def found(cellblock: Server, code: str) -> object:
     return facts(cellblock, PREAMBLE + textwrap.dedent(code), timeout=60)
 
 
-@pytest.mark.threat("K1")
-def test_there_are_unix_sockets_and_no_others(cellblock: Server) -> None:
-    """With the high half of the argument set too, which the kernel does not read (socket(2) takes an int)."""
-    code = """
-    kinds = (1, 2, 3, 5)
-    opened = [[family, high, ask(41, family | high, kind, 0)] for family in range(1, 64) for high in (0, 1 << 32) for kind in kinds]
-    print(json.dumps(sorted({(family, answer if isinstance(answer, str) else 'opened') for family, high, answer in opened})))
-    """
-    answers = found(cellblock, code)
-    assert isinstance(answers, list)
-    assert [1, "opened"] in answers
-    assert all(answer == "EAFNOSUPPORT" for family, answer in answers if family != 1)
-
-
 @pytest.mark.threat("U7")
 def test_no_filter_can_be_attached_to_a_socket_and_ordinary_options_can(cellblock: Server) -> None:
     """SO_ATTACH_FILTER, its kin, SO_LOCK_FILTER: the host's programs share the bound of their compiled code."""
@@ -83,17 +69,6 @@ def test_reading_does_not_tell_what_others_have_read(cellblock: Server) -> None:
     print(json.dumps([read(0), read(os.RWF_NOWAIT), read(os.RWF_HIPRI)]))
     """
     assert found(cellblock, code) == [4, "ENOTSUP", 4]  # its other name
-
-
-@pytest.mark.threat("U2")
-def test_a_program_cannot_leave_a_sibling_to_the_warden(cellblock: Server) -> None:
-    """CLONE_PARENT (0x8000) makes a child of init's parent."""
-    assert found(
-        cellblock, "print(json.dumps([ask(56, 0x8000 | 17, 0, 0, 0, 0), ask(56, 1 << 32 | 0x8000, 0, 0, 0, 0)]))"
-    ) == [
-        "EPERM",
-        "EPERM",
-    ]
 
 
 @pytest.mark.threat("P6")

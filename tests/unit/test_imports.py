@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "logs": {"host", "settings"},
     "places": set(),
     "settings": {"toolchain", "host", "sandbox", "addresses"},
+    "attack": {"attack", "app", "host", "judge", "sandbox", "settings", "toolchain"},
     "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
     "supervisor": {"host"},
 }

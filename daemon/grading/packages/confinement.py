@@ -54,9 +54,14 @@ def confine(directory: int, parent: int, memory_bytes: int, cpu_s: int, file_byt
         raise OSError("the parent is gone")
 
 
+def landlock_version() -> int:
+    """Of Landlock's interface in this kernel; below 1 where it has none, or it is switched off."""
+    return int(_libc.syscall(SYS_CREATE_RULESET, None, ctypes.c_size_t(0), QUERY_VERSION))
+
+
 def _restrict_files(directory: int) -> None:
     """Landlock, where the kernel has it (5.13 and later, and not switched off): a second wall, not the only one."""
-    version = _libc.syscall(SYS_CREATE_RULESET, None, ctypes.c_size_t(0), QUERY_VERSION)
+    version = landlock_version()
     if version < 1:
         return
     access = ctypes.c_uint64(ACCESS_OF_VERSION[min(version, max(ACCESS_OF_VERSION))])
