@@ -16,6 +16,7 @@ from daemon.grading import problems
 from daemon.grading.packages import description, reader, reading, yaml_text
 from daemon.grading.packages.description import Description
 from daemon.grading.packages.expectations import matches
+from daemon.grading.packages.metadata import PASSES_MAX
 from daemon.grading.packages.reading import Package
 from daemon.grading.packages.refusal import PackageRefused
 from daemon.grading.packages.time_limit import LimitSource, TimeLimit, from_slowest
@@ -134,6 +135,7 @@ def test_any_pattern_of_submissions_matches_or_not_in_bounded_time(piece: str, t
 
 
 @given(st.sampled_from([LEGACY, NEW]), CHANGES)
+@example(NEW, {"problem.yaml": "problem_format_version: 2025-09\nname: x\nlimits: {validation_passes: 1e308}"})
 def test_any_texts_in_its_files_make_a_problem_or_a_refusal(
     files: dict[str, str | bytes], changes: dict[str, str | bytes | None]
 ) -> None:
@@ -148,6 +150,7 @@ def test_any_texts_in_its_files_make_a_problem_or_a_refusal(
             return
         answer = json.dumps({"problem": dataclasses.asdict(found)}).encode()
         assert reading._checked(answer, 0) == found
+        assert found.limits.passes_max <= PASSES_MAX
         limit = TimeLimit(from_slowest(found.timing, 0.1), LimitSource.COMPUTED)
         kept = Description(found, limit)
         assert description.from_json(description.to_json(kept)) == kept

@@ -37,6 +37,7 @@ STEPS = st.sampled_from([("python", "run")] * 4 + [("rust", "compile"), ("rust",
 WALL_NS = st.integers(1, 300).map(lambda ms: ms * 10**6)
 MEMORY_BYTES = st.sampled_from([1, 8 << 20, 64 << 20, *[128 << 20] * 4, 1 << 40])
 SOURCES = st.sampled_from([*["source"] * 4, *KINDS])
+FOUR_SOURCES = st.lists(SOURCES, min_size=4, max_size=4)
 FEW_SOURCES, MANY_SOURCES = st.lists(SOURCES, max_size=4), st.lists(SOURCES, max_size=12)
 DATA = st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode())
 
@@ -91,17 +92,19 @@ class KeeperMachine(RuleBasedStateMachine):
             self.wait_for_its_runs(peer)
 
     @rule(
-        peer=A_PEER, step=STEPS, kinds=FEW_SOURCES, flags=st.tuples(*[st.booleans()] * 4), wall_ns=WALL_NS,
-        args=st.lists(st.text(max_size=5), max_size=3), waits=st.booleans(),
+        peer=A_PEER, step=STEPS, kinds=FOUR_SOURCES, is_right_number=st.booleans(), wall_ns=WALL_NS,
+        flags=st.tuples(*[st.booleans()] * 4), args=st.lists(st.text(max_size=5), max_size=3), waits=st.booleans(),
     )  # fmt: skip
     def run_anything(
-        self, peer: int, step: tuple[str, str], kinds: list[str], flags: tuple[bool, ...], wall_ns: int,
-        args: list[str], waits: bool,
+        self, peer: int, step: tuple[str, str], kinds: list[str], is_right_number: bool, wall_ns: int,
+        flags: tuple[bool, ...], args: list[str], waits: bool,
     ) -> None:  # fmt: skip
-        """A step with whatever descriptors, of which most are not what it takes."""
+        """A step with whatever descriptors, of which most are not what it takes. Its first two flags add one each."""
         order = self.order(peer, *step, Limits(64 << 20, wall_ns, 8, None, 500), tuple(args), *flags)
-        with self.given(kinds) as given:
-            self.peers[peer].say(order.encode(), given, waits)
+        with self.given(kinds[: 1 + order.files + order.input] if is_right_number else kinds) as given:
+            self.peers[peer].say(order.encode(), given)
+        if waits:
+            self.wait_for_its_runs(peer)
 
     def own_run(self, peer: int, number: int) -> int:
         """One of the peer's runs, if it has any, else the number: of nobody's run, or of another's."""

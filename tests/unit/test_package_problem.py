@@ -126,6 +126,7 @@ def test_limits_have_units(read: Read) -> None:
         (NEW, "limits: {time_multipliers: {ac_to_time_limit: 0.5}}",
             "problem.yaml: limits.time_multipliers.ac_to_time_limit: must be at least 1"),
         (NEW, "limits: 5", "problem.yaml: limits: must be a map"),
+        (NEW, "limits: {validation_passes: 101}", "problem.yaml: limits.validation_passes: must be at most 100"),
         (NEW, "constants: {1a: 5}", "problem.yaml: constants.1a: is no name"),
     ],
 )  # fmt: skip
