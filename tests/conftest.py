@@ -12,7 +12,7 @@ from tests import posture, server
 # Of property tests: few examples and always the same ones, or many and others each time (tests/fuzz/__main__.py).
 FUZZ = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 settings.register_profile("suite", derandomize=True, max_examples=25, **FUZZ)
-settings.register_profile("long", max_examples=2000, **FUZZ)
+settings.register_profile("long", max_examples=500, **FUZZ)
 settings.load_profile(os.environ.get("CELLBLOCK_TEST_FUZZ", "suite"))
 
 

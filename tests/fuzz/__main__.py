@@ -16,7 +16,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
-EXAMPLES = re.compile(r"(\d+) passing examples")
+EXAMPLES = re.compile(r"(\d+) passing")
 
 
 def one_round(files: list[str]) -> bool:

@@ -13,4 +13,4 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
-IS_LONG = settings.default.max_examples > 1000
+IS_LONG = settings.default.max_examples > 100
