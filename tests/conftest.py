@@ -1,11 +1,19 @@
 """What every test may use: a real server on a real socket, and the two checks that follow every functional test."""
 
 import collections.abc
+import os
 import pathlib
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import posture, server
+
+# Of property tests: few examples and always the same ones, or many and others each time (tests/fuzz/__main__.py).
+FUZZ = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
+settings.register_profile("suite", derandomize=True, max_examples=25, **FUZZ)
+settings.register_profile("long", max_examples=500, **FUZZ)
+settings.load_profile(os.environ.get("CELLBLOCK_TEST_FUZZ", "suite"))
 
 
 @pytest.fixture(scope="session")

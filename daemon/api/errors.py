@@ -75,16 +75,20 @@ TITLES = {
 
 
 def body(problem: ApiProblem) -> str:
-    """The problem as JSON."""
+    """The problem as JSON. What it quotes may hold lone surrogates, which no JSON has: they stand as their escapes."""
     details = ProblemDetails(
         type=f"urn:cellblock:problem:{problem.code}",
         title=TITLES.get(problem.status, "Error"),
         status=problem.status,
-        detail=problem.detail,
+        detail=_shown(problem.detail),
         code=problem.code,
-        errors=list(problem.errors) or None,
+        errors=[FieldError(_shown(one.field), _shown(one.message)) for one in problem.errors] or None,
     )
     return details.model_dump_json(exclude_none=True)
+
+
+def _shown(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def of(error: Exception, request: web.BaseRequest) -> ApiProblem:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,6 +14,8 @@ from .player import FORK, Player
 
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCE = ROOT / "daemon/warden/native/jail.c"
+SANITIZED = ("gcc", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+Harness = Callable[..., str]
 
 
 def compile_arguments(name: str = "jail") -> tuple[list[str], list[str]]:
@@ -58,3 +60,21 @@ def build_harness(directory: pathlib.Path, *command: str) -> pathlib.Path:
     source = pathlib.Path(__file__).with_name("harness.c")
     subprocess.run([command[0], *kept, *command[1:], f"-I{SOURCE.parent}", "-o", target, source], check=True)
     return target
+
+
+@pytest.fixture(scope="session", params=["sanitized", "aarch64"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    directory = tmp_path_factory.mktemp(request.param)
+    if request.param == "sanitized":
+        return [str(build_harness(directory, *SANITIZED))]
+    return ["qemu-aarch64", str(build_harness(directory, "aarch64-linux-gnu-gcc", "-static"))]
+
+
+@pytest.fixture
+def harness(built: list[str], tmp_path: pathlib.Path) -> Harness:
+    def run(*arguments: str, given: bytes = b"") -> str:
+        done = subprocess.run([*built, *arguments], input=given, capture_output=True, cwd=tmp_path, timeout=60)
+        assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
+        return done.stdout.decode()
+
+    return run

@@ -2,8 +2,6 @@
 
 import pathlib
 import struct
-import subprocess
-from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +10,7 @@ from daemon.sandbox.plan import StepPlan, Warm
 from daemon.warden import description
 
 from . import player
-from .conftest import build_harness
+from .conftest import Harness
 
 FUZZ_SECONDS, SEED = 3, 20261127
 FILTER = bytes(range(16))
@@ -31,26 +29,6 @@ HEAD_FIELDS = [
     "inodes",
     "pipe",
 ]
-Harness = Callable[..., str]
-SANITIZED = ("gcc", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
-
-
-@pytest.fixture(scope="session", params=["sanitized", "aarch64"])
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    directory = tmp_path_factory.mktemp(request.param)
-    if request.param == "sanitized":
-        return [str(build_harness(directory, *SANITIZED))]
-    return ["qemu-aarch64", str(build_harness(directory, "aarch64-linux-gnu-gcc", "-static"))]
-
-
-@pytest.fixture
-def harness(built: list[str], tmp_path: pathlib.Path) -> Harness:
-    def run(*arguments: str, given: bytes = b"") -> str:
-        done = subprocess.run([*built, *arguments], input=given, capture_output=True, cwd=tmp_path, timeout=60)
-        assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
-        return done.stdout.decode()
-
-    return run
 
 
 def described(warm: Warm = Warm.EXEC, argv: tuple[str, ...] = (), step: StepPlan = STEP) -> bytes:

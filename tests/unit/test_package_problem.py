@@ -1,5 +1,6 @@
 """A package of either format is read into a Problem, or refused with file and key."""
 
+import itertools
 import pathlib
 from collections.abc import Mapping
 
@@ -125,6 +126,7 @@ def test_limits_have_units(read: Read) -> None:
         (NEW, "limits: {time_multipliers: {ac_to_time_limit: 0.5}}",
             "problem.yaml: limits.time_multipliers.ac_to_time_limit: must be at least 1"),
         (NEW, "limits: 5", "problem.yaml: limits: must be a map"),
+        (NEW, "limits: {validation_passes: 101}", "problem.yaml: limits.validation_passes: must be at most 100"),
         (NEW, "constants: {1a: 5}", "problem.yaml: constants.1a: is no name"),
     ],
 )  # fmt: skip
@@ -362,6 +364,21 @@ def test_constants_are_put_in(read: Read) -> None:
     assert (read.root / "include/default/limits.h").read_text() == "5000 5,000 7 {{other}}"
     assert found.cases[1].args == ("7",)
     assert found.includes[0].language == "default"
+
+
+def test_constants_that_name_each_other_are_not_put_into_each_other(read: Read) -> None:
+    """Forty that each name the next one twice would be a terabyte."""
+    names = [f"n{number}" for number in range(41)]
+    values = "".join(f"  {name}: '{{{{{other}}}}}{{{{{other}}}}}'\n" for name, other in itertools.pairwise(names))
+    read(NEW, {"include/default/limits.h": "{{n0}}"}, f"constants:\n{values}  n40: x\n")
+    assert (read.root / "include/default/limits.h").read_text() == "{{n1}}{{n1}}"
+
+
+def test_a_file_that_constants_would_make_too_large_is_refused_before_it_is_made(read: Read) -> None:
+    """Ten gigabytes, from a small zip."""
+    changes: Changes = {"include/default/limits.h": "{{n}}" * 200_000}
+    refusal = read.refused(NEW, changes, f"constants: {{n: {'x' * 60_000}}}\n")
+    assert refusal == "include/default/limits.h: is too large with the constants of problem.yaml put in"
 
 
 def test_hidden_files_are_not_there_and_odd_names_are_told(read: Read) -> None:

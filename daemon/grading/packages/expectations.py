@@ -52,6 +52,7 @@ RULE_KEYS = ("permitted", "required", "score", "message", "use_for_time_limit")
 METADATA_KEYS = ("language", "entrypoint", "authors", "model_solution")
 BRACES = re.compile(r"\{([^{}]*)\}")
 PATTERNS_MAX = 1024  # that the braces of one make
+BRACES_MAX = 16  # of one: each is looked at for every pattern that those before it make
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -182,8 +183,8 @@ def _inherit(own: Rule, default: Rule, use: str | None) -> Rule:
 def matches(pattern: str, path: str) -> bool:
     """True where the pattern matches the path or a folder above it (2025-09, "Glob patterns"); "" matches all.
 
-    * matches within a name, {a,b} is either; ** and [] mean nothing. A pattern whose braces make more than
-    PATTERNS_MAX others matches nothing.
+    * matches within a name, {a,b} is either; ** and [] mean nothing. A pattern with more than BRACES_MAX braces, or
+    whose braces make more than PATTERNS_MAX others, matches nothing.
     """
     parts = path.split("/")
     candidates = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
@@ -191,7 +192,7 @@ def matches(pattern: str, path: str) -> bool:
 
 
 def _expanded(pattern: str) -> list[str]:
-    found = [pattern]
+    found = [pattern] if pattern.count("{") <= BRACES_MAX else []
     while any(BRACES.search(one) for one in found):
         grown: list[str] = []
         for one in found:

@@ -15,6 +15,7 @@ VERSIONS = ("2023-07", "2023-07-draft", "2025-09", "2025-09-draft", "draft")
 TIMELIMIT_FILE, INI_FILE = ".timelimit", "domjudge-problem.ini"
 SMALL_FILE_BYTES = 4096
 SECONDS_MAX = 86_400.0
+PASSES_MAX = 100  # each is a run of its own, and what its validator left is held until the test's end
 STATEMENT_BYTES = 256 << 10
 PLAIN_NAME = re.compile(r"^\s*%%\s*plainproblemname:\s*(\S.*?)\s*$", re.MULTILINE)
 TEX_NAME = re.compile(r"\\problemname\{([^{}]*)\}")
@@ -150,10 +151,17 @@ def _limits(limits: Fields) -> PackageLimits:
         validation_s=_seconds(limits, "validation_time"),
         validation_memory_bytes=limits.scaled("validation_memory", MIB),
         validation_output_bytes=limits.scaled("validation_output", MIB),
-        passes_max=limits.integer("validation_passes", 1) or 2,
+        passes_max=_passes(limits),
     )  # fmt: skip
     limits.finish()
     return found
+
+
+def _passes(limits: Fields) -> int:
+    number = limits.integer("validation_passes", 1)
+    if number is not None and number > PASSES_MAX:
+        raise limits.refused("validation_passes", f"must be at most {PASSES_MAX}")
+    return number or 2
 
 
 def _timing(

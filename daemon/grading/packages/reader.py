@@ -3,11 +3,10 @@
 import os
 import pathlib
 
-from . import metadata, submissions, testdata
+from . import constants, metadata, submissions, testdata
 from .fields import Warnings
 from .metadata import Metadata
 from .problem import Problem
-from .refusal import PackageRefused
 from .tree import Tree
 
 CONSTANT_FILE_BYTES = 1 << 20
@@ -37,7 +36,7 @@ def read(root: pathlib.Path) -> Problem:
 
 
 def _put_constants(root: pathlib.Path, tree: Tree, meta: Metadata) -> None:
-    """Replaces {{name}} and {{name.variant}}; a file that is larger than CONSTANT_FILE_BYTES stays as it is.
+    """In the programs that have them; a file that is larger than CONSTANT_FILE_BYTES stays as it is.
 
     Raises PackageRefused where one would become larger than that.
     """
@@ -46,12 +45,10 @@ def _put_constants(root: pathlib.Path, tree: Tree, meta: Metadata) -> None:
     for folder in WITH_CONSTANTS:
         for path in tree.below(folder):
             before = tree.read(path, CONSTANT_FILE_BYTES)
-            after = before
-            for name, replacement in meta.constants:
-                after = after.replace(b"{{%s}}" % name.encode(), replacement.encode())
-            if after != before and len(before) <= CONSTANT_FILE_BYTES:
-                if len(after) > CONSTANT_FILE_BYTES:
-                    raise PackageRefused(f"{path}: is too large with the constants of problem.yaml put in")
+            if len(before) > CONSTANT_FILE_BYTES:
+                continue
+            after = constants.put(path, before, meta.constants, CONSTANT_FILE_BYTES)
+            if after != before:
                 descriptor = os.open(root / path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
                 with open(descriptor, "wb") as file:
                     file.write(after)

@@ -8,6 +8,7 @@ with other keys in the draft's text: of these, arguments are read, and scoring i
 import dataclasses
 from collections.abc import Iterable, Iterator
 
+from . import constants
 from .fields import Fields, Warnings
 from .metadata import LegacyGrading, Metadata
 from .problem import Aggregation, Case, Format, Group, GroupRules, LegacyRules, OnReject
@@ -145,8 +146,7 @@ class _Reader:
 
     def _fields(self, file: str) -> Fields:
         content = self._tree.read(file, BYTES_MAX) if self._tree.is_file(file) else b""
-        for name, replacement in self._metadata.constants:
-            content = content.replace(b"{{%s}}" % name.encode(), replacement.encode())
+        content = constants.put(file, content, self._metadata.constants, BYTES_MAX)
         return Fields(file, parse(file, content), self._warnings)
 
     def _case(self, path: str, group: str, own: _Inherited) -> None:

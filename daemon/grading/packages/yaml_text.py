@@ -108,7 +108,8 @@ class _Builder:
         for other in merged:
             if not isinstance(other, dict):
                 raise self._refused(event, "<< needs a map")
-            found = {**other, **found}
+            for key, value in other.items():
+                found.setdefault(key, value)
         return found
 
     def _count(self, event: Any, nodes: int) -> None:
