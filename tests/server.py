@@ -81,6 +81,7 @@ class Server:
         }
         self.secret = uuid.uuid4().hex
         self.environment["SECRET_OF_THE_HOST"] = self.secret  # no program may find it
+        self.command = [COMMAND, "serve", "--port", "0"]
         self.port = 0
         self.log = ""
 
@@ -89,7 +90,7 @@ class Server:
             errors = stack.enter_context(tempfile.TemporaryFile())
             self.errors = errors
             self.process = subprocess.Popen(
-                [COMMAND, "serve", "--port", "0"],
+                self.command,
                 env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=errors if self.stderr is None else self.stderr,
