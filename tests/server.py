@@ -67,6 +67,7 @@ class Server:
 
     def __init__(self, healthy: bool = True, stderr: int | None = None, **settings: Any) -> None:
         self.healthy, self.stderr = healthy, stderr
+        self.http_processes: int = settings.get("http_processes", 1)
         if "toolchain_folders" not in settings:
             settings.setdefault("languages", LANGUAGES)
         self.instance = f"test-{os.getpid()}-{next(_numbers)}"

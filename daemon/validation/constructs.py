@@ -157,7 +157,7 @@ class Constructs:
 
 
 def die_with_parent(parent: int) -> None:
-    """A worker holds both ends of its queue and would never see that the HTTP process, whose pid is `parent`, is gone."""
+    """A worker holds both ends of its queue and would never see that the HTTP process, its `parent`, is gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:  # it died before we asked, and no signal will come (prctl(2))
         os._exit(1)

@@ -31,6 +31,9 @@ def judge(seen: Seen) -> bool:
     print(f"{len(seen.healings)} steps, {sum(len(healing.step.blows) for healing in seen.healings)} blows")
     print(f"answers: {dict(told.answers.most_common())}; right: {dict(told.right.most_common())}")
     print(f"connections cut and repeated: {told.cut}; gradings that said IE: {told.ie}")
+    print(
+        f"  no blow: {len(seen.quiet_s)} times, {statistics.median(seen.quiet_s):.2f} s, at most {max(seen.quiet_s):.2f} s"
+    )
     for kind in Kind:
         if took_s := seen.healed_s(kind):
             print(
@@ -40,7 +43,9 @@ def judge(seen: Seen) -> bool:
         print(f"  wrong: {why}")
     verdicts.say(told.wrong_count == 0, f"answers that are wrong, or missing: {told.wrong_count} of {told.asked}")
     late = [healing for healing in seen.healings if healing.is_late]
-    verdicts.say(not late, f"later than {HEAL_S:g} s after a blow, or after a watchdog's time: {len(late)} steps")
+    verdicts.say(
+        not late, f"more than {HEAL_S:g} s, and a watchdog's time, later than without a blow: {len(late)} steps"
+    )
     before, after = seen.before, seen.after
     for name in ("http_bytes", "keeper_bytes"):
         one, other = getattr(before, name) / MB, getattr(after, name) / MB

@@ -23,17 +23,20 @@ from tests.small_disk import SmallDisk
 
 FOLDERS = (pathlib.Path(__file__).parents[2] / "toolchains", PREFIX / "languages")
 CLIENTS = 4
-SILENCE_S, START_OF_JAIL_S = 4.0, 5.0  # the watchdogs' times: of keeper and HTTP process, of warden and jail
+QUIET = 5  # looks at how long it takes without a blow
+SILENCE_S, START_OF_JAIL_S = 4.0, 10.0  # the watchdogs' times: of keeper and HTTP process, of warden and jail
 HEAL_S = 2.0
 STATE_MB = 16
-SETTLE_S = 4.0
+WARM_S = 8.0  # each HTTP process has been asked for everything, and has what starts with its first use
+SETTLE_S = 2.0
+LEFT_S = 2.0  # what ends with another process is not gone at the same moment
 PROBER = CLIENTS  # its number among the clients
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Healing:
     """`took_s` is from the step's first moment until a new program of each language ran; None: it never did.
-    `due_s`: when it should have."""
+    `due_s`: when it should have, at the latest: so much later than without a blow."""
 
     step: Step
     took_s: float | None
@@ -50,6 +53,7 @@ class Seen:
 
     told: Told
     healings: tuple[Healing, ...]
+    quiet_s: tuple[float, ...]
     before: Held
     after: Held
     left: tuple[str, ...]
@@ -71,26 +75,39 @@ async def run(seed: int, languages: list[str] | None, seconds: float, say: Calla
     names = [toolchain.id for toolchain in toolchains]
     mounts = posture.mounts()
     server = SmallDisk(
-        STATE_MB, languages=names, http_processes=2, runs_at_once=16, silence_s=SILENCE_S, start_s=START_OF_JAIL_S, artifact_disk_mb=4,
+        STATE_MB, languages=names, http_processes=2, runs_at_once=16, silence_s=SILENCE_S, start_s=START_OF_JAIL_S, artifact_memory_mb=1, artifact_disk_mb=4,
     )  # fmt: skip
-    with await asyncio.to_thread(server.__enter__):
+    async with _started(server):
         served = Served(f"http://127.0.0.1:{server.port}", server.process.pid, server.instance)
         async with _client(server.port, told) as prober:
             probes = Requests(toolchains, seed, PROBER)
             async with _load(server.port, told, toolchains, seed):
-                await asyncio.gather(*(clients.until_right(prober, probes, language) for language in names))
+                await _all_ran_s(prober, probes, names)
+                await asyncio.sleep(min(WARM_S, seconds / 2))
             before = await _at_rest(server, served)
             async with _load(server.port, told, toolchains, seed):
+                quiet_s = [await _quiet_s(prober, probes, names) for _ in range(QUIET)]
+                say(
+                    f"without a blow a new program of each language has run after {', '.join(f'{one:.2f}' for one in quiet_s)} s"
+                )
                 end_s = time.monotonic() + seconds
                 for step in plan.steps(seed, max(1, int(seconds * 4))):
                     if time.monotonic() >= end_s:
                         break
-                    healings.append(await _step(server, step, prober, probes, names, say))
+                    healings.append(await _step(server, step, max(quiet_s), prober, probes, names, say))
             after = await _at_rest(server, served)
-        children = psutil.Process(server.process.pid).children(recursive=True)
-        await asyncio.to_thread(server.stop)
+        children = _family(server)
     left = _left(server, children, mounts)
-    return Seen(told, tuple(healings), before, after, tuple(left), server.log)
+    return Seen(told, tuple(healings), tuple(quiet_s), before, after, tuple(left), server.log)
+
+
+@contextlib.asynccontextmanager
+async def _started(server: SmallDisk) -> AsyncIterator[None]:
+    await asyncio.to_thread(server.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 @contextlib.asynccontextmanager
@@ -121,8 +138,9 @@ async def _load(port: int, told: Told, toolchains: Registry, seed: int) -> Async
 
 
 async def _step(
-    server: SmallDisk, step: Step, prober: Client, probes: Requests, languages: list[str], say: Callable[[str], None]
-) -> Healing:
+    server: SmallDisk, step: Step, quiet_s: float, prober: Client, probes: Requests, languages: list[str],
+    say: Callable[[str], None],
+) -> Healing:  # fmt: skip
     """Deal its blows for the longest time that one of them says, see how soon each language runs, and rest.
 
     The time counts from a signal, and from the end of everything else: parked jails would answer at once meanwhile.
@@ -138,7 +156,7 @@ async def _step(
         ran_s, _ = await asyncio.gather(_all_ran_s(prober, probes, languages), asyncio.sleep(hold_s))
         await asyncio.to_thread(stack.close)
     took_s = None if ran_s is None else ran_s - since_s
-    healing = Healing(step, took_s, HEAL_S + max(_watched_s(blow) for blow in step.blows))
+    healing = Healing(step, took_s, quiet_s + HEAL_S + max(_watched_s(blow) for blow in step.blows))
     told = "never healed" if took_s is None else f"healed in {took_s:.2f} s"
     say(f"{step}: {'; '.join(word or 'nobody there' for word in done)}; {told}{', LATE' if healing.is_late else ''}")
     await asyncio.sleep(step.rest_s)
@@ -150,6 +168,13 @@ def _watched_s(blow: Blow) -> float:
     if blow.kind is not Kind.STOP:
         return 0.0
     return min(blow.hold_s, SILENCE_S if blow.part in (Part.KEEPER, Part.HTTP) else START_OF_JAIL_S)
+
+
+async def _quiet_s(prober: Client, probes: Requests, languages: list[str]) -> float:
+    began_s = time.monotonic()
+    ran_s = await _all_ran_s(prober, probes, languages)
+    assert ran_s is not None, "no blow was dealt, and programs do not run"
+    return ran_s - began_s
 
 
 async def _all_ran_s(prober: Client, probes: Requests, languages: list[str]) -> float | None:
@@ -174,9 +199,19 @@ def _is_at_rest(server: SmallDisk) -> bool:
         return False
 
 
-def _left(server: SmallDisk, processes: list[psutil.Process], mounts: str) -> list[str]:
+def _family(server: SmallDisk) -> list[tuple[psutil.Process, str]]:
+    """Each process of the server with its command."""
+    found = []
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found.append((process, " ".join(process.cmdline())))
+    return found
+
+
+def _left(server: SmallDisk, processes: list[tuple[psutil.Process, str]], mounts: str) -> list[str]:
     """What the server should have taken with it."""
-    found = [f"process {process.pid}" for process in processes if process.is_running()]
+    psutil.wait_procs([process for process, _ in processes], LEFT_S)
+    found = [f"process {command}" for process, command in processes if process.is_running()]
     found += [f"group {group}" for group in posture.instance_groups(server.instance)]
     found += [f"in /run: {path}" for path in posture.run_directories() if server.instance in path.name]
     found += [f"mount {line}" for line in set(posture.mounts().splitlines()) - set(mounts.splitlines())]

@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from tests import posture
+from tests.chaos import victims
+from tests.chaos.plan import Part
 from tests.server import COMMAND, IS_EMULATED, START_S, Answer, Server, until
 
 BACK_S = START_S if IS_EMULATED else 2.0  # until a program runs again
@@ -70,6 +72,22 @@ def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
         until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full, no other group is left")
         assert len(server.nsjails()) == len(LANGUAGES)
     assert_nothing_left(server)
+
+
+@pytest.mark.threat("P2")
+def test_a_program_whose_init_is_killed_was_not_killed_by_itself() -> None:
+    """The kernel ends it with SIGKILL; that is nothing that it did, so it runs again."""
+    with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        future = pool.submit(post_slowly, server)
+        until(lambda: victims.of(server, Part.RUNNING_INIT), START_S, "it runs")
+        for pid in victims.of(server, Part.RUNNING_INIT):
+            psutil.Process(pid).kill()
+        answer = future.result(timeout=60)
+        assert answer is not None and answer.status == 200 and answer.json["output"] == "slept\n", (
+            answer and answer.text
+        )
+        killed = server.execute("python", "import os; os.kill(os.getpid(), 9)")
+        assert (killed["reason"], killed["signal"]) == ("signal", "SIGKILL")
 
 
 def runs_in_flight(server: Server) -> int:
