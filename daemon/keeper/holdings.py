@@ -91,7 +91,7 @@ class Holdings:
         return not poll.poll(0)
 
     def ended_with_init(self, status: int) -> bool:
-        """A program's wait status is SIGKILL because somebody killed init, and the kernel the others of its pid namespace
+        """A program's wait status is SIGKILL because somebody killed init, and the kernel all of its pid namespace
         for that (pid_namespaces(7)). Init is no zombie yet when they are told of."""
         is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         return is_killed and (self.init is None or is_ending(self.init))
