@@ -153,8 +153,12 @@ async def _step(
             await asyncio.to_thread(stack.close)
             hold_s = 0.0
         since_s = time.monotonic()
-        ran_s, _ = await asyncio.gather(_all_ran_s(prober, probes, languages), asyncio.sleep(hold_s))
-        await asyncio.to_thread(stack.close)
+
+        async def undo() -> None:
+            await asyncio.sleep(hold_s)
+            await asyncio.to_thread(stack.close)
+
+        ran_s, _ = await asyncio.gather(_all_ran_s(prober, probes, languages), undo())
     took_s = None if ran_s is None else ran_s - since_s
     healing = Healing(step, took_s, quiet_s + HEAL_S + max(_watched_s(blow) for blow in step.blows))
     told = "never healed" if took_s is None else f"healed in {took_s:.2f} s"

@@ -127,6 +127,18 @@ def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
     assert_nothing_left(server)
 
 
+def test_a_warden_that_does_not_answer_is_replaced_though_nobody_asks_for_a_run() -> None:
+    """A parked jail dies, and the one in its place is not made: that is all that shows that it hangs."""
+    with Server(languages=["rust"], start_s=2) as server:
+        until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full")
+        (hung,) = server.wardens()
+        hung.suspend()
+        psutil.Process(victims.of(server, Part.PARKED_INIT)[0]).kill()
+        until(lambda: not hung.is_running(), 2 + BACK_S, "the hung warden is gone")
+        until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full again")
+    assert_nothing_left(server)
+
+
 @pytest.mark.threat("P2")
 @pytest.mark.slow
 def test_processes_without_a_death_signal_die_with_nsjail() -> None:
