@@ -6,7 +6,7 @@ from tests.chaos import plan
 from tests.chaos.plan import Kind, Part
 from tests.chaos.run import run
 
-SEED, SECONDS = 15, 6.0
+SEED, SECONDS = 15, 4.0
 
 
 @pytest.fixture(autouse=True)
