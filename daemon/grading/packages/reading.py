@@ -88,7 +88,7 @@ async def read_package(archive: int, directory: int, limits: ReadingLimits) -> P
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if status in (-signal.SIGXCPU, -signal.SIGKILL):  # the latter where soft and hard limit are one (getrlimit(2))
+    if status == -signal.SIGXCPU:
         raise PackageRefused(f"the package takes more than {limits.cpu_s} seconds of CPU time to be read")
     return await asyncio.to_thread(_checked, text, status)
 
