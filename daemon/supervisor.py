@@ -26,14 +26,15 @@ log = logging.getLogger("cellblock.supervisor")
 RESTART_S, RESTART_S_MAX = 0.05, 5.0
 STEADY_S = 2.0  # a child that lived this long is started again at once
 STOP_S = 8.0  # for a child to end, beyond the time that it was promised
-STARTING = 4  # times as long a child may be silent before its first word
+STARTING = 4  # times as long a child may be silent until it is ready: it says that it starts, and imports
 
 
 @dataclasses.dataclass(slots=True)
 class Child:
     """One of the processes, running or waiting to be started at `due_s` (CLOCK_MONOTONIC seconds).
 
-    `notify` is the descriptor that it is heard on; it is killed when nothing was heard for `silence_s` seconds.
+    `notify` is the descriptor that it is heard on; it is killed when nothing was heard for `silence_s` seconds,
+    or STARTING times as long before it is ready.
     """
 
     name: str
@@ -75,8 +76,8 @@ class Child:
         now = time.monotonic()
         state = service_manager.heard(self.ear)
         if state is not None:
-            self.silent_s = now + self.silence_s
             self.is_ready = state.get("READY") == "1"
+            self.silent_s = now + (1 if self.is_ready else STARTING) * self.silence_s
         if self.process is None:
             if now >= self.due_s:
                 try:

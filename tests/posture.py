@@ -113,7 +113,7 @@ def is_over(server: Server) -> bool:
     """Every jail that is alive waits for its first run, is about to, or is a service's."""
     sandbox = server.request("GET", "/health").json["sandbox"]
     waiting = sum(pool["parked"] + pool["starting"] for pool in sandbox["parked"].values())
-    most: int = waiting + len(sandbox["services"])
+    most: int = waiting + len(sandbox["services"]) * server.http_processes
     return bool(sandbox["jails"] <= most)
 
 
@@ -122,7 +122,7 @@ def is_at_rest(server: Server) -> bool:
     sandbox = server.request("GET", "/health").json["sandbox"]
     pools = sandbox["parked"].values()
     wanted = sum(pool["wanted"] for pool in pools)
-    alive = wanted + len(sandbox["services"])
+    alive = wanted + len(sandbox["services"]) * server.http_processes  # each has its own
     groups = jail_groups(server)
     return (
         all(pool["parked"] == pool["wanted"] for pool in pools)

@@ -67,6 +67,7 @@ class Server:
 
     def __init__(self, healthy: bool = True, stderr: int | None = None, **settings: Any) -> None:
         self.healthy, self.stderr = healthy, stderr
+        self.http_processes: int = settings.get("http_processes", 1)
         if "toolchain_folders" not in settings:
             settings.setdefault("languages", LANGUAGES)
         self.instance = f"test-{os.getpid()}-{next(_numbers)}"
@@ -81,6 +82,7 @@ class Server:
         }
         self.secret = uuid.uuid4().hex
         self.environment["SECRET_OF_THE_HOST"] = self.secret  # no program may find it
+        self.command = [COMMAND, "serve", "--port", "0"]
         self.port = 0
         self.log = ""
 
@@ -89,7 +91,7 @@ class Server:
             errors = stack.enter_context(tempfile.TemporaryFile())
             self.errors = errors
             self.process = subprocess.Popen(
-                [COMMAND, "serve", "--port", "0"],
+                self.command,
                 env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=errors if self.stderr is None else self.stderr,

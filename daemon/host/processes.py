@@ -4,6 +4,9 @@ import os
 import signal
 import stat
 
+PF_EXITING = 0x4  # include/linux/sched.h
+FLAGS_AFTER_NAME = 6  # of the fields of /proc/PID/stat that follow the name
+
 
 def is_regular_file(descriptor: int, bytes_max: int) -> bool:
     """True for a regular file of at most `bytes_max` bytes; False for anything else, and where fstat(2) fails."""
@@ -35,3 +38,17 @@ def is_pidfd(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_ending(pidfd: int) -> bool:
+    """The process of this pidfd is on its way out, or gone, though it may be no zombie yet (proc(5), stat, `flags`)."""
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}") as file:
+            pid = int(dict(line.split(":", 1) for line in file)["Pid"])
+        if pid <= 0:  # -1: it was waited for (pidfd_open(2))
+            return True
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return bool(int(fields[FLAGS_AFTER_NAME]) & PF_EXITING)

@@ -145,6 +145,8 @@ def _reason(error: Exception) -> str:
 async def _exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict[str, Any]
 ) -> dict[str, Any] | None:
+    if writer.is_closing():  # uvloop raises RuntimeError for a write then
+        raise ConnectionResetError("the service is gone")
     body = json.dumps(request).encode()
     writer.write(LENGTH.pack(len(body)) + body)
     await writer.drain()

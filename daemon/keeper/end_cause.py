@@ -11,7 +11,8 @@ class Signs:
     """What is known when everything of the jail is dead.
 
     `killed_by`: our own first reason to kill. `failed`: something of ours went wrong. `too_small`: the jail used more
-    than its memory limit before go. `cpu_ns` None: the kernel does not tell.
+    than its memory limit before go. `cpu_ns` None: the kernel does not tell. `lacked_processes`: the host refused it a
+    process or a thread that its own limit allowed.
     """
 
     killed_by: KilledBy | None
@@ -21,19 +22,20 @@ class Signs:
     too_small: bool
     cpu_ns: int | None
     cpu_limit_ns: int | None
+    lacked_processes: bool = False
 
 
 def cause(signs: Signs) -> KilledBy | None:
     """None when the program ended by itself within its limits. Memory goes before cpu, cpu before wall time.
 
-    LOST is everything that is not the program's doing: our failure, the host's shortage of memory, or an init that
-    went without a word and without a reason.
+    LOST is everything that is not the program's doing: our failure, the host's shortage of memory or of processes, or
+    an init that went without a word and without a reason.
     """
     if signs.failed:
         return KilledBy.LOST
     if signs.memory.own or signs.too_small:
         return KilledBy.MEMORY
-    if signs.memory.killed:
+    if signs.memory.killed or signs.lacked_processes:
         return KilledBy.LOST
     if signs.killed_by in (None, KilledBy.WALL) and _over_cpu_limit(signs):
         return KilledBy.CPU  # between two looks at the counter

@@ -8,7 +8,7 @@ import signal
 import socket
 
 from daemon.host.cgroup import Group, TooSmall, Tree
-from daemon.host.processes import is_regular_file, waited_ns
+from daemon.host.processes import is_ending, is_regular_file, waited_ns
 from daemon.sandbox import descriptors as fds
 from daemon.sandbox.model import MAX_ARTIFACT_BYTES, KilledBy, Limits, Outcome, Usage
 
@@ -90,6 +90,12 @@ class Holdings:
         poll.register(self.program, select.POLLIN)
         return not poll.poll(0)
 
+    def ended_with_init(self, status: int) -> bool:
+        """A program's wait status is SIGKILL because somebody killed init, and the kernel all of its pid namespace
+        for that (pid_namespaces(7)). Init is no zombie yet when they are told of."""
+        is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        return is_killed and (self.init is None or is_ending(self.init))
+
     def take_memory_event(self) -> bool:
         """Whether it tells of this group's own limit: a shortage of all jails together is told to each of them, and the
         kernel chooses whom to end. It is readable no more, until memory is short again."""
@@ -136,12 +142,14 @@ class Holdings:
         try:
             memory = self.group.out_of_memory(told=state.killed_by is KilledBy.MEMORY)
             cpu_ns, peak_bytes = self.cpu_used_ns(), self.group.peak_memory_bytes()
+            lacked_processes = self.group.lacked_processes()
         except (OSError, ValueError, KeyError) as error:  # somebody removed the group under us
             log.warning("%s: %s", self.group.name, error)
             return Outcome(None, KilledBy.LOST, Usage(wall_ns, None, None))
         signs = Signs(
             killed_by=state.killed_by, failed=state.failure is not None, wait_status=state.status, memory=memory,
             too_small=state.too_small, cpu_ns=cpu_ns, cpu_limit_ns=limits.cpu_ns,
+            lacked_processes=lacked_processes,
         )  # fmt: skip
         used_bytes = None if peak_bytes is None else peak_bytes + self._baseline_bytes
         return Outcome(state.status, cause(signs), Usage(wall_ns, cpu_ns, used_bytes))

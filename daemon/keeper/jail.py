@@ -64,8 +64,7 @@ News = Parked | Refused | TooSmall | Ended
 class Jail:
     """`owner` hears its news, `on_gone` that nothing is left of it. Made with its group, or OSError and nothing.
 
-    `limits` are those that it is parked with. `baseline_bytes` count as used by it: memory that it shares with its
-    warden. `pipes` are the far ends of stdin, stdout and stderr once it is parked, `parked_bytes` its memory then.
+    It is parked with `limits`, and holds `parked_bytes` then. `baseline_bytes`, its warden's, count as used by it, too.
     """
 
     def __init__(
@@ -202,7 +201,8 @@ class Jail:
     def _on_fork_ended(self, status: int) -> None:
         if self.phase in (states.Phase.RUNNING, states.Phase.OVERDUE):
             self._hear_all()  # what went wrong before it was the program was said before it ended
-        self._machine.feed(ev.ProgramEnded(status, self._is_alone(OUR_PROCESSES)))
+        if not self._holds.ended_with_init(status):  # else that all is dead is told next
+            self._machine.feed(ev.ProgramEnded(status, self._is_alone(OUR_PROCESSES)))
 
     def _is_alone(self, processes: int, lingers: bool = False) -> bool:
         """Nothing is alive beside what is ours (and the program that lingers); asked only where the answer counts."""

@@ -45,6 +45,7 @@ class Machine(Generic[State, Event, Effect]):
         self._is_busy = False
         self._timer: Timer | None = None
         self._timer_due: float | None = None
+        self._set_timer()  # the first state has a deadline, too, and perhaps nothing happens in it
 
     def feed(self, event: Event | Tick) -> None:
         """Decide and perform. An effect that raises is logged and blamed on the owner; the others are performed."""

@@ -11,6 +11,7 @@ import concurrent.futures
 import ctypes
 import dataclasses
 import multiprocessing
+import os
 import re
 import signal
 import sys
@@ -131,7 +132,7 @@ class Constructs:
         if QUIET not in sys.warnoptions:
             sys.warnoptions.append(QUIET)
         self._worker = concurrent.futures.ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn"), initializer=_die_with_parent
+            1, multiprocessing.get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
         )
         try:
             async with asyncio.timeout(START_S):
@@ -155,9 +156,11 @@ class Constructs:
         return worker
 
 
-def _die_with_parent() -> None:
-    """A worker holds both ends of its queue and would never see that the HTTP process is gone."""
+def die_with_parent(parent: int) -> None:
+    """A worker holds both ends of its queue and would never see that the HTTP process, its `parent`, is gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:  # it died before we asked, and no signal will come (prctl(2))
+        os._exit(1)
 
 
 def _may_contain(code: str, rule: Forbidden) -> bool:

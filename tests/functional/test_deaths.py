@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from tests import posture
+from tests.chaos import victims
+from tests.chaos.plan import Part
 from tests.server import COMMAND, IS_EMULATED, START_S, Answer, Server, until
 
 BACK_S = START_S if IS_EMULATED else 2.0  # until a program runs again
@@ -72,6 +74,22 @@ def test_service_comes_back_after_a_death_under_load(victim: str) -> None:
     assert_nothing_left(server)
 
 
+@pytest.mark.threat("P2")
+def test_a_program_whose_init_is_killed_was_not_killed_by_itself() -> None:
+    """The kernel ends it with SIGKILL; that is nothing that it did, so it runs again."""
+    with Server(languages=["python"]) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        future = pool.submit(post_slowly, server)
+        until(lambda: victims.of(server, Part.RUNNING_INIT), START_S, "it runs")
+        for pid in victims.of(server, Part.RUNNING_INIT):
+            psutil.Process(pid).kill()
+        answer = future.result(timeout=60)
+        assert answer is not None and answer.status == 200 and answer.json["output"] == "slept\n", (
+            answer and answer.text
+        )
+        killed = server.execute("python", "import os; os.kill(os.getpid(), 9)")
+        assert (killed["reason"], killed["signal"]) == ("signal", "SIGKILL")
+
+
 def runs_in_flight(server: Server) -> int:
     """Jails that are given away."""
     sandbox = server.request("GET", "/health").json["sandbox"]
@@ -105,6 +123,18 @@ def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
         answer = server.post({"language": "python", "code": "print('repeated')"})
         assert (answer.status, answer.json.get("output")) == (200, "repeated\n"), answer.text
         until(lambda: not hung.is_running(), BACK_S, "the hung warden is gone")
+        until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full again")
+    assert_nothing_left(server)
+
+
+def test_a_warden_that_does_not_answer_is_replaced_though_nobody_asks_for_a_run() -> None:
+    """A parked jail dies, and the one in its place is not made: that is all that shows that it hangs."""
+    with Server(languages=["rust"], start_s=2) as server:
+        until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full")
+        (hung,) = server.wardens()
+        hung.suspend()
+        psutil.Process(victims.of(server, Part.PARKED_INIT)[0]).kill()
+        until(lambda: not hung.is_running(), 2 + BACK_S, "the hung warden is gone")
         until(lambda: posture.is_at_rest(server), FULL_S, "every pool is full again")
     assert_nothing_left(server)
 

@@ -62,6 +62,20 @@ def test_a_jail_whose_group_cannot_be_made_is_refused_and_the_next_one_is_not() 
 
 
 @pytest.mark.threat("D6")
+def test_a_thread_that_the_host_refuses_is_no_programs_failure() -> None:
+    """The group above has as many processes as it may: the run is repeated, or refused; never told as the program's end."""
+    code = "import threading; one = threading.Thread(target=lambda: print('ran')); one.start(); one.join()"
+    with Server(languages=["python"]) as server:
+        (limit,) = [group / "pids.max" for group in server.groups() if (group / "pids.max").exists()]
+        limit.write_text(limit.with_name("pids.current").read_text())
+        answer = server.post({"language": "python", "code": code})
+        assert answer.status == 503 or answer.json["output"] == "ran\n", answer.text
+        limit.write_text("max")
+        until(lambda: server.post({"language": "python", "code": code}).status == 200, START_S)
+        assert server.execute("python", code)["output"] == "ran\n"
+
+
+@pytest.mark.threat("D6")
 def test_a_toolchain_that_is_not_installed_stops_the_start_with_its_name() -> None:
     server = Server(prefix="/nonexistent")
     done = subprocess.run(

@@ -41,7 +41,7 @@ SAID: dict[type[messages.Message], st.SearchStrategy[Any]] = {
         st.none() | COUNTS, RISING,
     ),
     messages.Setup: st.builds(messages.Setup),
-    messages.Make: st.builds(messages.Make, IDS, TEXTS, st.sampled_from(Warm), st.integers(1, 0xFFFF), ARGS),
+    messages.Make: st.builds(messages.Make, IDS, TEXTS, st.sampled_from(Warm), st.integers(1, 0xFFFF), st.integers(0, messages.NETWORKS_MAX), ARGS),
     messages.Ready: st.builds(messages.Ready),
     messages.Broken: st.builds(messages.Broken, REASONS, REASONS),
     messages.Made: st.builds(messages.Made, IDS),

@@ -155,3 +155,18 @@ def test_a_killed_process_says_nothing_in_plain_text(tmp_path: pathlib.Path) -> 
     program.write_text(KILLED)
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "", "")
+
+
+ORPHAN = """
+import os, subprocess, sys
+worker = "import os, sys; from daemon.validation.constructs import die_with_parent as die; os.read(0, 1); die(int(sys.argv[1])); print('alive')"
+subprocess.Popen([sys.executable, "-c", worker, str(os.getpid())], stdin=subprocess.PIPE)
+os._exit(0)  # the worker, which comes to ask for a signal only now, reads the end of its input
+"""
+
+
+def test_a_worker_whose_parent_died_while_it_started_ends() -> None:
+    """It was left for ever, with its memory, by an HTTP process that was killed young."""
+    root = pathlib.Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, cwd=root, check=True)
+    assert (done.stdout, done.stderr) == ("", "")  # read to its end: nobody has it open any more

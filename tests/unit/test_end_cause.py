@@ -36,6 +36,8 @@ EXITED = Signs(None, False, 0, QUIET, False, 5, None)
         ({"cpu_limit_ns": 4, "killed_by": KilledBy.WALL}, KilledBy.CPU),
         ({"cpu_limit_ns": 4, "killed_by": KilledBy.OUTPUT}, KilledBy.OUTPUT),
         ({"cpu_limit_ns": 4, "memory": OWN}, KilledBy.MEMORY),
+        ({"lacked_processes": True, "wait_status": 256}, KilledBy.LOST),  # the host's shortage, too
+        ({"lacked_processes": True, "memory": OWN}, KilledBy.MEMORY),
         ({"failed": True, "killed_by": KilledBy.LOST, "memory": OWN}, KilledBy.LOST),
     ],
     ids=str,

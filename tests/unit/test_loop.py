@@ -126,3 +126,20 @@ def test_a_machine_is_ticked_when_it_is_due_and_not_before() -> None:
     ((now, due),) = ticks
     assert due is not None
     assert now >= due
+
+
+def test_the_first_state_of_a_machine_has_its_deadline_though_no_event_comes() -> None:
+    loop = Loop()
+    loop.after(5, loop.stop)
+    states: list[str] = []
+
+    def decide(state: str, event: object, now: float) -> tuple[str, tuple[str, ...]]:
+        return "late", ("late",)
+
+    def perform(effect: str) -> None:
+        states.append(effect)
+        loop.stop()
+
+    Machine(loop.guard(lambda error: None), "new", decide, lambda state: 0.0 if state == "new" else None, perform)
+    loop.run()
+    assert states == ["late"]

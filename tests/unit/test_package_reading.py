@@ -90,7 +90,7 @@ async def test_a_process_that_takes_too_long_is_killed(target: pathlib.Path, mon
 
 
 async def test_cpu_time_is_limited(target: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass"
+    program = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 3))\nwhile True: pass"
     answer_with(monkeypatch, program)
     with pytest.raises(PackageRefused, match="CPU time"):
         await read(LEGACY, target)
@@ -114,6 +114,13 @@ async def test_the_process_ends_when_its_caller_is_cancelled(
 @pytest.mark.parametrize("answer", ["", "{", "[]", '{"problem": {}}', '{"problem": 5}', "null", '{"failed": "x"}'])
 async def test_nonsense_is_our_fault(target: pathlib.Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     answer_with(monkeypatch, f"print({answer!r})")
+    with pytest.raises(CannotRead):
+        await read(LEGACY, target)
+
+
+async def test_a_process_that_is_killed_is_our_fault(target: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told as the package's: too much CPU time."""
+    answer_with(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(CannotRead):
         await read(LEGACY, target)
 

@@ -198,3 +198,19 @@ def test_the_end_of_a_service_closes_its_pipes_once_and_nobody_elses() -> None:
 
     for descriptor in uvloop.run(end_and_open_others()):
         os.close(descriptor)  # raises where it was closed already
+
+
+TURNS = 10  # of the loop, in which it hears of the end
+
+
+async def test_a_service_whose_end_was_not_noticed_yet_is_gone_and_no_defect() -> None:
+    """Killed between two requests, its pipe is closed by uvloop before anybody reads; the next request was a 500."""
+    (stdin_far, stdin), (stdout, stdout_far) = os.pipe(), os.pipe()
+    async with service._streams(stdin, stdout) as (reader, writer):
+        os.close(stdin_far)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        assert writer.is_closing()
+        with pytest.raises(ConnectionResetError):
+            await service._exchange(reader, writer, {"code": ""})
+    os.close(stdout_far)

@@ -8,6 +8,7 @@ import signal
 from daemon.sandbox.linux import no_core_dumps, prctl
 
 PR_SET_PDEATHSIG = 1
+CPU_MORE_S = 2  # until SIGKILL: SIGXCPU tells of the limit, and SIGKILL alone of something else (getrlimit(2))
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 NOBODY = 65534
@@ -46,8 +47,10 @@ def confine(directory: int, parent: int, memory_bytes: int, cpu_s: int, file_byt
     }  # fmt: skip
     for number, limit in limits.items():
         hard = resource.getrlimit(number)[1]
-        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(number, (limit, limit))
+        most = limit + (CPU_MORE_S if number == resource.RLIMIT_CPU else 0)
+        if hard != resource.RLIM_INFINITY:
+            limit, most = min(limit, hard), min(most, hard)
+        resource.setrlimit(number, (limit, most))
     no_core_dumps()
     _restrict_files(directory)
     if os.getppid() != parent:

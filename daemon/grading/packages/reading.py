@@ -40,6 +40,7 @@ class _Answer:
     refused: str | None = None
     too_large: str | None = None
     host: str | None = None
+    errno: int | None = None
     failed: str | None = None
 
 
@@ -66,9 +67,9 @@ async def read_package(archive: int | None, directory: int, limits: ReadingLimit
     the directory has been unpacked before, and only that is read.
 
     Nobody may write to the zip meanwhile. Paths of the answer are below the directory; a file there is opened with
-    open_beneath alone, since it was written by a process that read hostile data. Raises PackageRefused, or CannotRead
-    when the process or the disk fails; then the caller removes what is in the directory. Cancelled, it kills the
-    process and waits for its end.
+    open_beneath alone, since it was written by a process that read hostile data. Raises PackageRefused; CannotRead when
+    the process fails, OSError when the disk or the kernel does; then the caller removes what is in the directory.
+    Cancelled, it kills the process and waits for its end.
     """
     request = {
         "archive": archive, "directory": directory, "parent": os.getpid(), "memory_bytes": limits.memory_bytes,
@@ -89,7 +90,7 @@ async def read_package(archive: int | None, directory: int, limits: ReadingLimit
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if status in (-signal.SIGXCPU, -signal.SIGKILL):  # the latter where soft and hard limit are one (getrlimit(2))
+    if status == -signal.SIGXCPU:
         raise PackageRefused(f"the package takes more than {limits.cpu_s} seconds of CPU time to be read")
     return await asyncio.to_thread(_checked, text, status)
 
@@ -115,8 +116,10 @@ def _checked(text: bytes, status: int) -> Problem:
         raise PackageTooLarge(answer.too_large)
     if answer.refused is not None:
         raise PackageRefused(answer.refused)
+    if answer.errno is not None:
+        raise OSError(answer.errno, answer.host)
     if answer.problem is None:
-        raise CannotRead(f"a package cannot be read: {answer.host or answer.failed or 'no answer'}")
+        raise CannotRead(f"a package cannot be read: {answer.failed or 'no answer'}")
     for path in _paths(answer.problem):
         if not is_beneath(path):
             raise CannotRead("the process that reads packages answered a path that leads out of the package")

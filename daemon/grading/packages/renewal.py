@@ -18,14 +18,14 @@ async def renew(shelf: Shelf, limits: ReadingLimits) -> None:
     """Reads those packages again, from what was unpacked; their time limits stay as they were.
 
     A version that cannot be read stays as it is, and the log tells of it. Nothing is done where this release wrote the
-    store last. Raises OSError.
+    store last. Raises OSError for the store as a whole.
     """
     if await asyncio.to_thread(shelf.form) == FORM:
         return
     for version in await asyncio.to_thread(shelf.versions):
         try:
             await _renew(shelf, version, limits)
-        except (CellblockError, ValueError) as error:
+        except (CellblockError, ValueError, OSError) as error:
             log.error("a stored problem is not as this release writes it", version=version, reason=type(error).__name__)
     await asyncio.to_thread(shelf.set_form, FORM)
 

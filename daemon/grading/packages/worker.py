@@ -2,12 +2,13 @@
 
 REQUEST is a JSON object: the descriptors `archive` (null: it is unpacked already) and `directory`, the pid `parent`,
 `limits` (ArchiveLimits), `memory_bytes` and `cpu_s`. The answer on standard output is a JSON object with one key:
-`problem` (a Problem), `refused` or `too_large` (a sentence), `host` (what the disk or the kernel said), `failed` (a
-defect and its place).
+`problem` (a Problem), `refused` or `too_large` (a sentence), `failed` (a defect and its place); or with two, `errno` and
+`host`: what the disk or the kernel said.
 """
 
 import codecs
 import dataclasses
+import errno
 import json
 import os
 import pathlib
@@ -42,7 +43,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     except (MemoryError, RecursionError):
         return {"refused": "the package needs more memory to be read than it may have"}
     except OSError as error:
-        return {"host": error.strerror or str(error)}
+        return {"errno": error.errno or errno.EIO, "host": error.strerror or str(error)}
     except Exception as error:  # a defect; its text may be the package's, so that only the place is told
         frame = traceback.extract_tb(error.__traceback__)[-1]
         return {"failed": f"{type(error).__name__} at {pathlib.Path(frame.filename).name}:{frame.lineno}"}

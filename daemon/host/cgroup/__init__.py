@@ -70,6 +70,13 @@ class Group(typing.Protocol):
     def out_of_memory(self, told: bool) -> "OutOfMemory":
         """`told`: the descriptor of `watch_memory` spoke, so the kernel may not have come to kill anything itself."""
 
+    def lacked_processes(self) -> bool:
+        """A process or thread was refused to it though it had fewer than its own limit: a group above had no more.
+
+        False where the kernel does not tell: it has no pids.peak, or counts a refusal in the group above alone, as it
+        does on v2 from Linux 6.11 on. Raises OSError.
+        """
+
     def remove(self) -> bool:
         """False while the group is still busy."""
 

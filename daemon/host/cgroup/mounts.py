@@ -120,6 +120,18 @@ def read_keyed(path: str) -> dict[str, int]:
     return {key: int(value) for key, value in (line.split() for line in read_text(path).splitlines())}
 
 
+def lacked_processes(directory: str) -> bool:
+    """What Group.lacked_processes promises, of the group that has the controller pids."""
+    if read_keyed(f"{directory}/pids.events")["max"] == 0:
+        return False
+    try:
+        peak = int(read_text(f"{directory}/pids.peak"))
+    except FileNotFoundError:
+        return False
+    limit = read_text(f"{directory}/pids.max").strip()
+    return limit == "max" or peak < int(limit)
+
+
 def destroy(directory: str, patience_s: float) -> bool:
     """Kill all processes in and below a group and remove it; False when that took longer than `patience_s`."""
     deadline = time.monotonic() + patience_s

@@ -157,7 +157,10 @@ class Group:
         return mounts.read_text(self._path("pids", "tasks")).split()
 
     def _processes(self) -> list[str]:
-        return mounts.read_text(self._path("pids", "cgroup.procs")).split()
+        try:
+            return mounts.read_text(self._path("pids", "cgroup.procs")).split()
+        except FileNotFoundError:  # somebody removed it, so nothing was in it
+            return []
 
     def memory_bytes(self) -> int:
         statistics = mounts.read_keyed(self._path("memory", "memory.stat"))
@@ -171,6 +174,9 @@ class Group:
         killed = told or mounts.read_keyed(self._path("memory", "memory.oom_control")).get("oom_kill", 0) > 0
         failed = int(mounts.read_text(self._path("memory", "memory.failcnt"))) > 0
         return mounts.OutOfMemory(own=killed and failed, killed=killed)
+
+    def lacked_processes(self) -> bool:
+        return mounts.lacked_processes(self._directories["pids"])
 
     def _kernel_bytes(self) -> int:
         return int(mounts.read_text(self._path("memory", "memory.kmem.usage_in_bytes")))

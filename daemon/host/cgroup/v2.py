@@ -99,6 +99,9 @@ class Group:
         own = mounts.read_keyed(self._path("memory.events.local"))
         return mounts.OutOfMemory(own=own["oom"] > 0, killed=own["oom_kill"] > 0)
 
+    def lacked_processes(self) -> bool:
+        return mounts.lacked_processes(self._directory)
+
     def _kernel_bytes(self) -> int:
         if int(mounts.read_text(self._path("memory.current"))) < WORTH_BYTES:
             return 0  # memory.stat is dear
