@@ -2,8 +2,8 @@
 
 REQUEST is a JSON object: the descriptors `archive` (null: it is unpacked already) and `directory`, the pid `parent`,
 `limits` (ArchiveLimits), `memory_bytes` and `cpu_s`. The answer on standard output is a JSON object with one key:
-`problem` (a Problem), `refused` or `too_large` (a sentence), `failed` (a defect and its place); or with two, `errno` and
-`host`: what the disk or the kernel said.
+`problem` (a Problem), `refused` or `too_large` (a sentence), `failed` (a defect and its place); or with two, `errno`
+and `host`: what the disk or the kernel said.
 """
 
 import codecs
