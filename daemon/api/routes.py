@@ -71,6 +71,7 @@ class Routes:
             del wanted  # its texts are as large as the body
             async with parts.admission.slot(client) as slot:
                 note.queue_ns = slot.waited_ns
+                submission = dataclasses.replace(submission, client=client.name, sharing=slot.sharing)
                 finding = await validate(parts, toolchain, code)
                 if not stream.is_wanted(request):
                     answer = await self._run(submission, None, finding, binary, note)
@@ -97,7 +98,8 @@ class Routes:
         if report.success:
             parts.self_tests.succeeded(toolchain)
         version = parts.versions.text(toolchain.id)
-        return responses.to_json(responses.of_report(toolchain, report, version, finding, binary, note.request_id))
+        answer = responses.of_report(toolchain, report, version, finding, binary, note.request_id)
+        return await responses.to_json_in_turns(answer)
 
     async def health(self, request: web.Request) -> web.Response:
         """200 when every language was seen to work lately, else 503; the body tells the sandbox's facts either way, but
