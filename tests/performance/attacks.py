@@ -18,6 +18,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ class Seen:
     quiet: Took = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
     attacked: Took = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
     wrong: list[str] = dataclasses.field(default_factory=list)
+    attempts: int = 0  # of the attacker, that came to an end
     http_mb: float = 0.0
     died: list[str] = dataclasses.field(default_factory=list)
     left: str = ""
@@ -110,15 +112,17 @@ class Honest:
 
 
 @contextlib.contextmanager
-def attacked(name: str, port: int) -> Iterator[None]:
+def attacked(name: str, port: int, seen: Seen) -> Iterator[None]:
     """By a process of its own; at the end of the block it is killed, and its connections end."""
     command = [sys.executable, "-m", "tests.performance.attackers", name, str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
+    with tempfile.TemporaryFile() as done:
+        process = subprocess.Popen(command, stdout=done, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            seen.attempts += os.fstat(done.fileno()).st_size
 
 
 @contextlib.contextmanager
@@ -154,7 +158,7 @@ async def one_attack(server: Server, name: str, rounds: int, seconds: float) -> 
         for _ in range(rounds):
             honest = Honest(server.port)
             await honest.go_on(seconds / 2, seen.quiet, seen.wrong)
-            with attacked(name, server.port):
+            with attacked(name, server.port, seen):
                 await asyncio.sleep(BEGIN_S)
                 await honest.go_on(seconds, seen.attacked, seen.wrong)
             await honest.close()
@@ -175,7 +179,7 @@ async def rest(server: Server) -> None:
 
 HEAD = (
     f"{'attack':24} {'quiet p50':>9} {'p95':>7} {'max':>7} {'under p50':>9} {'p95':>7} {'max':>7} {'x':>6}"
-    f" {'python x':>8} {'ts x':>6} {'rust x':>6} {'http MB':>7} {'answers':>7} {'wrong':>5}  died, left"
+    f" {'python x':>8} {'ts x':>6} {'rust x':>6} {'attempts':>8} {'http MB':>7} {'answers':>7} {'wrong':>5}  died, left"
 )
 
 
@@ -187,7 +191,7 @@ def line(name: str, seen: Seen) -> str:
     count = sum(map(len, seen.attacked.values()))
     return (
         f"{name:24}{figures} {seen.times():6.2f} {seen.times('python'):8.2f} {seen.times('typescript'):6.2f}"
-        f" {seen.times('rust'):6.2f} {seen.http_mb:7.0f} {count:7} {len(seen.wrong):5}"
+        f" {seen.times('rust'):6.2f} {seen.attempts:8} {seen.http_mb:7.0f} {count:7} {len(seen.wrong):5}"
         f"  {', '.join(seen.died) or '-'}, {seen.left[:60] or '-'}"
     )
 
