@@ -64,14 +64,14 @@ def to_json(answer: ExecuteResponse) -> str:
     return "".join(pieces(answer))
 
 
-async def to_json_in_turns(answer: ExecuteResponse) -> str:
-    """The same; others have a turn after each of its larger pieces. A megabyte of NUL takes 60 ms when made at once."""
-    made = []
+async def to_json_in_turns(answer: ExecuteResponse) -> bytearray:
+    """The same in UTF-8; others have a turn after each of its larger pieces. At once a megabyte of NUL takes 60 ms."""
+    made = bytearray()
     for piece in pieces(answer):
-        made.append(piece)
+        made += piece.encode()
         if len(piece) >= PIECE:
             await asyncio.sleep(0)
-    return "".join(made)
+    return made
 
 
 def pieces(answer: ExecuteResponse) -> Iterator[str]:

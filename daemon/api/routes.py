@@ -75,13 +75,14 @@ class Routes:
                 finding = await validate(parts, toolchain, code)
                 if not stream.is_wanted(request):
                     answer = await self._run(submission, None, finding, binary, note)
-                    return web.Response(text=answer, content_type="application/json")
+                    return web.Response(body=answer, content_type="application/json", charset="utf-8")
 
                 async def run_aloud(tell: stream.Tell) -> stream.Event:
                     output = stream.Output(tell)
                     try:
                         heard = dataclasses.replace(submission, on_output=output.hear)
-                        return "result", await self._run(heard, stream.stage(tell), finding, binary, note)
+                        answer = await self._run(heard, stream.stage(tell), finding, binary, note)
+                        return "result", answer.decode()
                     finally:
                         output.end()
                         slot.release()  # whoever reads the stream slowly holds no slot
@@ -90,7 +91,7 @@ class Routes:
 
     async def _run(
         self, submission: Submission, on_stage: OnStage, finding: Finding | None, binary: bool, note: Note
-    ) -> str:
+    ) -> bytearray:
         """The answer of POST /execute as JSON. Raises SandboxUnavailable."""
         parts, toolchain = self._parts, submission.toolchain
         report = await parts.executor.execute(submission, on_stage)

@@ -9,6 +9,7 @@ For each that was answered, or refused, or given up, it writes a byte: whoever m
 
 import contextlib
 import dataclasses
+import functools
 import http.client
 import itertools
 import json
@@ -91,8 +92,9 @@ def _runs(language: str, code: str, **fields: Any) -> Callable[[Attacker], None]
     return lambda attacker: attacker.run(language, code, **fields)
 
 
-def _body(body: bytes) -> Callable[[Attacker], None]:
-    return lambda attacker: attacker.send("/execute", body)
+def _body(made: Callable[[], bytes]) -> Callable[[Attacker], None]:
+    made = functools.cache(made)  # none is made for an attack that does not send it
+    return lambda attacker: attacker.send("/execute", made())
 
 
 def _wall_limit(attacker: Attacker) -> None:
@@ -153,6 +155,11 @@ def _grading(code: str, tests: int, **limits: Any) -> Callable[[Attacker], None]
     return once
 
 
+def _python(more: bytes) -> bytes:
+    """A request with more fields."""
+    return b'{"language":"python","code":"print(1)",' + more + b"}"
+
+
 def _many_keys() -> bytes:
     keys = ",".join(f'"{number:x}":0' for number in range(1_500_000))
     return f'{{"code":"","language":"python","files":[{{{keys}}}]}}'.encode()
@@ -162,9 +169,6 @@ def attacks() -> dict[str, Attack]:
     """All of them, by name."""
     half = HEAD.encode()
     announced = half + b"Content-Length: 25000000\r\n\r\n"
-    large = json.dumps({"language": "python", "code": "print(1)", "stdin": "x" * (15 * MB)}).encode()
-    escaped = b'{"language":"python","code":"print(1)","stdin":"' + rb"\u0041" * (3 * MB) + b'"}'
-    lists = b'{"language":"python","code":"print(1)","args":[' + b"[]," * (7 * MB) + b"[]]}"
     python = {name: Attack(8, _runs("python", code)) for name, code in programs.PYTHON.items()}
     return python | {
         "wall limit": Attack(4, _wall_limit),
@@ -177,10 +181,10 @@ def attacks() -> dict[str, Attack]:
         "little memory": Attack(8, _runs("typescript", "console.log(2)", memory_limit_mb=1)),
         "unread answers": Attack(4, _unread),
         "unread events": Attack(4, _unread_events),
-        "millions of keys": Attack(4, _body(_many_keys())),
-        "millions of lists": Attack(4, _body(lists)),
-        "large bodies": Attack(4, _body(large)),
-        "escaped bodies": Attack(4, _body(escaped)),
+        "millions of keys": Attack(4, _body(_many_keys)),
+        "millions of lists": Attack(4, _body(lambda: _python(b'"args":[' + b"[]," * (7 * MB) + b"[]]"))),
+        "large bodies": Attack(4, _body(lambda: _python(b'"stdin":"' + b"x" * (15 * MB) + b'"'))),
+        "escaped bodies": Attack(4, _body(lambda: _python(b'"stdin":"' + rb"\u0041" * (3 * MB) + b'"'))),
         "announced bodies": Attack(4, lambda attacker: attacker.hold(announced, 100), is_paced=False),
         "half requests": Attack(4, lambda attacker: attacker.hold(half, 600), is_paced=False),
         "connections": Attack(4, _connects, is_paced=False),

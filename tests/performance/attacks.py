@@ -31,7 +31,7 @@ from tests.performance.steady_load import Connection, Verdicts
 from tests.server import Server, until
 
 ADDRESS = "127.0.0.2"
-BEGIN_S, SAMPLE_S, REST_S = 1.0, 0.02, 20.0
+BEGIN_S, SAMPLE_S, REST_S = 2.0, 0.02, 20.0
 MB = 1 << 20
 SLOWER_MAX, HTTP_MB_MAX = 3.0, 400.0  # the targets
 PROGRAMS = {

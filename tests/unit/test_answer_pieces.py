@@ -42,6 +42,6 @@ async def test_others_have_a_turn_after_each_piece_of_a_large_answer() -> None:
             await asyncio.sleep(0)
 
     taking = asyncio.create_task(take_turns())
-    assert await responses.to_json_in_turns(made) == responses.to_json(made)
+    assert await responses.to_json_in_turns(made) == responses.to_json(made).encode()
     taking.cancel()
     assert next(turns) >= 3 * (1 << 20) // responses.PIECE
