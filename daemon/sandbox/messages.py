@@ -48,7 +48,7 @@ from .plan import Warm
 MAX_BYTES = 64 << 10  # of a message
 REASON_CHARACTERS = 500
 LEAVES_MAX = 4  # files that a step leaves
-SHARING_MAX = 100  # runs that share one's part of the processors; the weights of control groups tell no less
+SHARING_MAX = 8  # runs that share one's part of the processors: with more they would go behind what is only prepared
 _ID_MAX = (1 << 53) - 1  # what every JSON reader tells exactly (RFC 8259, section 6)
 _NAME_CHARACTERS = 4096
 

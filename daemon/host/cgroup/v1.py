@@ -17,7 +17,6 @@ from .reclaim import Reclaim
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 SWAP_MARGIN_BYTES = 1 << 20
 SHARES, BACKGROUND_SHARES, PINNED_SHARES = 1024, 102, 10240  # 1024 is the kernel's default
-SHARES_MIN = 2  # the kernel's
 PERIOD_US = 1_000_000  # 500 ms per 1 s: a run under half a second of CPU is never throttled
 
 
@@ -111,7 +110,7 @@ class Group:
         mounts.write_text(self._path("cpu", "cpu.shares"), BACKGROUND_SHARES if background else SHARES)
 
     def lessen(self, sharing: int) -> None:
-        mounts.write_text(self._path("cpu", "cpu.shares"), max(SHARES_MIN, SHARES // sharing))
+        mounts.write_text(self._path("cpu", "cpu.shares"), SHARES // sharing)
 
     def prefer(self) -> None:
         mounts.write_text(self._path("cpu", "cpu.shares"), PINNED_SHARES)

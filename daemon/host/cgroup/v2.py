@@ -52,7 +52,7 @@ class Group:
         mounts.write_text(self._path("cpu.weight"), BACKGROUND_WEIGHT if background else WEIGHT)
 
     def lessen(self, sharing: int) -> None:
-        mounts.write_text(self._path("cpu.weight"), max(1, WEIGHT // sharing))
+        mounts.write_text(self._path("cpu.weight"), WEIGHT // sharing)
 
     def prefer(self) -> None:
         mounts.write_text(self._path("cpu.weight"), PINNED_WEIGHT)
