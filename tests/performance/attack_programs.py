@@ -93,6 +93,10 @@ SLOW_TYPES = "".join((
 ))  # fmt: skip
 MANY_DIAGNOSTICS = f"interface Wrong {{ {'a' * 2000}: 1 }}\nlet wrong: Wrong;\n" + "wrong = {};" * 5000
 SLOW_TO_LEX = "/* " * 100 + "fetch('http://localhost');" + "`${" * 20000
+SMALL_WRITES = """
+extern "C" { fn write(file: i32, from: *const u8, bytes: usize) -> isize; }
+fn main() { loop { unsafe { write(1, b"x".as_ptr(), 1); write(2, b"y".as_ptr(), 1); } } }
+"""
 SLOW_CONSTANT = """
 const fn count(to: u64) -> u64 { let mut made = 0; while made < to { made += 1; } made }
 #[allow(long_running_const_eval)]

@@ -113,6 +113,11 @@ def _unread_events(attacker: Attacker) -> None:
     attacker.hold(request(fields, "Accept: text/event-stream\r\n"), 60)
 
 
+def _small_events(attacker: Attacker) -> None:
+    """Nobody could read them as fast as they come."""
+    attacker.hold(request(fields_of("rust", programs.SMALL_WRITES), "Accept: text/event-stream\r\n"), 4)
+
+
 def _hung_up(attacker: Attacker) -> None:
     with attacker.opened(request(fields_of("typescript", programs.SLOW_TYPES))):
         time.sleep(2.1)  # the checker's deadline is 2 s
@@ -181,6 +186,8 @@ def attacks() -> dict[str, Attack]:
         "little memory": Attack(8, _runs("typescript", "console.log(2)", memory_limit_mb=1)),
         "unread answers": Attack(4, _unread),
         "unread events": Attack(4, _unread_events),
+        "small writes": Attack(8, _runs("rust", programs.SMALL_WRITES)),
+        "small events": Attack(2, _small_events),
         "millions of keys": Attack(4, _body(_many_keys)),
         "millions of lists": Attack(4, _body(lambda: _python(b'"args":[' + b"[]," * (7 * MB) + b"[]]"))),
         "large bodies": Attack(4, _body(lambda: _python(b'"stdin":"' + b"x" * (15 * MB) + b'"'))),
