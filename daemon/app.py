@@ -123,7 +123,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
 def _admission(settings: Settings, client: Client) -> Admission:
     return Admission(
         settings.runs_at_once_of_one, settings.queue, settings.client_share, settings.queue_crowded_of_one,
-        settings.queue_wait_s, client.starting,
+        settings.queue_wait_s, client.starting, settings.runs_spare_of_one,
     )  # fmt: skip
 
 

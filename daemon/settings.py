@@ -164,9 +164,7 @@ class Settings(pydantic_settings.BaseSettings):
         30.0, gt=0, description="a client that takes nothing of its answer for so long is cut"
     )
     unread_mb: int = pydantic.Field(
-        64,
-        gt=0,
-        description="of answers that are not read yet, in each HTTP process; above it the largest reader is cut",
+        64, gt=0, description="of unread answers, in each HTTP process; above it the largest reader is cut"
     )
     drain_s: float = pydantic.Field(60.0, ge=0, description="at SIGTERM, for requests that have begun to be answered")
     silence_s: float = pydantic.Field(
@@ -181,10 +179,7 @@ class Settings(pydantic_settings.BaseSettings):
     services: bool = pydantic.Field(True, description="keep long-lived compilers where a toolchain has one")
     wardens: int = pydantic.Field(max(1, (os.cpu_count() or 1) // 4), ge=1, le=8, description="of each toolchain")
     warden_runs_max: int = pydantic.Field(
-        20_000,
-        gt=0,
-        le=60_000,
-        description="a warden is replaced after so many jails; each takes a uid of 65536",
+        20_000, gt=0, le=60_000, description="a warden is replaced after so many jails; each takes a uid of 65536"
     )
     warden_age_max_s: float = pydantic.Field(3600.0, gt=0, description="and at this age")
     artifact_memory_mb: int = pydantic.Field(64, ge=0, description="compiled programs in memory; 0 keeps none at all")
@@ -194,7 +189,7 @@ class Settings(pydantic_settings.BaseSettings):
     queue_crowded: int | None = pydantic.Field(
         None,
         ge=1,
-        description="single runs that may wait while more come than can run; a quarter of the slots when absent",
+        description="single runs that may wait while more come than can run; a quarter of the slots if absent",
     )
     queue_wait_s: float = pydantic.Field(60.0, gt=0, description="for a single run to get a slot; then 503")
     cors_origins: tuple[str, ...] = pydantic.Field((), description="allowed origins besides localhost; * allows all")
@@ -259,6 +254,11 @@ class Settings(pydantic_settings.BaseSettings):
         return max(1, self.runs_at_once // self.http_processes)
 
     @property
+    def runs_spare_of_one(self) -> int:
+        """How many more, half as many, each HTTP process runs of clients that have no other there."""
+        return (self.runs_at_once_of_one + 1) // 2
+
+    @property
     def queue_crowded_of_one(self) -> int:
         """How many single runs may wait in each HTTP process while more come than can run, at least one by default."""
         return max(1, self.runs_at_once_of_one // 4) if self.queue_crowded is None else self.queue_crowded
@@ -288,14 +288,12 @@ class Settings(pydantic_settings.BaseSettings):
 
     def deployment(self) -> Deployment:
         """What the keeper is told of this host."""
-        own = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(Deployment)
-            if hasattr(self, field.name)
-        }
+        names = [field.name for field in dataclasses.fields(Deployment) if hasattr(self, field.name)]
+        own = {name: getattr(self, name) for name in names}
         # Of each slot, each upload and each test that is graded, twice as many, because removal overlaps; a test has a
         # program and what judges it. Services, self-tests and versions have no slot.
         slots = max(self.runs_at_once, self.http_processes) + max(self.uploads_at_once, self.http_processes)
+        slots += self.http_processes * self.runs_spare_of_one
         own["jails_max"] = self.jails_max or 2 * slots + (4 * self.tests_at_once + 8) * self.http_processes
         host_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MB
         memory_mb = self.sandbox_memory_mb or int(HOST_SHARE * host_mb)

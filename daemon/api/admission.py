@@ -13,7 +13,8 @@ slot     `slot`, once the request is known to be right: input validation, compil
          it. A request waits for its slot among at most `places` others. While more come than can run (turns/crowd.py)
          only `crowded_places` single runs may wait, for a slot or in it for a jail, so that those that run do so soon;
          each waits for a slot for at most `wait_s`. Who grades is patient: it may wait among `places`, for as long as
-         those before it take. Slots and places are divided evenly among the clients that want them (turns/line.py).
+         those before it take. Slots and places are divided evenly among the clients that want them (turns/line.py);
+         a few spare slots are for clients that have none, so that nobody waits for what one client runs.
          Inside a slot nobody waits for longer than a tenth of a second for what is shared: the lexer
          (validation/constructs.py) and the type checker (judge/service.py).
 """
@@ -54,7 +55,8 @@ def _counted(size: int) -> int:
 
 
 class Admission:
-    """`slots` requests run at once and at most `places` wait. `running`, `waiting` and `body_bytes` tell the state.
+    """`slots` requests run at once, and `spare` more of clients that have no other; at most `places` wait. `running`,
+    `waiting` and `body_bytes` tell the state.
 
     `share` is the part of the slots, above 0 and at most 1, that one client may hold while others do not want them,
     unless its token says another. `crowded_places` and `wait_s` (seconds) bound the waiting of single runs further;
@@ -63,9 +65,9 @@ class Admission:
 
     def __init__(
         self, slots: int, places: int, share: float = 1.0, crowded_places: int | None = None,
-        wait_s: float | None = None, starting: Callable[[], int] = lambda: 0,
+        wait_s: float | None = None, starting: Callable[[], int] = lambda: 0, spare: int = 0,
     ) -> None:  # fmt: skip
-        self._seats, self._share = Seats(slots, places, crowded_places, wait_s, starting), share
+        self._seats, self._share = Seats(slots, places, crowded_places, wait_s, starting, spare), share
         self._bodies = Tally()
 
     def __repr__(self) -> str:

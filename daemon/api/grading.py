@@ -76,10 +76,11 @@ class Grade:
         Raises as `grade` does, and CannotGrade where the checker of a problem does not compile.
         """
         parts, client, note = self._parts, request[CLIENT], notes.of(request)
-        task = dataclasses.replace(task, client=client.name)
         note.language = task.submission.toolchain.id
         async with parts.admission.slot(client, is_patient=True) as slot:
             note.queue_ns = slot.waited_ns
+            submission = dataclasses.replace(task.submission, client=client.name, sharing=slot.sharing)
+            task = dataclasses.replace(task, client=client.name, submission=submission)
             await validate(parts, task.submission.toolchain, code)
             if not stream.is_wanted(request):
                 answer = await self._grade(task, problem, note)

@@ -1,8 +1,13 @@
 """From a Report to the wire: the one place that knows both."""
 
+import asyncio
 import base64
 import dataclasses
+import json
 import uuid
+from collections.abc import Iterator
+
+import pydantic_core
 
 from daemon.judge.report import signal_name
 from daemon.judge.submission import Report
@@ -11,6 +16,7 @@ from daemon.validation.constructs import Finding
 
 from .models import ExecuteResponse, ForbiddenConstruct
 
+PIECE = 64 << 10  # characters
 OPTIONAL = ("output_base64", "stderr_base64", "warnings")
 
 
@@ -55,4 +61,32 @@ def of_report(
 
 def to_json(answer: ExecuteResponse) -> str:
     """One JSON object, without base64 fields that were not asked for and without `warnings` where there are none."""
-    return answer.model_dump_json(exclude={name for name in OPTIONAL if getattr(answer, name) is None})
+    return "".join(pieces(answer))
+
+
+async def to_json_in_turns(answer: ExecuteResponse) -> bytearray:
+    """The same in UTF-8; others have a turn after each of its larger pieces. At once a megabyte of NUL takes 60 ms."""
+    made = bytearray()
+    for piece in pieces(answer):
+        made += piece.encode()
+        if len(piece) >= PIECE:
+            await asyncio.sleep(0)
+    return made
+
+
+def pieces(answer: ExecuteResponse) -> Iterator[str]:
+    """The JSON object of `to_json`, in pieces that take half a millisecond at most."""
+    head = "{"
+    for name, value in answer:
+        if value is None and name in OPTIONAL:
+            continue
+        yield f'{head}"{name}":'
+        head = ","
+        if isinstance(value, str):
+            yield '"'
+            for start in range(0, len(value), PIECE):
+                yield json.dumps(value[start : start + PIECE], ensure_ascii=False)[1:-1]
+            yield '"'
+        else:
+            yield pydantic_core.to_json(value).decode()
+    yield "}"

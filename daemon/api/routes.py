@@ -71,16 +71,18 @@ class Routes:
             del wanted  # its texts are as large as the body
             async with parts.admission.slot(client) as slot:
                 note.queue_ns = slot.waited_ns
+                submission = dataclasses.replace(submission, client=client.name, sharing=slot.sharing)
                 finding = await validate(parts, toolchain, code)
                 if not stream.is_wanted(request):
                     answer = await self._run(submission, None, finding, binary, note)
-                    return web.Response(text=answer, content_type="application/json")
+                    return web.Response(body=answer, content_type="application/json", charset="utf-8")
 
                 async def run_aloud(tell: stream.Tell) -> stream.Event:
                     output = stream.Output(tell)
                     try:
                         heard = dataclasses.replace(submission, on_output=output.hear)
-                        return "result", await self._run(heard, stream.stage(tell), finding, binary, note)
+                        answer = await self._run(heard, stream.stage(tell), finding, binary, note)
+                        return "result", answer.decode()
                     finally:
                         output.end()
                         slot.release()  # whoever reads the stream slowly holds no slot
@@ -89,7 +91,7 @@ class Routes:
 
     async def _run(
         self, submission: Submission, on_stage: OnStage, finding: Finding | None, binary: bool, note: Note
-    ) -> str:
+    ) -> bytearray:
         """The answer of POST /execute as JSON. Raises SandboxUnavailable."""
         parts, toolchain = self._parts, submission.toolchain
         report = await parts.executor.execute(submission, on_stage)
@@ -97,7 +99,8 @@ class Routes:
         if report.success:
             parts.self_tests.succeeded(toolchain)
         version = parts.versions.text(toolchain.id)
-        return responses.to_json(responses.of_report(toolchain, report, version, finding, binary, note.request_id))
+        answer = responses.of_report(toolchain, report, version, finding, binary, note.request_id)
+        return await responses.to_json_in_turns(answer)
 
     async def health(self, request: web.Request) -> web.Response:
         """200 when every language was seen to work lately, else 503; the body tells the sandbox's facts either way, but

@@ -18,7 +18,7 @@ from .listening import Connection
 
 CONTENT_TYPE = "text/event-stream"
 
-Event = tuple[str, str]  # name and data
+Event = tuple[str, str]  # name, and data in one line
 Tell = Callable[[str, str], None]  # name and data of an event
 Work = Callable[[Tell], Awaitable[Event]]
 
@@ -45,7 +45,7 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
         running = asyncio.create_task(_run(work, events, request))
         try:
             while (event := await events.get()) is not None:
-                await response.send(event[1], event=event[0])
+                await response.write(_encoded(event))
         except ConnectionError:
             pass  # the reader is gone
         except Exception as error:  # the headers are sent: a second response would stand in the middle of the stream
@@ -54,6 +54,12 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
             running.cancel()
             await asyncio.wait([running])
     return response
+
+
+def _encoded(event: Event) -> bytes:
+    """On the wire. JSON has no line break, which aiohttp_sse would look for: in 12 MB, for 0.2 s."""
+    name, data = event
+    return f"event: {name}\r\ndata: {data}\r\n\r\n".encode()
 
 
 class Events:

@@ -178,7 +178,8 @@ class Executor:
         declared = submission.toolchain.service
         if service is None or declared is None or declared.step != entry.id or submission.files:
             return None
-        answer = await service.ask({"code": submission.code.decode(), "check": submission.check})
+        request = {"code": submission.code.decode(), "check": submission.check}
+        answer = await service.ask(request, submission.client)
         match answer:
             case {"code": str(code), "diagnostics": str(text), **others}:
                 try:
@@ -202,6 +203,7 @@ class Executor:
             artifact=built.artifact,
             files=built.files,
             stdin=submission.code if by_stdin else b"",
+            sharing=submission.sharing,
         )
 
     def _run_order(self, submission: Submission, built: "Built", given: int) -> Order:
@@ -216,6 +218,7 @@ class Executor:
             input=given,
             on_output=submission.on_output,
             args=submission.args,
+            sharing=submission.sharing,
         )
 
     async def run(self, order: Order) -> Finished:

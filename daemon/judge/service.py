@@ -1,7 +1,9 @@
 """A living compiler in a jail of its own that reads submissions and never runs one, such as the TypeScript checker.
 
 It only makes things faster: a submission that gets no answer from it (it starts, it is busy with others for longer
-than TURN_S, it missed its deadline, it has died, its answer is too long) is compiled in a jail of its own. Frames are a
+than TURN_S, it missed its deadline, it has died, its answer is too long) is compiled in a jail of its own. So is what a
+client sends for AWAY_TIMES as long as one of its submissions took, where that was longer than SLOW_S and another gave
+up waiting for its turn meanwhile. Frames are a
 length (4 bytes, big endian) and JSON with an `id`, which the answer repeats; it says {"ready": true} once it is ready.
 An answer has `diagnostics` and `code`, which is null where those stand in its way, and binary with an `encoding`
 "base64". What is longer than DIAGNOSTICS_MAX or CODE_MAX characters the step itself does: its output has a limit, and
@@ -13,9 +15,11 @@ import contextlib
 import json
 import os
 import struct
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+import cachetools
 import structlog
 
 from daemon.sandbox.client import Client
@@ -26,6 +30,9 @@ from daemon.toolchain.schema import SERVICE_STEP, ServiceEntry, Toolchain
 log = structlog.get_logger("cellblock.service")
 
 TURN_S = 0.1  # a compiler in a jail of its own takes about as long
+SLOW_S = 0.5  # an everyday check takes 10 ms
+AWAY_TIMES = 30  # so whoever asks for what is slow has it for a thirtieth of the time at most
+CLIENTS_MAX = 1000  # that are remembered for it
 STARTS = 3  # it may take so many times as long as a jail to be ready
 AGAIN_S, AGAIN_S_MAX = 0.1, 10.0
 DIAGNOSTICS_MAX, CODE_MAX = 1 << 20, 4 << 20  # characters
@@ -45,6 +52,8 @@ class Service:
     def __init__(self, client: Client, toolchain: Toolchain, entry: ServiceEntry, start_s: float) -> None:
         self._client, self._toolchain, self._entry, self._start_s = client, toolchain, entry, start_s
         self._turn = asyncio.Lock()
+        self._turn_of, self._kept_others_waiting = "", False
+        self._away_until_s: cachetools.LRUCache[str, float] = cachetools.LRUCache(CLIENTS_MAX)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._broken = asyncio.Event()
         self._asked = 0
@@ -59,24 +68,27 @@ class Service:
         """True while there is one that has started."""
         return self._streams is not None
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+    async def ask(self, request: dict[str, Any], client: str) -> dict[str, Any] | None:
         """The answer, or None when there is none within TURN_S and the toolchain's `deadline_s` together.
 
         The turn is waited for no longer than TURN_S, whatever others ask. A caller that is cancelled leaves the service
-        in step.
+        in step. `client` is who is kept away for a while where this takes long; with an empty one nobody is.
         """
-        if self._streams is None:
+        if self._streams is None or time.monotonic() < self._away_until_s.get(client, 0.0):
             return None
         try:
             async with asyncio.timeout(TURN_S):
                 await self._turn.acquire()
         except TimeoutError:
+            self._kept_others_waiting |= client != self._turn_of
             return None
+        self._turn_of, self._kept_others_waiting = client, False
         # A task of its own: the service stays busy until it answers, whether or not the caller is still there.
-        return await asyncio.shield(asyncio.create_task(self._exchange_in_turn(request)))
+        return await asyncio.shield(asyncio.create_task(self._exchange_in_turn(request, client)))
 
-    async def _exchange_in_turn(self, request: dict[str, Any]) -> dict[str, Any] | None:
+    async def _exchange_in_turn(self, request: dict[str, Any], client: str) -> dict[str, Any] | None:
         """Holds the turn, which it gives back."""
+        began_s = time.monotonic()
         try:
             if self._streams is None:
                 return None
@@ -91,6 +103,9 @@ class Service:
             return None
         finally:
             self._turn.release()
+            took_s = time.monotonic() - began_s
+            if client and took_s > SLOW_S and self._kept_others_waiting:
+                self._away_until_s[client] = began_s + AWAY_TIMES * took_s
         self._asked += 1
         if self._asked >= REQUESTS_MAX:
             self._break()

@@ -27,7 +27,8 @@ class Submission:
     """One program with its input. `check` False skips a toolchain's type check where it has one.
 
     `on_output` hears stdout and stderr of the run while they come. `name` is what the source is called where another
-    file is the main one (the driver of a problem), None where nobody said.
+    file is the main one (the driver of a problem), None where nobody said. `client`: whose it is, empty where
+    it is ours; `sharing`: that one has so many at once.
     """
 
     toolchain: Toolchain
@@ -40,6 +41,8 @@ class Submission:
     files: tuple[File, ...] = ()
     on_output: OnOutput | None = None
     name: str | None = None
+    client: str = ""
+    sharing: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import socket
 from daemon.host.cgroup import Group, TooSmall, Tree
 from daemon.host.processes import is_ending, is_regular_file, waited_ns
 from daemon.sandbox import descriptors as fds
+from daemon.sandbox.messages import Run
 from daemon.sandbox.model import MAX_ARTIFACT_BYTES, KilledBy, Limits, Outcome, Usage
 
 from .end_cause import Signs, cause
@@ -53,13 +54,16 @@ class Holdings:
         processes = limits.processes + OUR_PROCESSES
         self.group.set_limits(dataclasses.replace(limits, memory_bytes=memory_bytes, processes=processes))
 
-    def place(self, core: int | None, was_held: bool, has_started: bool) -> int | None:
-        """Pin it to its core, where it has one; prefer it, where a graded run waits for it.
+    def place(self, core: int | None, order: Run, has_started: bool) -> int | None:
+        """Pin it to its core, where it has one; prefer it, where a graded run waits for it; else lessen it, where it is
+        one of many of its client's.
 
         What the process that starts the program is to join (Group.pin); None where all is done. Raises OSError.
         """
-        if was_held:
+        if order.held:
             self.group.prefer()
+        elif core is None and order.sharing > 1:
+            self.group.lessen(order.sharing)
         if core is None:
             return None
         if has_started:

@@ -118,7 +118,7 @@ class Jail:
             return f"the jail is {self.phase}, not parked"
         limits, too_small, started_s = order.limits, False, self.warden.clock()
         try:
-            join = self._holds.place(core, order.held, self._kind.starts_before_go)
+            join = self._holds.place(core, order, self._kind.starts_before_go)
             self._holds.start_clock()
             if limits != self._limits:
                 self._holds.set_limits(limits)

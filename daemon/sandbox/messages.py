@@ -48,6 +48,7 @@ from .plan import Warm
 MAX_BYTES = 64 << 10  # of a message
 REASON_CHARACTERS = 500
 LEAVES_MAX = 4  # files that a step leaves
+SHARING_MAX = 8  # runs that share one's part of the processors: with more they would go behind what is only prepared
 _ID_MAX = (1 << 53) - 1  # what every JSON reader tells exactly (RFC 8259, section 6)
 _NAME_CHARACTERS = 4096
 
@@ -141,12 +142,13 @@ class Run(Message):
     itself, with its offset.
     `graded`: alone on a core, which it waits for before its clock starts, and within the step's limits of graded runs.
     `held`: it goes, and its clock starts, at `Begin`, with as much weight as a graded run, which may wait for it.
+    `sharing`: so many share one run's part of the processors; a graded or held run has all of it.
     """
 
     TYPE = "run"
     FIELDS = {
         "run": _ID, "toolchain": _NAME, "step": _NAME, "limits": check.limits, "args": check.texts, "files": check.flag,
-        "input": check.flag, "graded": check.flag, "held": check.flag,
+        "input": check.flag, "graded": check.flag, "held": check.flag, "sharing": check.number(1, SHARING_MAX),
     }  # fmt: skip
     DESCRIPTORS = (0, 1, 2, 3, 4)
 
@@ -159,6 +161,7 @@ class Run(Message):
     input: bool = False
     graded: bool = False
     held: bool = False
+    sharing: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

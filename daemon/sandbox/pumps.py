@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 READ_BYTES = 64 << 10
 PIPE_BYTES = 1 << 20
+LITTLE_BYTES, LITTLE_READS = 4096, 64  # after so many reads of less than that, a stream that has little again
+PAUSE_S = 0.005  # is left alone for so long: what comes byte by byte is read 200 times a second
 
 OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr") and what came
 
@@ -30,6 +32,8 @@ class Drain:
         self._keeps, self._spare = keeps, spare
         self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self._open = dict(streams)
+        self._little = 0  # reads of little
+        self._paused: dict[int, asyncio.TimerHandle] = {}
         self.is_over = False  # there was more than may be
         self.is_heard = False  # on_output was called
         for descriptor in self._open:
@@ -59,7 +63,17 @@ class Drain:
     def _close(self, descriptor: int) -> None:
         del self._open[descriptor]
         self._loop.remove_reader(descriptor)
+        if descriptor in self._paused:
+            self._paused.pop(descriptor).cancel()
         os.close(descriptor)
+
+    def _pause(self, descriptor: int) -> None:
+        self._loop.remove_reader(descriptor)
+        self._paused[descriptor] = self._loop.call_later(PAUSE_S, self._resume, descriptor)
+
+    def _resume(self, descriptor: int) -> None:
+        del self._paused[descriptor]
+        self._loop.add_reader(descriptor, self._read, descriptor)
 
     def _read(self, descriptor: int, is_last: bool = False) -> None:
         """One chunk; `is_last`: where there is none now, none will come."""
@@ -72,6 +86,10 @@ class Drain:
         if not data:
             self._close(descriptor)
             return
+        if len(data) < LITTLE_BYTES and not is_last:
+            self._little += 1
+            if self._little > LITTLE_READS:
+                self._pause(descriptor)
         name, kept = self._open[descriptor], data[: self._room]
         self._room -= len(kept)
         if kept:

@@ -2,7 +2,8 @@
 
 A free seat goes to the client that holds the fewest, of several such clients to the one that has waited longest;
 the turns of one client come in the order in which they arrived. So no client gets more seats than an equal share of
-them while others wait, and one that is alone may have them all, or as many as its `seats_max`.
+them while others wait, and one that is alone may have them all, or as many as its `seats_max`. What is seated stays
+so until it ends, which may be long: so there are spare seats, which only a client gets that holds none.
 
 The places of those who wait are divided evenly too, by "longest queue drop": when all are taken, a client that has
 fewer than others takes one from the client that has the most, whose newest turn gives way.
@@ -55,14 +56,14 @@ class _Client:
 
 
 class Line:
-    """`seats` at once, and at most `places` wait (None: any number). `seated` and `waiting` tell how many there are,
-    and `impatient` how many of those that wait are not patient.
+    """`seats` at once and `spare` more, and at most `places` wait (None: any number). `seated` and `waiting` tell how
+    many there are, and `impatient` how many of those that wait are not patient.
 
     It remembers the clients that hold or want something now and no other, so it is as bounded as these are.
     """
 
-    def __init__(self, seats: int, places: int | None = None) -> None:
-        self.seats, self.places = seats, places
+    def __init__(self, seats: int, places: int | None = None, spare: int = 0) -> None:
+        self.seats, self.places, self._spare = seats, places, spare
         self.seated = self.waiting = self.impatient = 0
         self._clients: dict[str, _Client] = {}  # those that wait: who was served, or came, longest ago first
 
@@ -78,6 +79,11 @@ class Line:
     def is_empty(self) -> bool:
         """Whether nobody is seated or waits."""
         return not self.seated and not self.waiting
+
+    def seated_of(self, client: str) -> int:
+        """How many seats it holds."""
+        has = self._clients.get(client)
+        return 0 if has is None else has.seated
 
     def refusal(self, client: str, seats_max: int, is_crowded: bool = False) -> Refusal | None:
         """Why a turn of this client could not arrive now, or None when it can.
@@ -126,9 +132,13 @@ class Line:
         return None
 
     def _has_seat(self, client: str, seats_max: int) -> bool:
-        """True also while others wait: a seat is free then only because none of them may have it (`seats_max`)."""
-        has = self._clients.get(client)
-        return self.seated < self.seats and (has is None or (not has.waiting and has.seated < seats_max))
+        """True also while others wait: a seat is free then only because none of them may have it (`seats_max`, or it is
+        a spare one)."""
+        has = self._clients.get(client) or _Client()
+        return self._is_free_for(has) and not has.waiting and has.seated < seats_max
+
+    def _is_free_for(self, has: _Client) -> bool:
+        return self.seated < self.seats + (0 if has.seated else self._spare)
 
     def _is_owed(self, client: str) -> bool:
         """It has less than an equal share of the seats, or two turns fewer than another client."""
@@ -155,7 +165,8 @@ class Line:
         return None if most is None or own + 1 >= len(most.waiting) else most.waiting[-1]
 
     def _next(self) -> Turn | None:
-        may = [one for one in self._clients.values() if one.waiting and one.seated < one.waiting[0].seats_max]
+        waiting = (one for one in self._clients.values() if one.waiting and self._is_free_for(one))
+        may = [one for one in waiting if one.seated < one.waiting[0].seats_max]
         if not may:
             return None
         turn = min(may, key=lambda one: one.seated).waiting.popleft()  # of equals the first

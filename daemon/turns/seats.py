@@ -21,10 +21,11 @@ class Refused(CellblockError):
 
 class Seat:
     """Held until `release` or the end of the `async with`, whichever comes first. `waited_ns`: how long it was waited
-    for."""
+    for; `sharing`: how many its client held when it got this one, which is counted."""
 
     def __init__(self, seats: "Seats", turn: Turn, waited_ns: int) -> None:
         self._seats, self._turn, self.waited_ns = seats, turn, waited_ns
+        self.sharing = seats.line.seated_of(turn.client)
 
     def release(self) -> None:
         """Give the seat to whom it belongs next. May be called again, and then does nothing."""
@@ -34,16 +35,17 @@ class Seat:
 class Seats:
     """`line` tells how many are seated and wait.
 
-    At most `places` wait, of whom each impatient one does so for at most `wait_s` seconds. While more come than can be
-    served, no impatient one may come when `crowded_places` such wait: those that have a seat and wait on, which
-    `waiting_on` tells the number of, are counted with them. `full` is what is said when all places are taken.
+    `spare` more are there for clients that hold none. At most `places` wait, of whom each impatient one does so for at
+    most `wait_s` seconds. While more come than can be served, no impatient one may come when `crowded_places` such
+    wait: those that have a seat and wait on, which `waiting_on` tells the number of, are counted with them. `full` is
+    what is said when all places are taken.
     """
 
     def __init__(
         self, seats: int, places: int | None = None, crowded_places: int | None = None, wait_s: float | None = None,
-        waiting_on: Callable[[], int] = lambda: 0, full: str | None = None,
+        waiting_on: Callable[[], int] = lambda: 0, spare: int = 0, full: str | None = None,
     ) -> None:  # fmt: skip
-        self.line = Line(seats, places)
+        self.line = Line(seats, places, spare)
         self._full = full or f"All {seats} slots are busy and {places} requests wait; try again"
         self._crowd = None if places is None or crowded_places is None else Crowd(places)
         self._crowded_places, self._waiting_on = crowded_places or 0, waiting_on

@@ -257,7 +257,8 @@ def test_no_token_is_in_the_log(guarded: Guarded) -> None:
 
 
 def test_one_client_cannot_keep_others_out() -> None:
-    """Its runs take all slots and places; another's request takes a place from it, and its turn comes next."""
+    """Its runs take all slots and places. Another's goes at once, in a spare slot, and where those are taken, too, it takes
+    a place from it, and its turn comes next."""
     busy = {"language": "python", "code": "import time; time.sleep(0.4)"}
     with (
         Server(languages=["python"], runs_at_once=2, queue=4, trusted_proxies=["127.0.0.1/32"]) as server,
@@ -269,7 +270,10 @@ def test_one_client_cannot_keep_others_out() -> None:
         until(lambda: queue() == {"running": 2, "waiting": 4}, START_S)
         full = of("198.51.100.1", HELLO)
         assert (full.status, full.json["code"]) == (503, "queue_full")
-        assert of("198.51.100.2", HELLO).json["output"] == "1\n"
+        in_between = pool.submit(of, "198.51.100.2", busy)
+        until(lambda: queue() == {"running": 3, "waiting": 4}, START_S)
+        assert of("198.51.100.3", HELLO).json["output"] == "1\n"
+        assert in_between.result().status == 200
         answers = [one.result() for one in greedy]
         assert sorted(answer.status for answer in answers) == [200] * 5 + [429]
         (displaced,) = (answer for answer in answers if answer.status == 429)

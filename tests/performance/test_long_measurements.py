@@ -2,7 +2,9 @@
 
 import json
 import pathlib
+import re
 import subprocess
+import sys
 
 import pytest
 
@@ -45,3 +47,18 @@ def test_a_soak_shows_what_is_held_before_and_after() -> None:
         before, after = map(int, held[name])
         assert before == after, name
     assert int(held["groups"][0]) > 7
+
+
+@pytest.mark.slow
+def test_attacks_are_measured_beside_an_honest_client() -> None:
+    """Whether it is fast enough is not for this test; that it is answered rightly, and what is left, are."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.performance.attacks", "--rounds", "1", "--seconds", "1", "--only", "wall limit"],
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    head, line, *verdicts = done.stdout.splitlines()[1:]
+    names = re.split(r"\s{2,}", head)
+    assert names[0] == "attack" and line.startswith("wall limit ") and line.endswith("-, -"), done.stdout + done.stderr
+    attempts, _, answers, wrong = map(int, line.removesuffix("  -, -").split()[-4:])
+    assert attempts > 3 and answers > 0 and wrong == 0
+    assert [verdict.split()[1:3] for verdict in verdicts] == [["wall", "limit:"]]

@@ -3,10 +3,12 @@
 import asyncio
 import fcntl
 import os
+import threading
+import time
 
 import pytest
 
-from daemon.sandbox.pumps import READ_BYTES, Drain
+from daemon.sandbox.pumps import LITTLE_READS, PAUSE_S, READ_BYTES, Drain
 
 
 async def test_what_a_pipe_holds_is_read_whole_though_somebody_keeps_its_other_end() -> None:
@@ -32,3 +34,42 @@ async def test_output_beyond_the_limit_is_told_though_the_program_has_ended() ->
     os.close(writer)
     await asyncio.wait_for(drain.rest(), 5)
     assert (drain.content("stderr"), over, drain.is_over) == (b"fou", [True], True)
+
+
+@pytest.mark.threat("O1", "U3")
+async def test_what_is_said_byte_by_byte_is_read_a_few_hundred_times_a_second() -> None:
+    """Each read, and each event of it, costs the process that serves everybody more than the byte costs its writer."""
+    reader, writer = os.pipe()
+    heard: list[bytes] = []
+    ended = asyncio.Event()
+    loop, count, began_s = asyncio.get_running_loop(), 20_000, time.monotonic()
+    drain = Drain(loop, {reader: "stdout"}, count, lambda: None, lambda _, data: heard.append(data))
+
+    def say() -> None:
+        for _ in range(count):
+            os.write(writer, b"x")
+        os.close(writer)
+        loop.call_soon_threadsafe(ended.set)
+
+    saying = threading.Thread(target=say)
+    saying.start()
+    await asyncio.wait_for(ended.wait(), 30)
+    await drain.rest()
+    saying.join()
+    assert drain.content("stdout") == b"".join(heard) == b"x" * count
+    assert len(heard) <= LITTLE_READS + 2 + (time.monotonic() - began_s) / PAUSE_S
+
+
+async def test_a_stream_that_rests_can_be_closed() -> None:
+    reader, writer = os.pipe()
+    heard = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    drain = Drain(loop, {reader: "stdout"}, 1 << 20, lambda: None, lambda *_: heard.set())
+    for _ in range(LITTLE_READS + 1):
+        heard.clear()
+        os.write(writer, b"x")
+        await asyncio.wait_for(heard.wait(), 5)
+    drain.close()
+    await asyncio.sleep(2 * PAUSE_S)
+    os.close(writer)
+    assert not drain._paused

@@ -43,14 +43,14 @@ async def test_the_turn_is_waited_for_a_tenth_of_a_second(started: Service, monk
         return {"id": request["id"], "code": "", "diagnostics": ""}
 
     monkeypatch.setattr(service, "_exchange", exchange)
-    first = asyncio.create_task(started.ask({}))
+    first = asyncio.create_task(started.ask({}, "a"))
     await asyncio.sleep(0)
     began = time.monotonic()
-    assert await started.ask({}) is None
+    assert await started.ask({}, "a") is None
     assert time.monotonic() - began < 0.5
     go_on.set()
     assert await first is not None
-    assert await started.ask({}) is not None
+    assert await started.ask({}, "a") is not None
 
 
 async def test_a_caller_that_is_gone_leaves_the_service_in_step(
@@ -63,11 +63,42 @@ async def test_a_caller_that_is_gone_leaves_the_service_in_step(
         return {"id": request["id"], "code": next(answers), "diagnostics": ""}
 
     monkeypatch.setattr(service, "_exchange", exchange)
-    gone = asyncio.create_task(started.ask({}))
+    gone = asyncio.create_task(started.ask({}, "a"))
     await asyncio.sleep(0.001)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    assert await started.ask({}) == {"code": "of the second", "diagnostics": ""}
+    assert await started.ask({}, "a") == {"code": "of the second", "diagnostics": ""}
+
+
+@pytest.mark.threat("U5")
+async def test_a_client_that_keeps_others_waiting_is_kept_away_for_a_while(
+    started: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty times as long as its submission took. Whoever keeps nobody waiting, or was not slow, is not."""
+    now_s, slow_s, given_up = 1000.0, 1.9, ""
+
+    async def exchange(_: object, __: object, request: dict[str, Any]) -> dict[str, Any]:
+        nonlocal now_s
+        if given_up:
+            assert await started.ask({}, given_up) is None
+        now_s += slow_s
+        return {"id": request["id"], "code": "", "diagnostics": ""}
+
+    monkeypatch.setattr(service, "_exchange", exchange)
+    monkeypatch.setattr(service.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(service, "TURN_S", 0.01)
+    assert await started.ask({}, "a") is not None
+    given_up = "a"
+    assert await started.ask({}, "a") is not None
+    given_up, slow_s = "b", 0.4
+    assert await started.ask({}, "a") is not None
+    slow_s = 1.9
+    assert await started.ask({}, "a") is not None
+    given_up = ""
+    assert await started.ask({}, "a") is None
+    assert await started.ask({}, "b") is not None
+    now_s += service.AWAY_TIMES * 1.9
+    assert await started.ask({}, "a") is not None
 
 
 async def test_an_answer_to_another_request_is_none_and_ends_the_service(
@@ -77,7 +108,7 @@ async def test_an_answer_to_another_request_is_none_and_ends_the_service(
         return {"id": 77, "code": "of somebody else", "diagnostics": ""}
 
     monkeypatch.setattr(service, "_exchange", exchange)
-    assert await started.ask({}) is None
+    assert await started.ask({}, "a") is None
     assert not started.ready
 
 
@@ -93,7 +124,7 @@ async def test_nothing_of_a_source_gets_into_the_log(
     monkeypatch.setattr(service, "_exchange", exchange)
     started._complain("stderr", SECRET.encode())
     started._complain("stderr", SECRET.encode())
-    assert await started.ask({}) is None
+    assert await started.ask({}, "a") is None
     logged = "".join(capfd.readouterr())
     assert "hunter2" not in logged and "password" not in logged
     assert logged.count("spoke on stderr") == 1 and "service replaced" in logged
@@ -101,7 +132,7 @@ async def test_nothing_of_a_source_gets_into_the_log(
 
 async def test_the_time_of_an_attempt_that_failed_is_compile_time() -> None:
     class Slow:
-        async def ask(self, _: object) -> None:
+        async def ask(self, *_: object) -> None:
             await asyncio.sleep(0.05)
 
     class Refusing:
@@ -129,7 +160,7 @@ async def test_what_a_service_has_compiled_is_text_or_base64_and_anything_else_i
     said: dict[str, str], artefact: bytes | None
 ) -> None:
     class Living:
-        async def ask(self, _: object) -> dict[str, str]:
+        async def ask(self, *_: object) -> dict[str, str]:
             return {"diagnostics": "", **said}
 
     executor = Executor(
@@ -169,8 +200,8 @@ def test_an_answer_that_is_too_long_is_none_and_the_service_goes_on(
         answering = asyncio.create_task(asyncio.to_thread(answer))
         async with service._streams(stdin, stdout) as streams:
             started._streams = streams
-            assert (await started.ask({}) is not None) is is_taken
-            assert await started.ask({}) == {"diagnostics": "", "code": "next"}
+            assert (await started.ask({}, "a") is not None) is is_taken
+            assert await started.ask({}, "a") == {"diagnostics": "", "code": "next"}
             assert started.ready
             await answering
 

@@ -50,6 +50,21 @@ def test_a_free_seat_goes_to_the_client_that_holds_the_fewest() -> None:
     assert (seated(greedy), seated(modest)) == (3, 1)
 
 
+def test_a_client_that_holds_nothing_does_not_wait_for_what_another_runs() -> None:
+    """The seats of one that goes on for a minute are not given back before."""
+    line = Line(2, 8, spare=1)
+    greedy = arrive(line, "greedy", 4)
+    modest = arrive(line, "modest", 2)
+    late = arrive(line, "late")
+    assert (seated(greedy), seated(modest), seated(late), line.seated) == (2, 1, 0, 3)
+    line.leave(modest[0])
+    assert (seated(greedy), seated(modest[1:]), seated(late)) == (2, 1, 0)
+    line.leave(greedy[0])
+    assert (seated(greedy[1:]), seated(modest[1:]), seated(late)) == (1, 1, 1), "nobody has two while another has none"
+    line.leave(late[0])
+    assert (seated(greedy[1:]), line.seated) == (1, 2), "the spare seat is for nobody who has one"
+
+
 def test_clients_with_as_many_seats_are_served_in_turn() -> None:
     line = Line(1)
     (running,) = arrive(line, "a")
@@ -110,10 +125,11 @@ def test_without_places_nobody_is_displaced() -> None:
     assert line.refusal("b", 1) is line.refusal("a", 1) is Refusal.FULL
 
 
+@pytest.mark.parametrize("spare", [0, 2])
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_happens_no_seat_is_lost_and_no_seat_is_free_for_who_waits(seed: int) -> None:
+def test_whatever_happens_no_seat_is_lost_and_no_seat_is_free_for_who_waits(seed: int, spare: int) -> None:
     random.seed(seed)
-    line, turns = Line(5, 12), list[Turn]()
+    line, turns = Line(5, 12, spare), list[Turn]()
     most = {"a": 1, "b": 3, "c": 5, "d": 5}
     for _ in range(2000):
         if random.random() < 0.6:
@@ -126,8 +142,9 @@ def test_whatever_happens_no_seat_is_lost_and_no_seat_is_free_for_who_waits(seed
         seats = Counter(turn.client for turn in turns if turn.state is State.SEATED)
         waiting = Counter(turn.client for turn in turns if turn.state is State.WAITING)
         assert (seats.total(), waiting.total()) == (line.seated, line.waiting)
-        assert line.seated <= 5 and line.waiting <= 12
-        assert line.seated == 5 or all(seats[name] >= most[name] for name in waiting)
+        assert line.seated <= 5 + spare and line.waiting <= 12
+        assert line.seated >= 5 or all(seats[name] >= most[name] for name in waiting)
+        assert line.seated >= 5 + spare or all(seats[name] for name in waiting), "who has none waits for no spare one"
     for turn in turns:
         line.leave(turn)
     assert repr(line) == "<Line: 0/5 seated, 0/12 waiting>"

@@ -29,6 +29,10 @@ class Group(typing.Protocol):
     def set_background(self, background: bool) -> None:
         """In the background it has a tenth of the processors that the others leave it. Raises OSError."""
 
+    def lessen(self, sharing: int) -> None:
+        """It has a part of a group's usual share of the processors: one of so many (sandbox.messages.SHARING_MAX), and
+        more than one in the background. Raises OSError."""
+
     def prefer(self) -> None:
         """It goes before what is neither pinned nor preferred, as what is pinned does. Raises OSError."""
 

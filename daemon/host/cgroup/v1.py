@@ -109,6 +109,9 @@ class Group:
     def set_background(self, background: bool) -> None:
         mounts.write_text(self._path("cpu", "cpu.shares"), BACKGROUND_SHARES if background else SHARES)
 
+    def lessen(self, sharing: int) -> None:
+        mounts.write_text(self._path("cpu", "cpu.shares"), SHARES // sharing)
+
     def prefer(self) -> None:
         mounts.write_text(self._path("cpu", "cpu.shares"), PINNED_SHARES)
 

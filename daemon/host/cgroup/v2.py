@@ -51,6 +51,9 @@ class Group:
     def set_background(self, background: bool) -> None:
         mounts.write_text(self._path("cpu.weight"), BACKGROUND_WEIGHT if background else WEIGHT)
 
+    def lessen(self, sharing: int) -> None:
+        mounts.write_text(self._path("cpu.weight"), WEIGHT // sharing)
+
     def prefer(self) -> None:
         mounts.write_text(self._path("cpu.weight"), PINNED_WEIGHT)
 

@@ -1,0 +1,47 @@
+"""Large answers are made in pieces, between which others have their turn."""
+
+import asyncio
+import itertools
+import json
+
+import pytest
+
+from daemon.api import responses
+from daemon.api.models import ExecuteResponse
+
+TEXTS = ["", "hello\n", "\0" * 200_000, 'é\ufffd\U0001f600"\\\x7f\u2028' * 30_000, "\r\n\t\b\f" * 40_000]
+
+
+def answer(text: str) -> ExecuteResponse:
+    return ExecuteResponse(
+        output=text, error=None, execution_time=1 / 3, success=True, stdout=text, stderr=text, exit_code=0, signal=None,
+        reason="exited", cpu_time=None, wall_time=1e-9, compile_time=0.0, memory_bytes=1, truncated=False, cached=False,
+        language="python", version="Python", request_id="0" * 32, output_base64=None, stderr_base64="", warnings=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:8]))
+def test_the_pieces_together_are_the_answer(text: str) -> None:
+    made = answer(text)
+    expected = json.loads(made.model_dump_json(exclude={"output_base64", "warnings"}))
+    found = responses.to_json(made)
+    assert json.loads(found) == expected
+    assert list(json.loads(found)) == list(expected), "the order of the fields"
+    assert "\n" not in found and "\r" not in found, "an event of a stream is one line"
+
+
+@pytest.mark.threat("U3")
+async def test_others_have_a_turn_after_each_piece_of_a_large_answer() -> None:
+    made = answer("\0" * (1 << 20))
+    assert max(map(len, responses.pieces(made))) <= 6 * responses.PIECE
+    turns = itertools.count()
+
+    async def take_turns() -> None:
+        while True:
+            next(turns)
+            await asyncio.sleep(0)
+
+    taking = asyncio.create_task(take_turns())
+    assert await responses.to_json_in_turns(made) == responses.to_json(made).encode()
+    taking.cancel()
+    assert next(turns) >= 3 * (1 << 20) // responses.PIECE
