@@ -25,6 +25,8 @@ from .packages.refusal import PackageRefused
 from .packages.time_limit import DEFAULT_S, LimitSource, TimeLimit, from_slowest
 from .problems import Bounds, limits_of, task_of
 from .programs import CannotGrade, CannotRun, program_of
+from .promises import kept_on, may_be_kept
+from .schedules import Listed, Schedule
 from .task import GradeResult, TestResult, cpu_s_max
 from .verdicts import Verdict
 
@@ -46,13 +48,15 @@ class Timing:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Graded:
     """Of one submission. `expected` None: nothing is promised of it. `result` None: there is no toolchain for it, as
-    `skipped` says. `remarks`: a sentence for each thing that breaks no promise and may still be a mistake."""
+    `skipped` says. `remarks`: a sentence for each thing that breaks no promise and may still be a mistake. `kept_on`:
+    the test that keeps the promise where the final verdict does not (promises.py)."""
 
     name: str
     expected: Expected | None
     result: GradeResult | None
     skipped: str | None = None
     remarks: tuple[str, ...] = ()
+    kept_on: str | None = None
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -64,7 +68,8 @@ class Graded:
         """True also where nothing was promised, or it could not be run."""
         if self.result is None or not self.verdicts:
             return True
-        return self.result.verdict.value in self.verdicts and self._has_its_score(self.result.score)
+        is_promised = self.result.verdict.value in self.verdicts or self.kept_on is not None
+        return is_promised and self._has_its_score(self.result.score)
 
     def _has_its_score(self, score: float | None) -> bool:
         """As submissions.yaml or @EXPECTED_SCORE@ says; a few digits of a sum may be rounded."""
@@ -152,7 +157,23 @@ class Examples:
         """Each example submission, in the order of their names."""
         for submission in self._package.problem.submissions:
             graded = await self.grade(submission.name, submission.program, submission.expected, cpu_s)
-            yield dataclasses.replace(graded, remarks=self._remarks(graded, submission.folder))
+            graded = dataclasses.replace(graded, remarks=self._remarks(graded, submission.folder))
+            yield graded if graded.is_as_promised else await self._on_all_tests(graded, submission.program, cpu_s)
+
+    async def _on_all_tests(self, graded: Graded, program: Program, cpu_s: float) -> Graded:
+        """The same, with the test that keeps the promise, where one does; tests that were skipped are run for that."""
+        result, expected = graded.result, graded.expected
+        assert result is not None and expected is not None
+        if not may_be_kept(expected, result.verdict, _verdicts(result)):
+            return graded
+        written = await to_the_end(program_of, program, self._package.open, self._toolchains, self._package.problem)
+        schedule = Listed([case.name for case in self._package.problem.cases], stop_on_failure=False)
+        found = _verdicts(await self.grade_source(graded.name, written, cpu_s, schedule))
+        name = kept_on(expected, found)
+        if name is None:
+            return graded
+        remark = f"{found[name]} on {name}, as promised; an earlier test decides the verdict"
+        return dataclasses.replace(graded, kept_on=name, remarks=(*graded.remarks, remark))
 
     def _remarks(self, graded: Graded, folder: str) -> tuple[str, ...]:
         """Of accepted ones, whether folder and score agree; as in problemtools they are warnings."""
@@ -174,15 +195,18 @@ class Examples:
         except (CannotRun, UnknownLanguage) as error:
             return Graded(name, expected, None, str(error).removeprefix(f"{program.path}: "))
 
-    async def grade_source(self, name: str, written: Submission, cpu_s: float) -> GradeResult:
-        """A submission in any of our languages; its limits are the package's. Raises as `grade` does."""
+    async def grade_source(
+        self, name: str, written: Submission, cpu_s: float, schedule: Schedule | None = None
+    ) -> GradeResult:
+        """A submission in any of our languages; its limits are the package's, and so is the schedule where none is
+        given. Raises as `grade` does."""
         problem = self._package.problem
         limits, output_bytes = limits_of(problem, cpu_s, self._bounds)
         submission = dataclasses.replace(written, limits=limits, output_bytes=output_bytes)
         task = await to_the_end(
             task_of, problem, self._package.open, submission, self._toolchains, self._bounds
         )  # fmt: skip
-        task = dataclasses.replace(task, client=self._client)
+        task = dataclasses.replace(task, client=self._client, schedule=schedule or task.schedule)
         if self._on_test is not None:
             on_test = self._on_test
             task = dataclasses.replace(task, on_result=lambda result: on_test(name, result))
@@ -190,6 +214,10 @@ class Examples:
             return await self._grader.grade(task)
         except CheckerFailed as error:
             raise CannotGrade(str(error)) from None
+
+
+def _verdicts(result: GradeResult) -> dict[str, Verdict]:
+    return {test.id: test.verdict for test in result.tests}
 
 
 def _archive(

@@ -157,6 +157,23 @@ def test_a_broken_promise_is_exit_1_and_stands_in_the_table(tmp_path: pathlib.Pa
     assert [part.strip() for part in row.split("│")[1:5]] == ["wrong_answer/add.py", "broken", "WA", "AC"]
 
 
+def test_a_submission_that_is_wrong_before_it_is_too_slow_keeps_the_promise_of_its_folder(
+    tmp_path: pathlib.Path,
+) -> None:
+    """Legacy, "Example submissions": "Too slow for some test case. May also give wrong answer"."""
+    changes = {
+        "submissions/time_limit_exceeded/at_last.py": "a = int(input().split()[0])\nwhile a == 100: pass\nprint(3)\n",
+        "submissions/time_limit_exceeded/never.py": "print(3)\n",
+    }
+    done = grade(small_packages.write(tmp_path / "package", {"problem.yaml": YAML, **DATA, **changes}), "--json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    remark = "TLE on secret/2, as promised; an earlier test decides the verdict"
+    rows = json.loads(done.stdout)["submissions"]
+    assert [(row["verdict"], row["as_promised"], row["problems"]) for row in rows] == [
+        ("WA", True, [remark]), ("WA", False, []),
+    ]  # fmt: skip
+
+
 def test_a_zip_and_a_submission_of_ones_own(tmp_path: pathlib.Path) -> None:
     package, own = tmp_path / "sum.zip", tmp_path / "mine.py"
     package.write_bytes(small_packages.zip_bytes(SUM))
