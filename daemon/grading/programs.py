@@ -55,6 +55,8 @@ def program_of(program: Program, opened: Open, toolchains: Registry, problem: Pr
         else:
             files.append(File(check_name(path.removeprefix(program.path + "/")), content))
     name = main.rpartition("/")[2]
+    if problem is not None and name != RUN:
+        toolchain = toolchains.of_submission(name, program.language)
     submission = Submission(toolchain, code, own_limits(JUDGE_LIMITS), DEFAULT_OUTPUT_BYTES, name=name)
     return _beside(submission, tuple(files), program.path)
 

@@ -29,15 +29,20 @@ class Registry:
         self._by_id = {toolchain.id: toolchain for toolchain in sorted(toolchains, key=lambda toolchain: toolchain.id)}
         self._by_name: dict[str, Toolchain] = {}
         self._by_extension: dict[str, Toolchain] = {}
+        self._by_package_code: dict[str, Toolchain] = {}
+        self._chosen: set[str] = set()
         for toolchain in self._by_id.values():
             for name in toolchain.names:
                 self._claim(self._by_name, name.lower(), toolchain, "aliases")
             for extension in toolchain.extensions:
                 self._claim(self._by_extension, extension.lower().lstrip("."), toolchain, "extensions")
+            for code in toolchain.package_submissions:
+                self._claim(self._by_package_code, code, toolchain, "package_submissions")
         for extension, name in (extensions or {}).items():
             if name not in self._by_id:
                 raise BadToolchain(f"extensions: {extension}: no language {name!r}; there are {', '.join(self._by_id)}")
             self._by_extension[extension.lower().lstrip(".")] = self._by_id[name]
+            self._chosen.add(extension.lower().lstrip("."))
 
     @staticmethod
     def _claim(table: dict[str, Toolchain], name: str, toolchain: Toolchain, key: str) -> None:
@@ -64,12 +69,22 @@ class Registry:
 
     def find_by_file(self, path: str) -> Toolchain:
         """By the extension of a file name. Raises UnknownLanguage."""
-        extension = pathlib.PurePath(path).suffix.lower().lstrip(".")
+        extension = _extension(path)
         try:
             return self._by_extension[extension]
         except KeyError:
             known = ", ".join(f".{name}" for name in sorted(self._by_extension))
             raise UnknownLanguage(f"No language for the extension {extension!r} of {path}. Known: {known}") from None
+
+    def of_submission(self, path: str, code: str | None) -> Toolchain:
+        """By the file of a submission in a problem package, which calls its language `code`: a language may claim these
+        (`package_submissions`), unless `extensions` says another. Raises UnknownLanguage."""
+        found = self.find_by_file(path)
+        return found if _extension(path) in self._chosen else self._by_package_code.get(code or "", found)
+
+
+def _extension(path: str) -> str:
+    return pathlib.PurePath(path).suffix.lower().lstrip(".")
 
 
 def load(

@@ -165,7 +165,8 @@ class SelfTest(_Model):
 
 class Toolchain(_Model):
     """One language. `joins_sources`: all sources that lie together are compiled together, whichever is `source`.
-    `package_languages`: the codes that problem packages have for it, where its extensions do not tell them.
+    `package_languages`: the codes that problem packages have for it, where its extensions do not tell them. Of those in
+    `package_submissions` it runs the submissions of packages, in place of the language whose extensions they have.
 
     `version` is the command whose first line is its version; `version_files` are files whose content belongs to the
     version besides, such as the package.json of a library that compiles. Either differs: nothing kept is used.
@@ -179,6 +180,7 @@ class Toolchain(_Model):
     lexer: str | None = None
     joins_sources: bool = False
     package_languages: tuple[str, ...] = pydantic.Field(default=(), strict=False)
+    package_submissions: tuple[str, ...] = pydantic.Field(default=(), strict=False)
     version: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
     version_files: tuple[HostPath, ...] = pydantic.Field(default=(), strict=False)
     mounts: tuple[MountEntry, ...] = pydantic.Field(min_length=1, strict=False)

@@ -86,6 +86,33 @@ def test_a_deployment_may_have_pypy_run_what_packages_have_in_python(tmp_path: p
         load([TOOLCHAINS, TOOLCHAINS / "languages"], extensions={"py": "pipi"})
 
 
+@pytest.mark.parametrize(
+    ("installed", "extensions", "expected"),
+    [
+        (("python",), {}, "python"),
+        (("python", "pypy"), {}, "pypy"),
+        (("python", "pypy"), {"py": "python"}, "python"),
+        (("python", "pypy"), {"py": "pypy"}, "pypy"),
+    ],
+)
+def test_submissions_of_packages_in_python_3_are_run_by_pypy_where_it_is_installed(
+    tmp_path: pathlib.Path, installed: tuple[str, ...], extensions: dict[str, str], expected: str
+) -> None:
+    """As Kattis, DOMjudge and the ICPC do: the formats name no interpreter. What judges is run by CPython, which starts
+    sooner, and so is a file that somebody names without a package."""
+    package = write(tmp_path, LEGACY)
+    problem = reader.read(package)
+    found = {one.name: one.program for one in problem.submissions}["accepted/sum.py"]
+    registry = load([TOOLCHAINS, TOOLCHAINS / "languages"], installed, extensions)
+
+    def opened(name: str) -> int:
+        return os.open(package / name, os.O_RDONLY)
+
+    assert program_of(found, opened, registry, problem).toolchain.id == expected
+    judge = program_of(found, opened, registry).toolchain.id
+    assert judge == registry.find_by_file("sum.py").id == extensions.get("py", "python")
+
+
 DRIVER = "import guess\nprint(guess.of(input()))\n"
 GUESS = Submission(load([TOOLCHAINS]).find("python"), b"# guess", own_limits(JUDGE_LIMITS), 1, name="guess.py")
 
