@@ -38,6 +38,7 @@ def nodes() -> collections.abc.Iterator[list[Server]]:
             languages=("python",),
             first_uid=1879048192 + number * (64 << 16),
             trusted_proxies=("127.0.0.0/8",),
+            insecure_without_tokens=True,
             http_processes=1,
             runs_at_once=SLOTS,
             queue=0,
