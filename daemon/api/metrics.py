@@ -6,12 +6,13 @@ endpoint templates, status codes, and the enums of reasons, verdicts and problem
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from daemon.grading.verdicts import Verdict
 from daemon.judge.submission import Reason
 
 from .note import UNREAD, Note
+from .process_metrics import OfProcess
 
 PREFIX = "cellblock_"
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -28,7 +29,7 @@ class Metrics:
 
     def __init__(self, languages: Iterable[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+        registry.register(OfProcess())
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(PREFIX + name, text, labels, registry=registry)

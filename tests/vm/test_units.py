@@ -305,6 +305,15 @@ def test_a_large_body_is_parsed_by_a_process_of_its_own_within_the_unit(service:
     assert execute("print(len(input()))", stdin=text)["output"] == f"{len(text)}\n"
 
 
+def test_prometheus_reads_the_descriptors_and_memory_of_each_http_process(service: None) -> None:
+    """The unit hides /proc/stat (ProcSubset=pid)."""
+    page = urllib.request.urlopen(f"{URL}/metrics").read().decode()
+    for name in ("open_fds", "max_fds", "resident_memory_bytes", "cpu_seconds_total", "start_time_seconds"):
+        assert {line.split()[0] for line in page.splitlines() if line.startswith(f"process_{name}{{")} == {
+            f'process_{name}{{process="{number}"}}' for number in (1, 2)
+        }
+
+
 def test_the_journal_has_json_and_no_source(service: None) -> None:
     execute(f"raise SystemExit('{SECRET}')", stdin=SECRET)
     for unit in (KEEPER, HTTP):
