@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from aiohttp import StreamReader, web
 
-from . import errors
+from . import errors, unread
 from . import note as notes
 from .client import CLIENT, Addresses
 from .connections import Connections
@@ -194,7 +194,7 @@ class Connection(web.RequestHandler):
 
     def cut(self) -> None:
         """Its reader takes too little: ends at once."""
-        self._cut("answer_unread")
+        self._cut(unread.CODE)
 
     def queue(self, size: int) -> None:
         """So many bytes of events wait to be written, or no more if it is negative."""
