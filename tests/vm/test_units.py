@@ -307,11 +307,14 @@ def test_a_large_body_is_parsed_by_a_process_of_its_own_within_the_unit(service:
 
 def test_prometheus_reads_the_descriptors_and_memory_of_each_http_process(service: None) -> None:
     """The unit hides /proc/stat (ProcSubset=pid)."""
-    page = urllib.request.urlopen(f"{URL}/metrics").read().decode()
-    for name in ("open_fds", "max_fds", "resident_memory_bytes", "cpu_seconds_total", "start_time_seconds"):
-        assert {line.split()[0] for line in page.splitlines() if line.startswith(f"process_{name}{{")} == {
-            f'process_{name}{{process="{number}"}}' for number in (1, 2)
-        }
+    names = ("open_fds", "max_fds", "resident_memory_bytes", "cpu_seconds_total", "start_time_seconds")
+    wanted = {f'process_{name}{{process="{number}"}}' for name in names for number in (1, 2)}
+
+    def told() -> set[str]:
+        page = urllib.request.urlopen(f"{URL}/metrics").read().decode()
+        return {line.split()[0] for line in page.splitlines() if line.startswith("process_")}
+
+    until(lambda: wanted <= told(), START_S, "both processes are told")
 
 
 def test_the_journal_has_json_and_no_source(service: None) -> None:
