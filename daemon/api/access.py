@@ -69,6 +69,11 @@ class Access:
             app.cleanup_ctx.append(self._tokens.watched)
         return admit
 
+    @property
+    def has_stale_tokens(self) -> bool:
+        """The file of tokens is wrong or away, and those are valid that it had before."""
+        return self._tokens is not None and self._tokens.wrong is not None
+
     def may_watch(self, client: Client) -> bool:
         """Whether this client is told how the service is."""
         return self._tokens is None or watches(client)

@@ -39,7 +39,7 @@ CODES = {
     "wrong_host": ErrorCode(421, "Host is not a name of this server, which is asked on loopback"),
     "rate_limited": ErrorCode(429, "this client sent as many requests as it may for now", retry=True),
     "over_share": ErrorCode(429, "this client has its share of what runs and waits, and others wait too", retry=True),
-    "too_many_uploads": ErrorCode(429, "this address uploads a package already", retry=True),
+    "too_many_uploads": ErrorCode(429, "this client (token, else address) uploads a package already", retry=True),
     "internal_error": ErrorCode(500, "a defect of cellblock; the log has more under the id that `detail` names"),
     "queue_full": ErrorCode(503, "more come than can run, and none may wait; or bodies take all room", retry=True),
     "too_many_connections": ErrorCode(

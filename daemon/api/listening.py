@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from aiohttp import StreamReader, web
 
-from . import errors
+from . import errors, unread
 from . import note as notes
 from .client import CLIENT, Addresses
 from .connections import Connections
@@ -64,8 +64,8 @@ class Connection(web.RequestHandler):
     """A connections.Peer, and an unread.Writer while its answer is not read."""
 
     __slots__ = (
-        "_answer", "_body", "_body_bytes", "_connections", "_head_bytes", "_observer", "_queued", "_request", "_server",
-        "address", "is_many",
+        "_answer", "_body", "_body_bytes", "_connections", "_head_bytes", "_observer", "_queued", "_refusal",
+        "_request", "_server", "address", "is_many",
     )  # fmt: skip
 
     def __init__(self, server: _Server, **options: Any) -> None:
@@ -73,6 +73,7 @@ class Connection(web.RequestHandler):
         self._server, self._observer, self._connections = server, server.observer, server.our_connections
         self._request: web.BaseRequest | None = None
         self._answer: web.StreamResponse | None = None
+        self._refusal: tuple[int, int] | None = None  # status and bytes of an answer that no handler gave
         self._body: StreamReader | None = None
         self._queued = self._head_bytes = self._body_bytes = 0
         self.address, self.is_many = "", False
@@ -127,9 +128,18 @@ class Connection(web.RequestHandler):
         """Answer, outside of any handler, and close. No answer where one has begun."""
         if self.transport is None:
             return
-        self._note(problem.code)
-        if self._request is None or not self._request.writer.output_size:
-            self.transport.write(_raw(problem))
+        if self._request is None:
+            note = notes.of_nobody(problem.code)
+            answer = _raw(problem, note.request_id)
+            self.transport.write(answer)
+            self._observer.end_unread(note, problem.status, self.client, len(answer))
+        else:
+            note = self._observer.note_of(self._request)
+            note.code = problem.code
+            if not self._request.writer.output_size:
+                answer = _raw(problem, note.request_id)
+                self.transport.write(answer)
+                self._refusal = problem.status, len(answer)
         self.force_close()
 
     # -- what Connections wants to know and do
@@ -156,15 +166,12 @@ class Connection(web.RequestHandler):
             self.force_close()
 
     def _cut(self, code: str) -> None:
-        self._note(code)
-        self._loop.call_soon(self._abort if self._request else self.force_close)  # it may be in the midst of writing
-
-    def _note(self, code: str) -> None:
-        """Why it ended: with the request that is under way, or for itself."""
+        """Its request, if one is under way, is told in the log with this code."""
         if self._request is None:
-            self._observer.refused(code)
+            self._observer.cut(code)
         else:
             self._observer.note_of(self._request).code = code
+        self._loop.call_soon(self._abort if self._request else self.force_close)  # it may be in the midst of writing
 
     def _abort(self) -> None:
         if self.transport is not None:
@@ -175,7 +182,7 @@ class Connection(web.RequestHandler):
 
     @property
     def client(self) -> str:
-        """Whose share its unread answer counts to."""
+        """As Client.name: whose share its unread answer counts to, and who asked, for the log."""
         known = None if self._request is None else self._request.get(CLIENT)
         return f"address {self.address}" if known is None else known.name
 
@@ -194,7 +201,7 @@ class Connection(web.RequestHandler):
 
     def cut(self) -> None:
         """Its reader takes too little: ends at once."""
-        self._cut("answer_unread")
+        self._cut(unread.CODE)
 
     def queue(self, size: int) -> None:
         """So many bytes of events wait to be written, or no more if it is negative."""
@@ -229,9 +236,13 @@ class Connection(web.RequestHandler):
             return await super()._handle_request(request, start_time, request_handler)
         finally:
             self._connections.end(self)
-            self._observer.end(request, self._observer.note_of(request), self._answer)
-            self._request = self._answer = None
+            self._observer.end(request, self._observer.note_of(request), self._sent(), self.client)
+            self._request = self._answer = self._refusal = None
             self._queued = 0
+
+    def _sent(self) -> tuple[int, int] | None:
+        """The status of the answer, and its bytes; None: there was none."""
+        return self._refusal or (None if self._answer is None else (self._answer.status, self._answer.body_length))
 
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -265,11 +276,11 @@ class Connection(web.RequestHandler):
         return answer
 
 
-def _raw(problem: ApiProblem) -> bytes:
+def _raw(problem: ApiProblem, request_id: str) -> bytes:
     """The whole answer to somebody who has sent no request that could be answered."""
     body = errors.body(problem).encode()
     retry = "" if problem.retry_after_s is None else f"Retry-After: {problem.retry_after_s}\r\n"
     return (
         f"HTTP/1.1 {problem.status} {errors.TITLES[problem.status]}\r\nContent-Type: {errors.CONTENT_TYPE}\r\n{retry}"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"{notes.REQUEST_ID}: {request_id}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     ).encode() + body

@@ -6,16 +6,18 @@ endpoint templates, status codes, and the enums of reasons, verdicts and problem
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from daemon.grading.verdicts import Verdict
 from daemon.judge.submission import Reason
 
+from . import unread
+from .error_codes import CODES
 from .note import UNREAD, Note
+from .process_metrics import OfProcess
 
 PREFIX = "cellblock_"
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-OURS = ("sandbox_unavailable", "internal_error", "problems_unavailable", "queue_full")  # of errors.py, with 5xx
 UPLOAD = "PUT", "/problems/{id}"
 PHASES = "queue: until it has a slot; acquire: its jails; compile; run: wall time; answer: until sent"
 
@@ -23,12 +25,12 @@ PHASES = "queue: until it has a slot; acquire: its jails; compile; run: wall tim
 class Metrics:
     """`observe` is called once for each request, when its answer has been sent or nobody waits for it any more.
 
-    What is alerted on is there from the start with 0: Prometheus sees no increase in a series that begins with 1.
+    What may be alerted on is there from the start with 0: Prometheus sees no increase in a series that begins with 1.
     """
 
     def __init__(self, languages: Iterable[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+        registry.register(OfProcess())
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(PREFIX + name, text, labels, registry=registry)
@@ -48,7 +50,7 @@ class Metrics:
             "refused", "Requests and connections answered with a problem or cut, by its code", "code"
         )
         self._uploads = counter("uploads", "Uploaded packages: stored, replaced, or a problem's code", "outcome")
-        for code in OURS:
+        for code in (*CODES, unread.CODE):
             self._refused.labels(code)
         for language in languages:
             for reason in Reason:

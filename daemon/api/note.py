@@ -76,11 +76,21 @@ class Note:
 KEY = web.RequestKey("note", Note)
 
 
+def new_id() -> str:
+    """Of a request that brought none: 128 random bits."""
+    return os.urandom(16).hex()
+
+
+def of_nobody(code: str) -> Note:
+    """The note of an answer, with this problem's code, to somebody who has sent no request that could be read."""
+    return Note(new_id(), OTHER, UNREAD, None, time.monotonic_ns(), code=code)
+
+
 def begin(request: web.BaseRequest, path: str) -> Note:
     """The note of a request that begins now. `path` is the template of its endpoint, UNMATCHED or UNREAD."""
     given, traceparent = request.headers.get(REQUEST_ID), request.headers.get("traceparent")
     note = Note(
-        request_id=given if given and _GIVEN_ID.fullmatch(given) else os.urandom(16).hex(),
+        request_id=given if given and _GIVEN_ID.fullmatch(given) else new_id(),
         method=request.method if request.method in METHODS else OTHER,
         path=path,
         trace=None if traceparent is None else of_header(traceparent),

@@ -17,7 +17,6 @@ from aiohttp.typedefs import Handler, Middleware
 from daemon.logs import IDS, Seldom
 
 from . import note as notes
-from .client import CLIENT
 from .metrics import Metrics
 from .note import Note
 from .spans import Spans
@@ -35,7 +34,7 @@ class _Over(NamedTuple):
     status: int
     ended_ns: int
     at_s: float
-    client: str | None
+    client: str
     bytes_in: int
     bytes_out: int
 
@@ -79,24 +78,28 @@ class Observer:
         """Of one that has begun; one that could not be read begins only now."""
         return request.get(notes.KEY) or self.begin(request, notes.UNREAD)
 
-    def end(self, request: web.BaseRequest, note: Note, response: web.StreamResponse | None) -> None:
-        """Its answer was sent as far as somebody took it; None: there was none, because the client hung up or we stop.
-        It is counted within LATER_S."""
+    def end(self, request: web.BaseRequest, note: Note, sent: tuple[int, int] | None, client: str) -> None:
+        """Its answer, status and bytes, was sent as far as somebody took it; None: there was none, because the client
+        hung up or we stop. It is counted within LATER_S. `client` is as Client.name says it."""
         ended_ns = time.monotonic_ns()
-        status = HUNG_UP if response is None else response.status
+        status, bytes_out = sent or (HUNG_UP, 0)
         if self._spans is not None:
             self._spans.end(note, status, ended_ns)
-        bytes_out = 0 if response is None else response.body_length
-        client = request[CLIENT].name if CLIENT in request else request.remote
-        over = _Over(note, status, ended_ns, time.time(), client, request.content.total_bytes, bytes_out)
+        self._add(_Over(note, status, ended_ns, time.time(), client, request.content.total_bytes, bytes_out))
+
+    def end_unread(self, note: Note, status: int, client: str, bytes_out: int) -> None:
+        """Somebody whose request could not be read was answered, outside of any handler."""
+        self._add(_Over(note, status, time.monotonic_ns(), time.time(), client, 0, bytes_out))
+
+    def _add(self, over: _Over) -> None:
         self._over.append(over)
         if len(self._over) == 1:
             asyncio.get_running_loop().call_later(LATER_S, self.count, context=contextvars.Context())
         elif len(self._over) >= TOGETHER_MAX:
             self.count()
 
-    def refused(self, code: str) -> None:
-        """A connection was closed, with this problem's code, when it had no request."""
+    def cut(self, code: str) -> None:
+        """A connection that had no request was closed without an answer, for what this problem's code says."""
         self._metrics.refuse(code)
 
     def count(self) -> None:
@@ -114,7 +117,7 @@ class Observer:
             "path": note.path,
             "status": over.status,
             "ms": round((over.ended_ns - note.began_ns) / 1e6, 3),
-            "client": over.client or "unix",
+            "client": over.client,
             "bytes_in": over.bytes_in,
             "bytes_out": over.bytes_out,
         }

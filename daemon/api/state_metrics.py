@@ -22,6 +22,10 @@ def of_process(parts: Parts) -> Iterable[Metric]:
     yield _gauge("queue_places", "Requests that may wait for a slot", parts.settings.queue)
     yield _gauge("queue_crowded", "1 while more requests come than can run", int(admission.is_crowded))
     yield _gauge("body_bytes", "Room that bodies of requests take now", admission.body_bytes)
+    yield _gauge(
+        "tokens_stale", "1 while the file of tokens is wrong or away, and older tokens are valid",
+        int(parts.access.has_stale_tokens),
+    )  # fmt: skip
     found = {result: artifacts.counts[result] for result in ("memory", "disk", "missed")}
     yield _counter("artifacts", "Searches for a compiled program: where it was kept, or missed", "result", found)
     skipped = {cause: parts.constructs.counts[cause] for cause in ("busy", "late")}

@@ -141,8 +141,9 @@ def read(path: pathlib.Path) -> tuple[Token, ...]:
 
 
 class Tokens:
-    """The tokens of one file, which is read again when it has changed; a file that is wrong changes nothing.
+    """The tokens of one file, which is read again when it has changed; a file that is wrong or away changes nothing.
 
+    `wrong` says why the file as it is now could not be read, so that the tokens are those from before; None: it was.
     Raises BadTokens when it cannot be read the first time.
     """
 
@@ -150,6 +151,7 @@ class Tokens:
         self._path = path
         self._stamp = _stamp(path)
         self._by_hash = {token.hash: token for token in read(path)}
+        self.wrong: str | None = None
 
     def __repr__(self) -> str:
         return f"<Tokens {self._path}: {len(self._by_hash)}>"
@@ -159,16 +161,20 @@ class Tokens:
         return self._by_hash.get(hash_of(text)) if IS_TOKEN.fullmatch(text) else None
 
     def look(self) -> None:
-        """Read the file again if it has changed. A wrong one is an error in the log, once, and the old tokens stay."""
+        """Read the file again if it has changed, or could not be read. A wrong one is an error in the log, once."""
         stamp = _stamp(self._path)
-        if stamp == self._stamp:
+        if stamp == self._stamp and self.wrong is None:
             return
-        self._stamp = stamp
+        has_changed, self._stamp = stamp != self._stamp, stamp
         try:
             self._by_hash = {token.hash: token for token in read(self._path)}
-            log.info("tokens read again", file=str(self._path), tokens=len(self._by_hash))
         except BadTokens as error:
-            log.error("tokens not read again; those from before stay valid", reason=str(error))
+            is_told, self.wrong = str(error) == self.wrong and not has_changed, str(error)
+            if not is_told:
+                log.error("tokens not read again; those from before stay valid", reason=self.wrong)
+        else:
+            self.wrong = None
+            log.info("tokens read again", file=str(self._path), tokens=len(self._by_hash))
 
     async def watched(self, _: object) -> AsyncIterator[None]:
         """Look every LOOK_S while an application lives (aiohttp's cleanup_ctx)."""

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from .tally import Tally
 
+CODE = "answer_unread"  # in the log and the counts, of whoever was cut; no answer has it
+
 
 class Writer(Protocol):
     """A connection whose answer is under way."""

@@ -237,15 +237,19 @@ def test_addresses_that_send_bad_tokens_are_told_apart_by_the_proxys_word(guarde
 
 
 def test_a_token_that_is_added_is_valid_and_one_that_is_removed_is_not(guarded: Guarded) -> None:
+    def tells(stale: int) -> bool:
+        return f'\ncellblock_tokens_stale{{process="1"}} {stale}.0\n' in guarded.get("/metrics", guarded.watcher).text
+
     before = guarded.file.read_text()
     added = guarded.add(id="runner")
     until(lambda: guarded.execute(added).status == 200, START_S, "the file is read again")
     assert guarded.execute(guarded.runner).status == 200, "two tokens of one client overlap"
     guarded.file.write_text(f"{before}\n[[tokens]]\n")
     until(lambda: "tokens not read again" in guarded.server.error_text(), START_S, "a wrong file is told")
-    assert guarded.execute(added).status == 200
+    assert guarded.execute(added).status == 200 and tells(stale=1)
     guarded.file.write_text(before)
     until(lambda: guarded.execute(added).status == 401, START_S, "the file is read again")
+    until(lambda: tells(stale=0), START_S, "the tokens are those of the file")
     assert guarded.execute(guarded.runner).status == 200
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from daemon.api.metrics import Metrics
 from tests.server import Server
 
 FOLDER = pathlib.Path(__file__).parents[2] / "observability"
@@ -70,6 +71,17 @@ def test_the_document_has_every_metric_and_no_other(kinds: dict[str, str]) -> No
         for name in NAME.findall(row)
     }
     assert listed == set(kinds)
+
+
+def test_every_code_that_is_asked_for_is_counted_from_the_start_with_0() -> None:
+    """Prometheus sees no increase in a series that begins with 1, so the first failure would be told to nobody."""
+    asked = [rule["expr"] for rule in rules()] + queries()
+    codes = {code for found in re.findall(r'\bcode=~?"([^"]+)"', " ".join(asked)) for code in found.split("|")}
+    assert {"internal_error", "parser_unavailable", "queue_full"} <= codes
+    refused = Metrics().registry
+    assert {code: refused.get_sample_value("cellblock_refused_total", {"code": code}) for code in codes} == (
+        dict.fromkeys(codes, 0)
+    )
 
 
 @needs_promtool

@@ -68,6 +68,12 @@ def test_its_line_tells_who_asked_for_what_and_how_it_ended(cellblock: Server) -
     }  # fmt: skip
 
 
+def test_its_line_names_the_client_alike_where_aiohttp_itself_has_answered(cellblock: Server) -> None:
+    cellblock.request("POST", "/execute", b"{}", {**JSON, "Expect": "miracles", "X-Request-Id": "line-417"})
+    line = line_of(cellblock, "line-417")
+    assert (line["status"], line["client"]) == (417, "address 127.0.0.1")
+
+
 def test_a_refused_request_is_told_with_its_cause(cellblock: Server) -> None:
     cellblock.request(
         "PUT", f"/problems/{SECRET}", b"no zip", {"X-Request-Id": "line-2", "Content-Type": "application/zip"}
@@ -118,6 +124,7 @@ def test_a_flood_of_what_is_no_http_is_answered_and_leaves_a_few_lines(cellblock
     assert len(written) < 20_000 and SECRET not in written
     unread = [line for line in map(json.loads, written.splitlines()) if line["path"] == "unread"]
     assert unread and unread[0]["code"] == "bad_http"
+    assert {line["client"] for line in unread} == {"address 127.0.0.1"}, "as in every other line"
 
 
 POST = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -8,6 +8,7 @@ import json
 import socket
 
 import pytest
+import structlog
 from aiohttp import web
 
 from daemon.api import errors, pace, stream
@@ -28,6 +29,7 @@ LARGE = 6 * MB  # more than the kernel's buffers of both ends take
 SMALL_BUFFER = 4096
 DEFAULT = Limits.of(Settings())
 LIMITS = dataclasses.replace(DEFAULT, headers_s=0.2, idle_s=0.2, unread_s=0.3)
+ADDRESSES = {"tcp": "address 127.0.0.1", "unix": "address unix"}
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -48,9 +50,9 @@ class Served:
         app.router.add_post("/large", self._large)
         app.router.add_post("/body", self._body)
         app.router.add_post("/late", self._late)
-        observer = Observer(self.metrics, None, logs=False)
-        observer.install(app)
-        self.front = Front(app, observer, limits)
+        self.observer = Observer(self.metrics, None, logs=True)
+        self.observer.install(app)
+        self.front = Front(app, self.observer, limits)
         self.connections = self.front.connections
         self._listener = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
         self._listener.bind(f"\0cellblock-test-{id(self)}" if kind == "unix" else ("127.0.0.1", 0))
@@ -113,6 +115,7 @@ class Served:
         return client
 
     def refused(self, code: str) -> float:
+        self.observer.count()
         return self.metrics.registry.get_sample_value("cellblock_refused_total", {"code": code}) or 0
 
 
@@ -238,11 +241,17 @@ async def test_who_sends_nothing_is_closed(kind: str) -> None:
             assert await read_all(client) == b""
 
 
-async def test_who_sends_half_a_request_is_told(kind: str) -> None:
-    async with Served(LIMITS, kind) as served:
-        with served.connect(b"GET /small HTTP/1.1\r\nX-A: ") as client:
-            assert (await read_all(client)).startswith(b"HTTP/1.1 408 Request timeout\r\n")
-        assert served.refused("request_timeout") == 1
+async def test_who_sends_half_a_request_is_told_and_the_answers_id_finds_its_line(kind: str) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with Served(LIMITS, kind) as served:
+            with served.connect(b"GET /small HTTP/1.1\r\nX-A: ") as client:
+                answer = await read_all(client)
+            assert served.refused("request_timeout") == 1
+    assert answer.startswith(b"HTTP/1.1 408 Request timeout\r\n")
+    (line,) = lines
+    assert (line["path"], line["status"], line["code"]) == ("unread", 408, "request_timeout")
+    assert (line["client"], line["bytes_out"]) == (ADDRESSES[kind], len(answer))
+    assert b"\r\nX-Request-Id: %b\r\n" % line["request_id"].encode() in answer
 
 
 async def test_a_byte_now_and_then_buys_no_time() -> None:
@@ -336,11 +345,38 @@ async def test_a_new_one_is_refused_where_all_are_answered() -> None:
     async with Served(dataclasses.replace(DEFAULT, in_all=2)) as served:
         with served.connect(GET % b"held") as one, served.connect(GET % b"held"):
             await until(lambda: served.connections.busy == 2)
-            with served.connect(GET % b"small") as new:
-                assert (await read_all(new)).startswith(b"HTTP/1.1 503 Service unavailable\r\n")
+            for _ in range(2):
+                with served.connect(GET % b"small") as new:
+                    answer = await read_all(new)
+                    assert answer.startswith(b"HTTP/1.1 503 Service unavailable\r\n")
+                    assert b"\r\nX-Request-Id: " in answer
             served.go.set()
             assert (await read(one)).endswith(b"held")
-        assert served.refused("too_many_connections") == 1
+        assert served.refused("too_many_connections") == 2
+
+
+async def test_headers_that_are_too_long_are_told_with_an_id_of_ours_and_chunks_that_are_too_small_with_the_clients() -> (
+    None
+):
+    """The first request could not be read, so nothing is known of it; the second one's headers were."""
+    with structlog.testing.capture_logs() as lines:
+        async with Served(DEFAULT) as served:
+            with served.connect(
+                b"GET /small HTTP/1.1\r\nX-Request-Id: mine\r\nX-A: " + b"x" * 10_000 + b"\r\n\r\n"
+            ) as client:
+                long = await read_all(client)
+            head = b"POST /late HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\nTransfer-Encoding: chunked\r\n\r\n"
+            with served.connect(head) as client:
+                await served.began.wait()
+                client.sendall(b"1\r\nx\r\n" * 20_000)
+                chunks = await read_all(client)
+            assert served.refused("bad_http") == 2
+    assert b"X-Request-Id: mine" not in long and b"\r\nX-Request-Id: " in long
+    assert b"\r\nX-Request-Id: mine\r\n" in chunks
+    assert [(line["path"], line["status"], line["client"]) for line in lines] == [
+        ("unread", 400, "address 127.0.0.1"), ("/late", 400, "address 127.0.0.1")
+    ]  # fmt: skip
+    assert [line["bytes_out"] for line in lines] == [len(long), len(chunks)]
 
 
 async def test_who_sends_less_than_the_body_that_was_announced_gives_way() -> None:

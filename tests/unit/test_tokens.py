@@ -6,6 +6,7 @@ import fcntl
 import os
 import pathlib
 import re
+import resource
 import stat
 import threading
 
@@ -90,9 +91,28 @@ def test_a_file_that_has_changed_is_read_again_and_a_wrong_one_changes_nothing(
         known.look()
         assert known.find(TEXT) is not None
         assert capsys.readouterr().out.count("tokens not read again") == 1, "told once"
+        assert known.wrong is not None
     file.write_text("")
     known.look()
-    assert known.find(TEXT) is None
+    assert known.find(TEXT) is None and known.wrong is None
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again_though_it_has_not_changed(tmp_path: pathlib.Path) -> None:
+    """Such as for want of a descriptor. A token that was removed stayed valid until the file changed once more."""
+    file = tmp_path / "tokens.toml"
+    file.write_text(TABLE)
+    known = Tokens(file)
+    file.write_text("")
+    lowest, before = os.dup(0), resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        known.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert known.find(TEXT) is not None and known.wrong is not None
+    known.look()
+    assert known.find(TEXT) is None and known.wrong is None
 
 
 def test_a_file_that_is_not_there_or_too_large_stops_the_start(tmp_path: pathlib.Path) -> None:

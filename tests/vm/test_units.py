@@ -305,6 +305,18 @@ def test_a_large_body_is_parsed_by_a_process_of_its_own_within_the_unit(service:
     assert execute("print(len(input()))", stdin=text)["output"] == f"{len(text)}\n"
 
 
+def test_prometheus_reads_the_descriptors_and_memory_of_each_http_process(service: None) -> None:
+    """The unit hides /proc/stat (ProcSubset=pid)."""
+    names = ("open_fds", "max_fds", "resident_memory_bytes", "cpu_seconds_total", "start_time_seconds")
+    wanted = {f'process_{name}{{process="{number}"}}' for name in names for number in (1, 2)}
+
+    def told() -> set[str]:
+        page = urllib.request.urlopen(f"{URL}/metrics").read().decode()
+        return {line.split()[0] for line in page.splitlines() if line.startswith("process_")}
+
+    until(lambda: wanted <= told(), START_S, "both processes are told")
+
+
 def test_the_journal_has_json_and_no_source(service: None) -> None:
     execute(f"raise SystemExit('{SECRET}')", stdin=SECRET)
     for unit in (KEEPER, HTTP):
