@@ -57,9 +57,10 @@ def test_limits_of_an_address_are_cellblocks_own() -> None:
     assert numbers(r"limit_conn cellblock_requests_at_once (\d+);", SITE) == {default("queue")}
 
 
-def test_a_node_gets_as_much_as_it_has_places_for() -> None:
-    """Of two cores, each with two slots."""
-    assert numbers(r"max_conns=(\d+)", NODES) == {4 + default("queue")}
+def test_nginx_keeps_nobody_from_a_node_for_what_others_asked_of_it() -> None:
+    """It knows no clients: neither how much is under way nor what was refused may shut a node for all."""
+    servers = re.findall(r"^    server \S+ (.*);$", NODES, re.MULTILINE)
+    assert servers == ["max_fails=0"] * 6
 
 
 def test_nginx_connects_to_the_path_that_systemd_listens_on() -> None:
