@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -73,18 +74,56 @@ def test_a_run_may_be_given_to_one_other_node() -> None:
     assert numbers(r"proxy_next_upstream_tries (\d+);", SITE) == {2}
 
 
+TOKENS_LINE = 'tokens_file = "/etc/cellblock/tokens.toml"\n'
+TRUST_LINE = 'trusted_proxies = ["unix"]\n'
+BOTH = TRUST_LINE + TOKENS_LINE
+
+
+def install_settings(folder: pathlib.Path, before: str, variables: dict[str, str]) -> tuple[int, str]:
+    """What nginx/install does to a settings file that says `before`, where the service has these variables: its exit
+    status, and the file afterwards."""
+    settings, kept = folder / "cellblock.toml", folder / "kept"
+    kept.mkdir()
+    for path in (settings, kept / "cellblock.toml"):
+        path.write_text(before)
+    functions = re.findall(r"^(?:ask|set_unless|take_back)\(\) \{\n.*?^\}$", INSTALL, re.MULTILINE | re.DOTALL)
+    conditions = re.findall(r"^(?:has_tokens|trusts_nginx)='.*'", INSTALL, re.MULTILINE)
+    calls = re.findall(r'set_unless "\$.*$', INSTALL, re.MULTILINE)
+    assert (len(functions), len(conditions), len(calls)) == (3, 2, 2)
+    tokens = re.findall(r"^tokens=.*$", INSTALL, re.MULTILINE)
+    given = 'settings=$1 before=$2 site=$2/site enabled=$2/enabled python=$3; shift 3; variables=("$@"); say() { :; }'
+    script = "\n".join(("set -euo pipefail", given, *tokens, *functions, *conditions, *calls))
+    told = [f"CELLBLOCK_SETTINGS={settings}", *(f"{name}={value}" for name, value in variables.items())]
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", settings, kept, sys.executable, *told], capture_output=True, check=False
+    )
+    return done.returncode, settings.read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("port = 1", "port = 1\nhost = 2\n"),
-        ("port = 1\n\n[run]\nx = 3\n", "port = 1\n\nhost = 2\n[run]\nx = 3\n"),
-        ("host = 4\n", "host = 4\n"),
+        ("# Comment.\n\n[extensions]\npy = 'pypy'", f"# Comment.\n{BOTH}\n[extensions]\npy = 'pypy'\n"),
+        ("  'tokens_file' = '/t'\n", f"{TRUST_LINE}  'tokens_file' = '/t'\n"),
     ],
 )
-def test_a_setting_is_written_once_and_into_no_table(before: str, after: str, tmp_path: pathlib.Path) -> None:
-    settings = tmp_path / "cellblock.toml"
-    settings.write_text(before)
-    (function,) = re.findall(r"^set_once\(\) \{\n.*?^\}$", INSTALL, re.MULTILINE | re.DOTALL)
-    script = f"set -euo pipefail\nsay() {{ :; }}\nsettings=$1\n{function}\nset_once host 2\n"
-    subprocess.run(["bash", "-c", script, "bash", settings], check=True)
-    assert settings.read_text() == after
+def test_the_installer_writes_what_cellblock_does_not_have_and_into_no_table(
+    before: str, after: str, tmp_path: pathlib.Path
+) -> None:
+    assert install_settings(tmp_path, before, {}) == (0, after)
+
+
+@pytest.mark.slow
+def test_the_installer_writes_nothing_that_the_service_has_from_elsewhere(tmp_path: pathlib.Path) -> None:
+    """systemd's credential, which a tokens_file would go before; and the environment."""
+    (tmp_path / "tokens").touch()
+    variables = {"CREDENTIALS_DIRECTORY": str(tmp_path), "CELLBLOCK_TRUSTED_PROXIES": '["unix"]'}
+    assert install_settings(tmp_path, "port = 1\n", variables) == (0, "port = 1\n")
+
+
+@pytest.mark.slow
+def test_the_installer_takes_back_what_cellblock_refuses(tmp_path: pathlib.Path) -> None:
+    """Where nginx is not trusted all its clients would be one, without limits: it ends, and does not stay silent."""
+    before = 'trusted_proxies = ["10.0.0.0/8"]\n'
+    assert install_settings(tmp_path, before, {}) == (1, before)
