@@ -1,8 +1,10 @@
 """The files of nginx/ agree with cellblock's own settings, errors and units."""
 
+import collections.abc
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 
 from daemon.api.errors import TITLES
 from daemon.settings import MB, Settings
+from tests.nginx import shared_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
 SITE, UPSTREAM, PROBLEMS, NODES, README = (
@@ -74,56 +77,67 @@ def test_a_run_may_be_given_to_one_other_node() -> None:
     assert numbers(r"proxy_next_upstream_tries (\d+);", SITE) == {2}
 
 
-TOKENS_LINE = 'tokens_file = "/etc/cellblock/tokens.toml"\n'
-TRUST_LINE = 'trusted_proxies = ["unix"]\n'
-BOTH = TRUST_LINE + TOKENS_LINE
-
-
 def install_settings(folder: pathlib.Path, before: str, variables: dict[str, str]) -> tuple[int, str]:
-    """What nginx/install does to a settings file that says `before`, where the service has these variables: its exit
-    status, and the file afterwards."""
+    """What nginx/install does to a settings file that says `before`, with tokens in `folder` where the service has these
+    variables: its exit status, and the file afterwards, with FOLDER for `folder`."""
     settings, kept = folder / "cellblock.toml", folder / "kept"
     kept.mkdir()
     for path in (settings, kept / "cellblock.toml"):
         path.write_text(before)
     functions = re.findall(r"^(?:ask|set_unless|take_back)\(\) \{\n.*?^\}$", INSTALL, re.MULTILINE | re.DOTALL)
-    conditions = re.findall(r"^(?:has_tokens|trusts_nginx)='.*'", INSTALL, re.MULTILINE)
-    calls = re.findall(r'set_unless "\$.*$', INSTALL, re.MULTILINE)
-    assert (len(functions), len(conditions), len(calls)) == (3, 2, 2)
-    tokens = re.findall(r"^tokens=.*$", INSTALL, re.MULTILINE)
-    given = 'settings=$1 before=$2 site=$2/site enabled=$2/enabled python=$3; shift 3; variables=("$@"); say() { :; }'
-    script = "\n".join(("set -euo pipefail", given, *tokens, *functions, *conditions, *calls))
+    conditions = re.findall(r"^(?:has_tokens|reads_tokens|trusts_nginx)='.*'", INSTALL, re.MULTILINE)
+    (calls,) = re.findall(r'^set_unless "\$.*\n.*\n.*set_unless "\$.*$', INSTALL, re.MULTILINE)
+    assert (len(functions), len(conditions)) == (3, 3)
+    (kept / "site").mkdir()
+    shutil.copy(ROOT / "nginx/upstream.conf", kept / "site")
+    given = 'settings=$1 before=$2 site=$2/site enabled=$2/enabled tokens=$3 python=$4 user=cellblock; shift 4; variables=("$@")'
+    script = "\n".join(("set -euo pipefail; say() { :; }", given, *functions, *conditions, calls))
     told = [f"CELLBLOCK_SETTINGS={settings}", *(f"{name}={value}" for name, value in variables.items())]
     done = subprocess.run(
-        ["bash", "-c", script, "bash", settings, kept, sys.executable, *told], capture_output=True, check=False
-    )
-    return done.returncode, settings.read_text()
+        ["bash", "-c", script, "bash", settings, kept, folder / "tokens.toml", sys.executable, *told],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    print(done.stderr.decode())
+    return done.returncode, settings.read_text().replace(str(folder), "FOLDER")
+
+
+@pytest.fixture
+def with_tokens() -> collections.abc.Iterator[pathlib.Path]:
+    """A folder that the service's user may pass into, with a file of tokens in it."""
+    with shared_folder() as folder:
+        (pathlib.Path(folder) / "tokens.toml").touch()
+        yield pathlib.Path(folder)
+
+
+def as_credential(folder: pathlib.Path) -> dict[str, str]:
+    """The variables of a service to which systemd gives these tokens."""
+    (folder / "tokens.toml").rename(folder / "tokens")
+    return {"CREDENTIALS_DIRECTORY": str(folder)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("# Comment.\n\n[extensions]\npy = 'pypy'", f"# Comment.\n{BOTH}\n[extensions]\npy = 'pypy'\n"),
-        ("  'tokens_file' = '/t'\n", f"{TRUST_LINE}  'tokens_file' = '/t'\n"),
-    ],
-)
-def test_the_installer_writes_what_cellblock_does_not_have_and_into_no_table(
-    before: str, after: str, tmp_path: pathlib.Path
-) -> None:
-    assert install_settings(tmp_path, before, {}) == (0, after)
+def test_the_installer_writes_what_cellblock_does_not_have_and_into_no_table(with_tokens: pathlib.Path) -> None:
+    before = "# Comment.\n\n[extensions]\npy = 'pypy'"
+    written = 'trusted_proxies = ["unix"]\ntokens_file = "FOLDER/tokens.toml"'
+    after = f"# Comment.\n{written}\n\n[extensions]\npy = 'pypy'\n"
+    assert install_settings(with_tokens, before, {}) == (0, after)
 
 
 @pytest.mark.slow
-def test_the_installer_writes_nothing_that_the_service_has_from_elsewhere(tmp_path: pathlib.Path) -> None:
-    """systemd's credential, which a tokens_file would go before; and the environment."""
-    (tmp_path / "tokens").touch()
-    variables = {"CREDENTIALS_DIRECTORY": str(tmp_path), "CELLBLOCK_TRUSTED_PROXIES": '["unix"]'}
-    assert install_settings(tmp_path, "port = 1\n", variables) == (0, "port = 1\n")
+def test_the_installer_writes_nothing_that_cellblock_has(with_tokens: pathlib.Path) -> None:
+    """A tokens_file would go before the credential, and a key that is indented or quoted is one all the same."""
+    before = "  'trusted_proxies' = ['unix']\n"
+    assert install_settings(with_tokens, before, as_credential(with_tokens)) == (0, before)
 
 
 @pytest.mark.slow
-def test_the_installer_takes_back_what_cellblock_refuses(tmp_path: pathlib.Path) -> None:
+def test_the_installer_takes_back_tokens_that_only_root_can_read(with_tokens: pathlib.Path) -> None:
+    (with_tokens / "tokens.toml").chmod(0o600)
+    assert install_settings(with_tokens, "port = 1\n", {}) == (1, "port = 1\n")
+
+
+@pytest.mark.slow
+def test_the_installer_takes_back_what_cellblock_refuses(with_tokens: pathlib.Path) -> None:
     """Where nginx is not trusted all its clients would be one, without limits: it ends, and does not stay silent."""
     before = 'trusted_proxies = ["10.0.0.0/8"]\n'
-    assert install_settings(tmp_path, before, {}) == (1, before)
+    assert install_settings(with_tokens, before, as_credential(with_tokens)) == (1, before)
