@@ -2,17 +2,19 @@
 
 import contextlib
 import grp
+import logging
 import os
 import pathlib
 import socket
 import stat
 
 from daemon import reach
-from daemon.host import service_manager
+from daemon.host import log, service_manager
 from daemon.sandbox.errors import OurFault
 from daemon.settings import Settings
 
 BACKLOG = 1024
+ADDRESS = ("host", "port", "unix_socket", "unix_socket_mode", "unix_socket_group")  # settings of our own sockets
 
 
 class CannotListen(OurFault):
@@ -22,7 +24,7 @@ class CannotListen(OurFault):
 def of_service(settings: Settings) -> list[list[socket.socket]]:
     """For each HTTP process its sockets: those that systemd handed over, which all share, else `own`.
 
-    Raises CannotListen, reach.TooOpen.
+    Settings that would choose others are said in the log to mean nothing. Raises CannotListen, reach.TooOpen.
     """
     try:
         inherited = service_manager.listening_sockets(os.environ)
@@ -30,6 +32,10 @@ def of_service(settings: Settings) -> list[list[socket.socket]]:
         raise CannotListen(f"socket activation: {error}") from error
     for listener in inherited:
         reach.check(settings, listener)
+    changed = [name for name in ADDRESS if getattr(settings, name) != Settings.model_fields[name].default]
+    if inherited and changed:
+        event = f"of no effect here: {', '.join(changed)}. systemd holds the sockets: systemctl edit cellblock.socket"
+        log.Lines().write(log.line("cellblock.listeners", event, level=logging.WARNING))
     return [inherited] * settings.http_processes if inherited else own(settings)
 
 

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import pathlib
 import re
+import tomllib
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -48,6 +49,23 @@ def _host_name(text: str) -> str:
     return text.removesuffix(".").lower()
 
 
+def _of_file() -> dict[str, Any]:
+    """What the settings file says; nothing where the usual one is not there. Raises BadSettings."""
+    path = pathlib.Path(os.environ.get("CELLBLOCK_SETTINGS", SETTINGS_FILE))
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if "CELLBLOCK_SETTINGS" not in os.environ:
+            return {}
+        raise BadSettings(f"{path}: there is no such file; correct CELLBLOCK_SETTINGS or take it away") from None
+    except PermissionError as error:
+        raise BadSettings(f"{path}: {error.strerror}; the HTTP process's user must be able to read it") from error
+    except OSError as error:
+        raise BadSettings(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise BadSettings(f"{path}: {error}") from error
+
+
 CoreList = Annotated[tuple[int, ...], pydantic.BeforeValidator(_cores)]
 
 
@@ -65,7 +83,7 @@ class Settings(pydantic_settings.BaseSettings):
         None, description="bearer tokens (docs/access.md); under systemd also the credential `tokens`; none when absent"
     )
     insecure_without_tokens: bool = pydantic.Field(
-        False, description="listen beyond loopback although anybody who reaches it may do everything"
+        False, description="listen beyond loopback or behind a proxy although whoever reaches it may do everything"
     )
     trusted_proxies: tuple[Annotated[str, pydantic.AfterValidator(_network)], ...] = pydantic.Field(
         (), description='networks, or "unix", whose X-Forwarded-For or Forwarded tells the client'
@@ -215,8 +233,7 @@ class Settings(pydantic_settings.BaseSettings):
         file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,
     ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
         """Flags before variables before the settings file."""
-        path = os.environ.get("CELLBLOCK_SETTINGS", SETTINGS_FILE)
-        return init_settings, env_settings, pydantic_settings.TomlConfigSettingsSource(settings_cls, path)
+        return init_settings, env_settings, pydantic_settings.InitSettingsSource(settings_cls, _of_file())
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> "Settings":
@@ -318,8 +335,8 @@ def load(**flags: Any) -> Settings:
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)
-    except (pydantic.ValidationError, ValueError) as error:
-        if not isinstance(error, pydantic.ValidationError):
-            raise BadSettings(str(error)) from error
+    except pydantic_settings.SettingsError as error:  # a variable whose list or table is no JSON
+        raise BadSettings(str(error)) from error
+    except pydantic.ValidationError as error:
         problems = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
         raise BadSettings("; ".join(problems)) from error

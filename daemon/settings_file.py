@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from daemon.settings import SETTINGS_FILE, Settings
+from daemon.settings import SETTINGS_FILE, SHARE, Settings
 
 HEAD = f"""\
 # {SETTINGS_FILE}: what this deployment changes. Remove the # before a setting to give it another value than the
@@ -16,12 +16,20 @@ Value = str | int | float | pathlib.Path | tuple[object, ...] | None
 def template() -> str:
     """TOML in which every line is a comment; without the first # of `#name = value` lines it says the defaults.
 
-    Numbers that follow from this host's cores are this host's. A setting without a default is shown empty.
+    Numbers that follow from this host's cores are this host's. What has no default is not shown, nor a default
+    that is a folder of the installed version: the next upgrade removes that.
     """
     lines = [HEAD]
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        assignment = f"# {name} has no default" if default is None else f"#{name} = {_toml(default)}"
+        if default is None:
+            assignment = f"# {name} has no default"
+        elif str(SHARE) in str(default):
+            assignment = (
+                f"# {name} is by default what comes with the installed version, in another folder after each upgrade"
+            )
+        else:
+            assignment = f"#{name} = {_toml(default)}"
         lines.append(f"# {field.description}\n{assignment}\n")
     return "\n".join(lines)
 

@@ -79,7 +79,7 @@ class Grade:
         note.language = task.submission.toolchain.id
         async with parts.admission.slot(client, is_patient=True) as slot:
             note.queue_ns = slot.waited_ns
-            submission = dataclasses.replace(task.submission, client=client.name, sharing=slot.sharing)
+            submission = dataclasses.replace(task.submission, sharing=slot.sharing)
             task = dataclasses.replace(task, client=client.name, submission=submission)
             await validate(parts, task.submission.toolchain, code)
             if not stream.is_wanted(request):

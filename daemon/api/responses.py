@@ -88,5 +88,5 @@ def pieces(answer: ExecuteResponse) -> Iterator[str]:
                 yield json.dumps(value[start : start + PIECE], ensure_ascii=False)[1:-1]
             yield '"'
         else:
-            yield pydantic_core.to_json(value).decode()
+            yield pydantic_core.to_json(value, inf_nan_mode="null").decode()
     yield "}"

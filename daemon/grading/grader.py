@@ -53,22 +53,22 @@ class Grader:
         """Raises SandboxUnavailable where the submission or the checker could not be built for a reason of ours, and
         CheckerFailed for a checker that does not compile. Cancelling it ends every run."""
         async with contextlib.AsyncExitStack() as stack:
-            checkers = [await self._judge(stack, one.submission) for one in programs_of(task.checker)]
+            checkers = [await self._judge(stack, _own(one.submission, task)) for one in programs_of(task.checker)]
             group_grader = None
             if task.group_grader is not None:
-                built_grader = await self._judge(stack, task.group_grader)
+                built_grader = await self._judge(stack, _own(task.group_grader, task))
                 group_grader = GroupGrader(self._executor, task.group_grader, built_grader)
-            built = await stack.enter_async_context(self._executor.built(task.submission))
+            built = await stack.enter_async_context(self._executor.built(_own(task.submission, task)))
             if isinstance(built, Report):
                 return _not_built(task, built)
             judges = _Judges(tuple(checkers), group_grader)
             at_once = self._at_once()
             return await _Grading(self._executor, self._client, task, built, judges, at_once, self._seats).run()
 
-    async def check(self, judge: Submission) -> None:
-        """Raises CheckerFailed for one that does not compile, SandboxUnavailable."""
+    async def check(self, judge: Submission, client: str) -> None:
+        """Compiles it for `client`. Raises CheckerFailed for one that does not compile, SandboxUnavailable."""
         async with contextlib.AsyncExitStack() as stack:
-            await self._judge(stack, judge)
+            await self._judge(stack, dataclasses.replace(judge, client=client))
 
     async def _judge(self, stack: contextlib.AsyncExitStack, judge: Submission) -> Built:
         found = await stack.enter_async_context(self._executor.built(judge))
@@ -79,6 +79,11 @@ class Grader:
     def _at_once(self) -> int:
         facts = self._client.facts
         return AHEAD + (len(facts.cores) if facts is not None else 1)
+
+
+def _own(program: Submission, task: Task) -> Submission:
+    """A program of the task as one of its client's: whoever grades answers for what judges, too."""
+    return dataclasses.replace(program, client=task.client, sharing=task.submission.sharing)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Reception:
         and the sandbox raise.
         """
         for judge in await to_the_end(check, package.problem, package.open, self._toolchains, bounds):
-            await self._build(judge, admitted)
+            await self._build(judge, admitted, client)
         one_of_all = functools.partial(self._one_of_all, admitted)
         examples = Examples(package, self._grader, self._toolchains, bounds, admitted=one_of_all, client=client)
         timing = await examples.timing(self._timing_s)
@@ -46,10 +46,10 @@ class Reception:
             raise PackageRefused(f"no time limit can be computed: {timing.failed[0]}; say it in problem.yaml")
         return timing.limit
 
-    async def _build(self, judge: Submission, admitted: Admitted) -> None:
+    async def _build(self, judge: Submission, admitted: Admitted, client: str) -> None:
         try:
             async with self._one_of_all(admitted):
-                await self._grader.check(judge)
+                await self._grader.check(judge, client)
         except CheckerFailed as error:
             raise CannotGrade(str(error)) from error
 

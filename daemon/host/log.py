@@ -110,10 +110,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
-def line(logger: str, event: str, error: BaseException | None = None) -> str:
-    """One line at level critical, for who logs nothing else; with the traceback of `error`."""
+def line(logger: str, event: str, error: BaseException | None = None, level: int = logging.CRITICAL) -> str:
+    """One line, for who logs nothing else; with the traceback of `error`."""
     exception = None if error is None else (type(error), error, error.__traceback__)
-    return JsonFormatter().format(logging.LogRecord(logger, logging.CRITICAL, "", 0, event, None, exception))
+    return JsonFormatter().format(logging.LogRecord(logger, level, "", 0, event, None, exception))
 
 
 class _ToLines(logging.Handler):

@@ -2,9 +2,9 @@
 
 It only makes things faster: a submission that gets no answer from it (it starts, it is busy with others for longer
 than TURN_S, it missed its deadline, it has died, its answer is too long) is compiled in a jail of its own. So is what a
-client sends for AWAY_TIMES as long as one of its submissions took, where that was longer than SLOW_S and another gave
-up waiting for its turn meanwhile. Frames are a
-length (4 bytes, big endian) and JSON with an `id`, which the answer repeats; it says {"ready": true} once it is ready.
+client sends that has kept others waiting for long: each of its submissions in which another client gave up waiting for
+its turn counts for as long as it took, less a part of the time since then (OWED_S, FORGOTTEN). Frames are a length
+(4 bytes, big endian) and JSON with an `id`, which the answer repeats; it says {"ready": true} once it is ready.
 An answer has `diagnostics` and `code`, which is null where those stand in its way, and binary with an `encoding`
 "base64". What is longer than DIAGNOSTICS_MAX or CODE_MAX characters the step itself does: its output has a limit, and
 its artefact is a file, which this process does not hold in memory.
@@ -30,8 +30,8 @@ from daemon.toolchain.schema import SERVICE_STEP, ServiceEntry, Toolchain
 log = structlog.get_logger("cellblock.service")
 
 TURN_S = 0.1  # a compiler in a jail of its own takes about as long
-SLOW_S = 0.5  # an everyday check takes 10 ms
-AWAY_TIMES = 30  # so whoever asks for what is slow has it for a thirtieth of the time at most
+OWED_S = 0.5  # beyond it a client is kept away; an everyday check takes 10 ms
+FORGOTTEN = 1 / 30  # of the time: so much of it at most has whoever keeps others waiting
 CLIENTS_MAX = 1000  # that are remembered for it
 STARTS = 3  # it may take so many times as long as a jail to be ready
 AGAIN_S, AGAIN_S_MAX = 0.1, 10.0
@@ -53,7 +53,9 @@ class Service:
         self._client, self._toolchain, self._entry, self._start_s = client, toolchain, entry, start_s
         self._turn = asyncio.Lock()
         self._turn_of, self._kept_others_waiting = "", False
-        self._away_until_s: cachetools.LRUCache[str, float] = cachetools.LRUCache(CLIENTS_MAX)
+        self._owed: cachetools.LRUCache[str, tuple[float, float]] = cachetools.LRUCache(
+            CLIENTS_MAX
+        )  # seconds, and when
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._broken = asyncio.Event()
         self._asked = 0
@@ -74,7 +76,7 @@ class Service:
         The turn is waited for no longer than TURN_S, whatever others ask. A caller that is cancelled leaves the service
         in step. `client` is who is kept away for a while where this takes long; with an empty one nobody is.
         """
-        if self._streams is None or time.monotonic() < self._away_until_s.get(client, 0.0):
+        if self._streams is None or self._owed_s(client) > OWED_S:
             return None
         try:
             async with asyncio.timeout(TURN_S):
@@ -103,13 +105,17 @@ class Service:
             return None
         finally:
             self._turn.release()
-            took_s = time.monotonic() - began_s
-            if client and took_s > SLOW_S and self._kept_others_waiting:
-                self._away_until_s[client] = began_s + AWAY_TIMES * took_s
+            if client and self._kept_others_waiting:
+                now_s = time.monotonic()
+                self._owed[client] = self._owed_s(client) + now_s - began_s, now_s
         self._asked += 1
         if self._asked >= REQUESTS_MAX:
             self._break()
         return None if answer is None or _is_long(answer) else answer
+
+    def _owed_s(self, client: str) -> float:
+        owed_s, then_s = self._owed.get(client, (0.0, 0.0))
+        return max(0.0, owed_s - FORGOTTEN * (time.monotonic() - then_s))
 
     def _complain(self, _: str, data: bytes) -> None:
         """Notes that it spoke, once in its life, and never what it said: a compiler quotes the source."""

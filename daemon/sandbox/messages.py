@@ -142,7 +142,7 @@ class Run(Message):
     itself, with its offset.
     `graded`: alone on a core, which it waits for before its clock starts, and within the step's limits of graded runs.
     `held`: it goes, and its clock starts, at `Begin`, with as much weight as a graded run, which may wait for it.
-    `sharing`: so many share one run's part of the processors; a graded or held run has all of it.
+    `sharing`: it has one of so many parts of a run's share of the processors; a graded or held run has all of it.
     """
 
     TYPE = "run"

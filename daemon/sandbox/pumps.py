@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 READ_BYTES = 64 << 10
 PIPE_BYTES = 1 << 20
-LITTLE_BYTES, LITTLE_READS = 4096, 64  # after so many reads of less than that, a stream that has little again
-PAUSE_S = 0.005  # is left alone for so long: what comes byte by byte is read 200 times a second
+LITTLE_BYTES, LITTLE_READS = 4096, 64  # after so many reads of less, all streams of a program rest after each
+PAUSE_S = 0.005  # for so long: what comes byte by byte is read 200 times a second
+QUIET_S = 0.1  # after so long without anything it is forgotten
 
 OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr") and what came
 
@@ -32,8 +33,8 @@ class Drain:
         self._keeps, self._spare = keeps, spare
         self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self._open = dict(streams)
-        self._little = 0  # reads of little
-        self._paused: dict[int, asyncio.TimerHandle] = {}
+        self._little, self._last_s = 0, 0.0  # reads of little, and when the last one was
+        self._paused: asyncio.TimerHandle | None = None
         self.is_over = False  # there was more than may be
         self.is_heard = False  # on_output was called
         for descriptor in self._open:
@@ -63,17 +64,24 @@ class Drain:
     def _close(self, descriptor: int) -> None:
         del self._open[descriptor]
         self._loop.remove_reader(descriptor)
-        if descriptor in self._paused:
-            self._paused.pop(descriptor).cancel()
         os.close(descriptor)
+        if not self._open and self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
 
-    def _pause(self, descriptor: int) -> None:
-        self._loop.remove_reader(descriptor)
-        self._paused[descriptor] = self._loop.call_later(PAUSE_S, self._resume, descriptor)
+    def _pause(self) -> None:
+        for descriptor in self._open:
+            self._loop.remove_reader(descriptor)
+        self._paused = self._loop.call_later(PAUSE_S, self._resume)
 
-    def _resume(self, descriptor: int) -> None:
-        del self._paused[descriptor]
-        self._loop.add_reader(descriptor, self._read, descriptor)
+    def _resume(self) -> None:
+        """Of all together stdout is read first: a traceback follows what was printed before it."""
+        self._paused = None
+        for descriptor in self._open:
+            self._loop.add_reader(descriptor, self._read, descriptor)
+        for descriptor in list(self._open):
+            if descriptor in self._open:  # whoever hears of the first may close all
+                self._read(descriptor)
 
     def _read(self, descriptor: int, is_last: bool = False) -> None:
         """One chunk; `is_last`: where there is none now, none will come."""
@@ -87,9 +95,11 @@ class Drain:
             self._close(descriptor)
             return
         if len(data) < LITTLE_BYTES and not is_last:
-            self._little += 1
-            if self._little > LITTLE_READS:
-                self._pause(descriptor)
+            now_s = self._loop.time()
+            self._little = self._little + 1 if now_s - self._last_s < QUIET_S else 1
+            self._last_s = now_s
+            if self._little > LITTLE_READS and self._paused is None:
+                self._pause()
         name, kept = self._open[descriptor], data[: self._room]
         self._room -= len(kept)
         if kept:

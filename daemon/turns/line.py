@@ -3,7 +3,8 @@
 A free seat goes to the client that holds the fewest, of several such clients to the one that has waited longest;
 the turns of one client come in the order in which they arrived. So no client gets more seats than an equal share of
 them while others wait, and one that is alone may have them all, or as many as its `seats_max`. What is seated stays
-so until it ends, which may be long: so there are spare seats, which only a client gets that holds none.
+so until it ends, which may be long: so there are spare seats, which only a client gets that holds none, or less than
+an equal share of the seats.
 
 The places of those who wait are divided evenly too, by "longest queue drop": when all are taken, a client that has
 fewer than others takes one from the client that has the most, whose newest turn gives way.
@@ -138,7 +139,8 @@ class Line:
         return self._is_free_for(has) and not has.waiting and has.seated < seats_max
 
     def _is_free_for(self, has: _Client) -> bool:
-        return self.seated < self.seats + (0 if has.seated else self._spare)
+        is_short = has.seated == 0 or (has.seated + 1) * len(self._clients) <= self.seats
+        return self.seated < self.seats + (self._spare if is_short else 0)
 
     def _is_owed(self, client: str) -> bool:
         """It has less than an equal share of the seats, or two turns fewer than another client."""

@@ -261,7 +261,13 @@ def test_one_client_cannot_keep_others_out() -> None:
     a place from it, and its turn comes next."""
     busy = {"language": "python", "code": "import time; time.sleep(0.4)"}
     with (
-        Server(languages=["python"], runs_at_once=2, queue=4, trusted_proxies=["127.0.0.1/32"]) as server,
+        Server(
+            languages=["python"],
+            runs_at_once=2,
+            queue=4,
+            trusted_proxies=["127.0.0.1/32"],
+            insecure_without_tokens=True,
+        ) as server,
         concurrent.futures.ThreadPoolExecutor(8) as pool,
     ):
         queue = lambda: server.request("GET", "/health").json["queue"]  # noqa: E731

@@ -127,6 +127,7 @@ def test_a_warden_that_hangs_is_replaced_and_the_run_is_repeated() -> None:
     assert_nothing_left(server)
 
 
+@pytest.mark.slow
 def test_a_warden_that_does_not_answer_is_replaced_though_nobody_asks_for_a_run() -> None:
     """A parked jail dies, and the one in its place is not made: that is all that shows that it hangs."""
     with Server(languages=["rust"], start_s=2) as server:

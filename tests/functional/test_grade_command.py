@@ -157,6 +157,7 @@ def test_a_broken_promise_is_exit_1_and_stands_in_the_table(tmp_path: pathlib.Pa
     assert [part.strip() for part in row.split("│")[1:5]] == ["wrong_answer/add.py", "broken", "WA", "AC"]
 
 
+@pytest.mark.slow
 def test_a_submission_that_is_wrong_before_it_is_too_slow_keeps_the_promise_of_its_folder(
     tmp_path: pathlib.Path,
 ) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 
 import psutil
+import pytest
 
 from tests.server import COMMAND, START_S, Server, until
 
@@ -29,6 +30,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_several_of_them_have_a_supervisor() -> None:
     with Server(languages=["python"]) as server:
         port = free_port()

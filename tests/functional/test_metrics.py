@@ -170,6 +170,7 @@ def test_nobody_else_on_this_host_is_told_by_the_processes_own_sockets(two: Serv
         assert connection.recv(1) == b""
 
 
+@pytest.mark.slow
 def test_several_processes_are_told_together_and_one_that_dies_begins_again(two: Server) -> None:
     """Whichever process is asked. What the others have counted does not change when one of them starts again."""
     name, runs = "cellblock_runs_total", 24

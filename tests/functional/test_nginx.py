@@ -39,7 +39,7 @@ def behind() -> collections.abc.Iterator[Server]:
         server = Server(
             languages=("python",), runs_at_once=SLOTS, queue=PLACES, http_processes=1,
             unix_socket=f"{folder}/http.sock", unix_socket_group="www-data", trusted_proxies=("unix",),
-            requests_per_minute_of_address=600,
+            insecure_without_tokens=True, requests_per_minute_of_address=600,
         )  # fmt: skip
         with server:
             yield server
@@ -272,9 +272,9 @@ def test_what_is_for_a_stored_problem_goes_to_its_node_or_nowhere(front: Nginx, 
         several = stack.enter_context(Nginx(nodes=tuple(nodes)))
         expected = {"PUT": 415, "GET": 404, "DELETE": 404, "POST": 404}  # of the one that is there
         statuses = collections.Counter[int]()
-        for number in range(6):
+        for number in range(40):  # which node a number belongs to depends on the ports
             asked = []
-            for method, status in 2 * list(expected.items()):
+            for method, status in expected.items():
                 path = f"/problems/p{number}" + ("/grade" if method == "POST" else "")
                 answer = several.request(method, path, None if method == "GET" else body("print(1)"), JSON)
                 (node,) = several.upstreams_of(answer)

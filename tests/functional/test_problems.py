@@ -533,6 +533,7 @@ def test_a_verdict_is_always_that_of_the_version_that_is_told_with_it(problems: 
     assert kept(problems) == (1, 0)
 
 
+@pytest.mark.slow
 def test_a_package_has_a_largest_size_and_the_store_an_end() -> None:
     with Server(package_mb_max=1, problems_max=1, problems_disk_mb=4) as server:
         large = zip_bytes({**SUM, "data/secret/1.in": os.urandom(1 << 20)}, zipfile.ZIP_STORED)

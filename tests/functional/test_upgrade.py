@@ -107,3 +107,18 @@ def test_libraries_that_cannot_be_fetched_change_nothing(installation: Installat
     assert done.returncode != 0
     assert "No matching distribution" in done.stderr
     assert installation.version() == before
+
+
+def test_a_language_besides_that_cannot_be_built_changes_nothing(installation: Installation) -> None:
+    """The languages besides are built with every upgrade once they were asked for."""
+    before = installation.version()
+    (installation.prefix / "languages").mkdir()
+    installation.change("pyproject.toml", 'version = "0.1.0"', 'version = "0.1.1"')
+    installation.change(
+        "bootstrap", '  language_root cpp "${cpp_packages[@]}"\n', "  build_root cpp - no_such_command\n"
+    )
+    done = installation.install(**AWAY)
+    assert done.returncode != 0
+    assert "no_such_command" in done.stderr
+    assert installation.version() == before
+    assert not list((installation.prefix / "languages").iterdir())

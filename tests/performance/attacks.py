@@ -203,6 +203,10 @@ def judge(found: dict[str, Seen]) -> bool:
         verdicts.say(
             seen.times() <= SLOWER_MAX, f"{name}: p95 is {seen.times():.2f} x quiet (at most {SLOWER_MAX:g} x)"
         )
+        for language in PROGRAMS:
+            times = p_ms(seen.attacked, 0.5, language) / p_ms(seen.quiet, 0.5, language)
+            if not times <= SLOWER_MAX:
+                verdicts.say(False, f"{name}: half of {language} took {times:.2f} x quiet (at most {SLOWER_MAX:g} x)")
         if seen.wrong:
             verdicts.say(False, f"{name}: not answered rightly: {dict(collections.Counter(seen.wrong))}")
         if seen.http_mb > HTTP_MB_MAX:

@@ -37,7 +37,13 @@ def test_a_program_through_nginx_and_directly(record: Record) -> None:
         folder = stack.enter_context(nginx.shared_folder())
         path = f"{folder}/http.sock"
         server = stack.enter_context(
-            Server(languages=("python",), unix_socket=path, unix_socket_group="www-data", trusted_proxies=("unix",))
+            Server(
+                languages=("python",),
+                unix_socket=path,
+                unix_socket_group="www-data",
+                trusted_proxies=("unix",),
+                insecure_without_tokens=True,
+            )
         )
         front = stack.enter_context(Nginx(f"unix:{path}"))
         straight = stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)))

@@ -1,4 +1,4 @@
-"""What ./bootstrap finds in homes: root's own rustup, and nobody else's."""
+"""What ./bootstrap takes and takes away: root's own rustup and nobody else's, one installation and no other."""
 
 import pathlib
 import shutil
@@ -36,3 +36,41 @@ def test_root_runs_no_rustup_that_is_another_users(tmp_path: pathlib.Path, roots
     )  # fmt: skip
     assert done.stdout == found
     assert not ran.exists()
+
+
+# A mount namespace of its own with copies of the folders that an installation changes: $1 is an empty folder.
+HOST = """
+mount -t tmpfs tmpfs "$1"; cp -a /etc "$1/etc"; mount --bind "$1/etc" /etc
+for folder in /usr/local /var/lib /run; do mount -t tmpfs tmpfs $folder; done   # no systemd is seen without /run
+units=/usr/local/lib/systemd/system usual=/var/lib/cellblock
+mkdir -p /usr/local/bin $units /etc/cellblock $usual/{venv,state/problems} /var/lib/side/venvs /etc/nginx/sites-enabled
+[ -z "$2" ] || echo "ExecStart=$2/venv/bin/cellblock http" > $units/cellblock.service
+touch /etc/cellblock/tokens.toml $usual/state/problems/sum
+ln -sfn site.conf /etc/nginx/sites-enabled/cellblock
+CELLBLOCK_PREFIX=$3 "$4" uninstall --purge
+for path in $units/cellblock.service /etc/cellblock $usual/state /etc/nginx/sites-enabled/cellblock; do
+  if [ -e $path ] || [ -L $path ]; then basename $path; fi
+done
+[ ! -e /var/lib/side ] || echo side
+"""
+USUAL, SIDE = "/var/lib/cellblock", "/var/lib/side"
+
+
+@pytest.mark.parametrize(
+    ("service", "prefix", "left"),
+    [
+        (USUAL, SIDE, ["cellblock.service", "cellblock", "state", "cellblock"]),
+        ("", SIDE, ["cellblock", "state", "cellblock"]),
+        (SIDE, USUAL, ["cellblock.service", "cellblock", "state", "cellblock", "side"]),
+        (SIDE, SIDE, []),
+        (USUAL, USUAL, ["side"]),
+    ],
+)
+def test_a_prefix_that_is_purged_takes_nothing_of_another_prefixs_service(
+    tmp_path: pathlib.Path, service: str, prefix: str, left: list[str]
+) -> None:
+    """Settings, tokens, stored problems and the site are the service's. Without a service they are the usual prefix's."""
+    command = ["unshare", "--mount", "bash", "-euc", HOST, "bash", tmp_path, service, prefix, BOOTSTRAP]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, left), done.stderr
+    assert ("another prefix's installation" in done.stderr) == (service != prefix)

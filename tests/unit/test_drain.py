@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from daemon.sandbox import pumps
 from daemon.sandbox.pumps import LITTLE_READS, PAUSE_S, READ_BYTES, Drain
 
 
@@ -60,6 +61,41 @@ async def test_what_is_said_byte_by_byte_is_read_a_few_hundred_times_a_second() 
     assert len(heard) <= 2 * LITTLE_READS + (time.monotonic() - began_s) / PAUSE_S
 
 
+async def test_what_is_said_beside_little_output_is_heard_in_its_order_and_soon_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A traceback on stderr follows what was printed before it, as it would where nothing rests."""
+    (stdout, out), (stderr, err) = os.pipe(), os.pipe()
+    heard: list[tuple[str, bytes]] = []
+    more = asyncio.Event()
+
+    def hear(name: str, data: bytes) -> None:
+        heard.append((name, data))
+        more.set()
+
+    async def until_heard(count: int) -> None:
+        while len(heard) < count:
+            more.clear()
+            await asyncio.wait_for(more.wait(), 5)
+
+    drain = Drain(asyncio.get_running_loop(), {stdout: "stdout", stderr: "stderr"}, 1 << 20, lambda: None, hear)
+    for count in range(LITTLE_READS + 1):
+        os.write(out, b"x")
+        await until_heard(count + 1)
+    assert drain._paused is not None
+    os.write(err, b"traceback")
+    os.write(out, b"before it")
+    await until_heard(LITTLE_READS + 3)
+    assert heard[-2:] == [("stdout", b"before it"), ("stderr", b"traceback")]
+    monkeypatch.setattr(pumps, "QUIET_S", 0.0)
+    os.write(out, b"x")
+    await until_heard(LITTLE_READS + 4)
+    assert drain._paused is None, "it was quiet before"
+    drain.close()
+    os.close(out)
+    os.close(err)
+
+
 async def test_a_stream_that_rests_can_be_closed() -> None:
     reader, writer = os.pipe()
     heard = asyncio.Event()
@@ -72,4 +108,4 @@ async def test_a_stream_that_rests_can_be_closed() -> None:
     drain.close()
     await asyncio.sleep(2 * PAUSE_S)
     os.close(writer)
-    assert not drain._paused
+    assert drain._paused is None

@@ -10,11 +10,13 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar, cast
 
+import pytest
+
 from daemon.grading.checking import CheckerHangs
 from daemon.grading.grader import Grader
 from daemon.grading.schedules import Listed
 from daemon.grading.scoring import Progress, Result
-from daemon.grading.task import Data, GradeResult, Plain, Task
+from daemon.grading.task import AllOf, Custom, Data, GradeResult, Plain, Protocol, Task
 from daemon.grading.task import Test as Case
 from daemon.grading.verdicts import Verdict
 from daemon.judge.executor import Built
@@ -35,10 +37,14 @@ class Toolchain:
     steps = (Step(),)
 
 
+@dataclasses.dataclass(frozen=True)
 class Submission:
-    toolchain = Toolchain()
-    limits = Limits(1 << 20, 1, 1)
-    output_bytes = 1
+    toolchain: ClassVar[Toolchain] = Toolchain()
+    limits: ClassVar[Limits] = Limits(1 << 20, 1, 1)
+    output_bytes: ClassVar[int] = 1
+    name: str = "solution"
+    client: str = ""
+    sharing: int = 1
 
 
 class Executor:
@@ -46,9 +52,11 @@ class Executor:
 
     def __init__(self) -> None:
         self.running = self.most = self.ended = 0
+        self.built_for: list[tuple[str, str, int]] = []
 
     @contextlib.asynccontextmanager
-    async def built(self, _: object) -> AsyncIterator[Built]:
+    async def built(self, program: Submission) -> AsyncIterator[Built]:
+        self.built_for.append((program.name, program.client, program.sharing))
         yield Built(None, None, 0)
 
     async def run(self, _: object) -> Finished:
@@ -176,3 +184,18 @@ def test_a_checker_that_hangs_is_not_asked_about_the_tests_that_have_not_begun(m
     assert result.verdict is Verdict.IE
     assert [test.verdict for test in result.tests] == [Verdict.IE] * 20
     assert result.tests[-1].reason == "not run, because on another test the checker met its wall limit"
+
+
+@pytest.mark.threat("U5")
+def test_whoever_grades_answers_for_what_judges_too(monkeypatch: Any) -> None:
+    """A slow checker keeps others from the type checker as a slow submission does."""
+    monkeypatch.setattr("daemon.grading.grader.graded_limits", lambda toolchain, limits: limits)
+    executor = Executor()
+    plain = task(0)
+    judged = dataclasses.replace(
+        plain, client="a", submission=cast("Any", Submission(sharing=3)),
+        checker=AllOf(tuple(Custom(cast("Any", Submission(name)), Protocol.ICPC) for name in ("one", "two"))),
+        group_grader=cast("Any", Submission("groups")),
+    )  # fmt: skip
+    asyncio.run(Grader(cast("Any", executor), cast("Any", Client()), TESTS_MAX).grade(judged))
+    assert executor.built_for == [(name, "a", 3) for name in ("one", "two", "groups", "solution")]

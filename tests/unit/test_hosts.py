@@ -109,11 +109,11 @@ async def test_beyond_loopback_and_on_a_unix_socket_any_name_will_do(tmp_path: p
 
 @pytest.mark.parametrize("name", ["judge.example.org:443", "http://judge", "a b", "", "[::1]:80"])
 def test_a_name_that_is_none_stops_the_start(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/dev/null")
     with pytest.raises(settings.BadSettings, match="allowed_hosts"):
         settings.load(allowed_hosts=(name,))
 
 
 def test_a_name_is_compared_in_lower_case_and_without_the_roots_dot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/dev/null")
     assert settings.load(allowed_hosts=("Judge.Example.org.", "*")).allowed_hosts == ("judge.example.org", "*")

@@ -1,6 +1,7 @@
 """The store keeps packages by content; what a grading holds stays, and a crash leaves nothing."""
 
 import asyncio
+import errno
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from daemon.grading.packages import reading, shelf, store
+from daemon.grading.packages import reading, renewal, shelf, store
 from daemon.grading.packages.archive import ArchiveLimits
 from daemon.grading.packages.reading import Package, ReadingLimits
 from daemon.grading.packages.refusal import BadProblemId, CannotRead, NoSuchProblem, PackageRefused, StoreFull
@@ -339,6 +340,24 @@ async def test_what_this_release_described_is_not_read_again(kept: Store, tmp_pa
     (tmp_path / "form").unlink()
     await started(tmp_path)
     assert described(tmp_path, stored.version).stat() == before
+
+
+async def test_a_failure_of_the_host_is_tried_again_at_the_next_start(
+    kept: Store, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = await put(kept, "sum", ONE)
+    written = json.loads(described(tmp_path, stored.version).read_text())
+    del written["problem"]["names"]
+    described(tmp_path, stored.version).write_text(json.dumps(written))
+    (tmp_path / "form").unlink()
+
+    async def no_memory(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(renewal, "read_package", no_memory)
+        await started(tmp_path)
+    assert await (await started(tmp_path)).get("sum") == stored
 
 
 async def test_what_cannot_be_read_again_is_told_and_harms_no_other(kept: Store, tmp_path: pathlib.Path) -> None:

@@ -1,6 +1,9 @@
 """A setting that cannot work stops the start with its name, before anything else is started."""
 
+import os
 import pathlib
+import pwd
+import tempfile
 
 import pytest
 
@@ -25,7 +28,7 @@ from daemon import settings
     ],
 )
 def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
-    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/dev/null")
     monkeypatch.setenv(f"CELLBLOCK_{name}", value)
     with pytest.raises(settings.BadSettings) as error:
         settings.load()
@@ -33,14 +36,14 @@ def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, s
 
 
 def test_the_defaults_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/dev/null")
     assert settings.load(port=0).port == 0
 
 
 def test_languages_that_were_installed_besides_are_offered_with_the_default_folders_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/dev/null")
     monkeypatch.setenv("CELLBLOCK_PREFIX", "/opt/x")
     shipped, *others = settings.load().toolchain_folders
     assert settings.load().folders == (shipped, pathlib.Path("/opt/x/languages"), *others)
@@ -49,7 +52,7 @@ def test_languages_that_were_installed_besides_are_offered_with_the_default_fold
 
 
 def test_the_cores_of_graded_runs_reach_the_keeper_as_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/dev/null")
     assert settings.load().deployment().grade_cores is None
     monkeypatch.setenv("CELLBLOCK_GRADE_CORES", "2-4,7")
     assert settings.load().deployment().grade_cores == (2, 3, 4, 7)
@@ -62,3 +65,49 @@ def test_the_cores_of_graded_runs_are_a_list_in_the_settings_file(
     monkeypatch.setenv("CELLBLOCK_SETTINGS", str(file))
     file.write_text('grade_cores = "1,3"\n')
     assert settings.load().deployment().grade_cores == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no such file; correct CELLBLOCK_SETTINGS or take it away"),
+        (b"port = ", "Invalid value"),
+        (b"\xff", "can't decode byte 0xff"),
+        (b"no_such_setting = 1", "no_such_setting: Extra inputs are not permitted"),
+    ],
+)
+def test_a_settings_file_that_says_nothing_usable_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, content: bytes | None, said: str
+) -> None:
+    """A limit in it would silently be none."""
+    file = tmp_path / "cellblock.toml"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", str(file))
+    with pytest.raises(settings.BadSettings) as error:
+        settings.load()
+    assert said in str(error.value)
+
+
+def test_the_usual_settings_file_need_not_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.delenv("CELLBLOCK_SETTINGS", raising=False)
+    monkeypatch.setattr(settings, "SETTINGS_FILE", str(tmp_path / "none.toml"))
+    assert settings.load().port == 8000
+
+
+def test_a_settings_file_that_the_http_process_may_not_read_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its folder may be entered; the file is root's alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        file = pathlib.Path(folder, "cellblock.toml")
+        file.touch(0o600)
+        monkeypatch.setenv("CELLBLOCK_SETTINGS", str(file))
+        os.seteuid(pwd.getpwnam("cellblock").pw_uid)
+        try:
+            with pytest.raises(settings.BadSettings) as error:
+                settings.load()
+        finally:
+            os.seteuid(0)
+    assert str(error.value) == f"{file}: Permission denied; the HTTP process's user must be able to read it"

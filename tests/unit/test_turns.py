@@ -65,6 +65,20 @@ def test_a_client_that_holds_nothing_does_not_wait_for_what_another_runs() -> No
     assert (seated(greedy[1:]), line.seated) == (1, 2), "the spare seat is for nobody who has one"
 
 
+def test_a_client_that_has_less_than_its_share_gets_spare_seats_up_to_it() -> None:
+    """A page with several requests at once does not wait for its own first while others' programs sleep."""
+    line = Line(4, 8, spare=2)
+    greedy = arrive(line, "greedy", 8)
+    modest = arrive(line, "modest", 3)
+    assert (seated(greedy), seated(modest)) == (4, 2)
+    line.leave(greedy[0])
+    assert (seated(greedy[1:]), seated(modest)) == (3, 2), "five of four are seated still"
+    line.leave(greedy[1])
+    assert (seated(greedy[2:]), seated(modest)) == (2, 2), "an equal share of four"
+    line.leave(modest[0])
+    assert (seated(greedy[2:]), seated(modest[1:])) == (2, 2)
+
+
 def test_clients_with_as_many_seats_are_served_in_turn() -> None:
     line = Line(1)
     (running,) = arrive(line, "a")

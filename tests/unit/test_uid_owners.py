@@ -34,7 +34,7 @@ def test_who_has_a_uid_of_jails_is_told(tmp_path: pathlib.Path, file: str, line:
 
 
 def test_the_doctor_warns_of_them(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/dev/null")
     monkeypatch.setattr(uid_owners.found, "__defaults__", (tmp_path,))
     assert doctor._uids(settings.load()).grade is Grade.OK
     (tmp_path / "subuid").write_text(f"alice:{FIRST_UID}:65536\nbob:100000:65536\n")

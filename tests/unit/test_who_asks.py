@@ -125,7 +125,7 @@ async def test_a_unix_socket_is_local_and_may_be_trusted(
 
 
 def test_a_network_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/nonexistent")
+    monkeypatch.setenv("CELLBLOCK_SETTINGS", "/dev/null")
     monkeypatch.setenv("CELLBLOCK_TRUSTED_PROXIES", '["unix", "10.0.0.1/8"]')
     with pytest.raises(settings.BadSettings, match=r"10\.0\.0\.1/8 has host bits set"):
         settings.load()

@@ -327,6 +327,7 @@ systemctl is-active --quiet cellblock   # a service of another prefix is not tou
 sed -i 's|/var/lib/cellblock/venv|/var/lib/cellblock/small/venv|' /usr/local/lib/systemd/system/cellblock*.service
 CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall
 [ -e /etc/cellblock/cellblock.toml ] && [ -d /var/lib/cellblock/state ]
+rm /var/lib/cellblock/venv   # without a service, what has no prefix in its name would be the usual prefix's
 CELLBLOCK_PREFIX=/var/lib/cellblock/small /src/bootstrap uninstall --purge
 find /etc /usr/local /var/lib/cellblock/small /var/lib/cellblock/state -name '*cellblock*' || true
 user=$(id -u cellblock 2> /dev/null || echo none)

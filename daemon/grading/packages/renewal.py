@@ -5,7 +5,7 @@ import os
 
 import structlog
 
-from daemon.sandbox.errors import CellblockError
+from daemon.sandbox.errors import CellblockError, OurFault
 
 from .description import FORM, Description, from_json, limit_of, to_json
 from .reading import ReadingLimits, read_package
@@ -17,17 +17,21 @@ log = structlog.get_logger("cellblock.problems")
 async def renew(shelf: Shelf, limits: ReadingLimits) -> None:
     """Reads those packages again, from what was unpacked; their time limits stay as they were.
 
-    A version that cannot be read stays as it is, and the log tells of it. Nothing is done where this release wrote the
+    A version that cannot be read stays as it is, and the log tells of it; where that is our failure, all is tried again
+    at the next start. Nothing is done where this release wrote the
     store last. Raises OSError for the store as a whole.
     """
     if await asyncio.to_thread(shelf.form) == FORM:
         return
+    is_done = True
     for version in await asyncio.to_thread(shelf.versions):
         try:
             await _renew(shelf, version, limits)
         except (CellblockError, ValueError, OSError) as error:
             log.error("a stored problem is not as this release writes it", version=version, reason=type(error).__name__)
-    await asyncio.to_thread(shelf.set_form, FORM)
+            is_done &= not isinstance(error, (OurFault, OSError))
+    if is_done:
+        await asyncio.to_thread(shelf.set_form, FORM)
 
 
 async def _renew(shelf: Shelf, version: str, limits: ReadingLimits) -> None:
