@@ -367,6 +367,15 @@ def demand_nothing_changed_by_an_nginx_that_refuses() -> None:
     (site / "upstream.conf").unlink()
 
 
+def demand_nothing_changed_by_tokens_that_only_root_can_read() -> None:
+    settings, tokens = CONFIG / "cellblock.toml", CONFIG / "tokens.toml"
+    before, mode = settings.read_text(), tokens.stat().st_mode
+    tokens.chmod(0o600)
+    assert subprocess.run([CLONE / "nginx/install", "localhost"], check=False).returncode == 1
+    assert settings.read_text() == before
+    tokens.chmod(mode)
+
+
 def test_nginx_speaks_tls_and_lets_nobody_in_without_a_token(service: None) -> None:
     """As docs/deploy.md says it. The last test here, because the service needs a token from now on."""
     command = ["cellblock", "token", "new", "--id", "user", "--scope", "run", "--scope", "problems"]
@@ -376,6 +385,7 @@ def test_nginx_speaks_tls_and_lets_nobody_in_without_a_token(service: None) -> N
     with (CONFIG / "tokens.toml").open("a") as file:
         file.write("requests_per_minute = 2\n")
     demand_nothing_changed_by_an_nginx_that_refuses()
+    demand_nothing_changed_by_tokens_that_only_root_can_read()
     subprocess.run([CLONE / "nginx/install", "localhost"], check=True)
     trust = ssl.create_default_context(cafile="/etc/nginx/cellblock/tls/fullchain.pem")
 
