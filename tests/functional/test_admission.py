@@ -94,6 +94,7 @@ def test_a_full_queue_is_told_before_the_body_is_read() -> None:
         running.result()
 
 
+@pytest.mark.slow
 def test_while_more_come_than_can_run_a_grading_may_wait_and_a_single_run_is_told_at_once() -> None:
     busy = {"language": "python", "code": "import time; time.sleep(0.3)"}
     tests = [{"input": "1 2", "expected": "3"}]

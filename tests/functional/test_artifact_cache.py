@@ -66,6 +66,7 @@ def test_a_setting_turns_it_off() -> None:
         assert [server.execute("rust", code_of("rust", "off"))["cached"] for _ in range(2)] == [False, False]
 
 
+@pytest.mark.slow
 def test_it_outlives_the_process_and_a_torn_file_is_no_artefact() -> None:
     with Server(languages=["rust"]) as server:
         state = pathlib.Path(server.state)

@@ -155,6 +155,7 @@ def test_processes_without_a_death_signal_die_with_nsjail() -> None:
     assert_nothing_left(server)
 
 
+@pytest.mark.slow
 @pytest.mark.threat("D5")
 @pytest.mark.vm
 def test_the_next_keeper_sweeps_what_a_killed_supervisor_left() -> None:

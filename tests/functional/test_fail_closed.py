@@ -26,6 +26,7 @@ def refuses(server: Server) -> None:
     assert health.json["problems"]["python"]
 
 
+@pytest.mark.slow
 @pytest.mark.threat("D6")
 @pytest.mark.vm
 def test_without_nsjail_nothing_runs() -> None:

@@ -412,6 +412,7 @@ def test_a_large_package_is_never_whole_in_memory(problems: Server) -> None:
     assert peak_kb() - before_kb < 24 << 10
 
 
+@pytest.mark.slow
 def test_descriptors_are_those_of_the_tests_that_run(problems: Server) -> None:
     """300 tests would be 600."""
     tests = {f"data/secret/{n:03}.{kind}": text for n in range(300) for kind, text in (("in", f"{n} 1\n"), ("ans", f"{n + 1}\n"))}  # fmt: skip
