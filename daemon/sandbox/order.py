@@ -31,9 +31,9 @@ class Order:
     `input`, a sealed memfd, is the program's standard input: a file, whose offset no other run shares. Without one that
     is a pipe, into which `stdin` is written, bytes or the descriptor of a file. `graded`: alone on a core, which it
     waits for as long as GRADED_ACQUIRE_S.
-    `held`: it goes when it is told to (`Running.begin`). `sharing`: so many runs share one's part of the processors.
-    Without `keeps` its output goes to `on_output` alone. Of
-    output beyond `output_bytes`, `spare_bytes` are thrown away before the run is ended for it.
+    `held`: it goes when it is told to (`Running.begin`). `sharing`: it has one of so many parts of a run's share of the
+    processors. Without `keeps` its output goes to `on_output` alone. Of output beyond `output_bytes`,
+    `spare_bytes` are thrown away before the run is ended for it.
     """
 
     toolchain: str

@@ -35,7 +35,7 @@ class Seat:
 class Seats:
     """`line` tells how many are seated and wait.
 
-    `spare` more are there for clients that hold none. At most `places` wait, of whom each impatient one does so for at
+    `spare` more are there for clients that hold less than a share. At most `places` wait, each impatient one for at
     most `wait_s` seconds. While more come than can be served, no impatient one may come when `crowded_places` such
     wait: those that have a seat and wait on, which `waiting_on` tells the number of, are counted with them. `full` is
     what is said when all places are taken.

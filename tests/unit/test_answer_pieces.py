@@ -30,6 +30,13 @@ def test_the_pieces_together_are_the_answer(text: str) -> None:
     assert "\n" not in found and "\r" not in found, "an event of a stream is one line"
 
 
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:8]))
+async def test_in_turns_it_is_the_same_answer(text: str) -> None:
+    found = (await responses.to_json_in_turns(answer(text))).decode()
+    assert list(json.loads(found).items()) == list(json.loads(responses.to_json(answer(text))).items())
+    assert "\n" not in found and "\r" not in found
+
+
 @pytest.mark.threat("U3")
 async def test_others_have_a_turn_after_each_piece_of_a_large_answer() -> None:
     made = answer("\0" * (1 << 20))

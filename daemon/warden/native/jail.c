@@ -490,7 +490,8 @@ static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const
 
 /*
  * Make a jail for a command, in our own network namespace, or where `network` is CLONE_NEWNET in a new one. `descriptors`
- * are the channel and then 0 to 5 groups. Returns the pid of its init and sets `pidfd`; or returns a negated errno, and nothing is left. The init is a child of our parent, the warden.
+ * are the channel and then 0 to 5 groups. Returns the pid of its init and sets `pidfd`; or returns a negated errno, and
+ * nothing is left. The init is a child of our parent, the warden.
  */
 static long make_command(const uint8_t *description, size_t bytes, uint32_t uid, const int *descriptors, unsigned count,
                          uint64_t network, int *pidfd)
