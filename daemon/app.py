@@ -27,7 +27,10 @@ from daemon.api.observer import Observer
 from daemon.api.parser import Parser
 from daemon.api.parts import Parts
 from daemon.api.readiness import Readiness
+from daemon.api.runs import Runs
 from daemon.api.tokens import Tokens
+from daemon.dialects import dialect
+from daemon.dialects.dialect import Dialects
 from daemon.grading.grader import Grader
 from daemon.grading.packages.archive import ArchiveLimits
 from daemon.grading.packages.reading import ReadingLimits
@@ -90,7 +93,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         Client(str(instance.socket_path(settings.instance)), settings.start_s) as client,
         Constructs(toolchains if settings.validation != "off" else (), settings.validation_s) as constructs,
         keep_services(client, toolchains if settings.services else (), settings.start_s) as services,
-        Parser(settings.body_bytes_max, settings.runs_at_once_of_one + settings.queue) as parser,
+        _parser(settings) as parser,
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
         executor = Executor(client, services, kept, versions)
@@ -127,14 +130,22 @@ def _admission(settings: Settings, client: Client) -> Admission:
     )  # fmt: skip
 
 
+def _parser(settings: Settings) -> Parser:
+    """Of large bodies, those of the dialects too."""
+    places = settings.runs_at_once_of_one + settings.queue
+    return Parser(settings.body_bytes_max, places, modules=dialect.models(settings.dialects))
+
+
 @contextlib.asynccontextmanager
 async def _front(parts: Parts, place: Place) -> AsyncIterator[Front]:
     """All of its requests are observed; at the end of the body the last of them are counted and told."""
     recorder = spans.from_environment(os.environ)
     observer = Observer(parts.metrics, recorder, parts.settings.access_log)
-    async with MetricsPage(parts, observer, place) as page:
+    dialects = Dialects(parts, Runs(parts))
+    async with MetricsPage(parts, observer, place) as page, dialects.running():
         try:
-            app, limits = api.application(parts, observer, page), Limits.of(parts.settings)
+            app = api.application(parts, observer, page, dialects.endpoints())
+            limits = Limits.of(parts.settings)
             yield Front(app, observer, limits, parts.settings.trusted_proxies)
         finally:
             observer.count()
