@@ -1,20 +1,29 @@
-"""Compiles the system call policy of jails, a TOML file, to BPF with libseccomp. Done once, at start."""
+"""Compiles the system call policy of jails, a TOML file, to BPF. Done once, at start.
+
+The kernel translates a jail's filter when the jail is made, at a cost for each instruction, and libseccomp makes four
+times as many of this policy as it needs. So libseccomp tells the calls' numbers, and bpf.py makes the program. Tests
+compare that with what libseccomp makes of the same policy.
+"""
 
 import errno
-import os
+import platform
 import tomllib
-from collections.abc import Iterator
 from typing import Any
 
 from daemon.sandbox.errors import OurFault
+
+from . import bpf
 
 try:
     import seccomp  # the distribution's python3-seccomp
 except ImportError:
     import pyseccomp as seccomp  # the same interface over ctypes, from PyPI
 
+KINDS = ("allow", "refuse", "pretend", "when")  # of entries
 DONE = "done"  # instead of an errno: the call does nothing and answers 0
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_* of linux/audit.h
 _LOW_32_BITS = 0xFFFFFFFF  # the kernel reads an int argument as 32 bits; comparing 64 would let 1<<32 slip past
+_ARGUMENTS = 6
 
 
 class BadPolicy(OurFault):
@@ -24,11 +33,12 @@ class BadPolicy(OurFault):
 def compile_policy(path: str) -> bytes:
     """BPF (an array of struct sock_filter) of the policy. Raises BadPolicy, OSError.
 
-    Form of the file: `default` is the errno of whatever is not listed; each `[[allow]]` has `calls` and a `reason`;
-    each `[[refuse]]` has them too, and the `errno` that they answer; each `[[pretend]]` has calls that answer 0 and do
-    nothing. Each `[[when]]` allows one `call` if `argument` masked by `mask` (default: its low 32 bits) equals one of
-    `values`, and answers errno `otherwise` if not, or 0 where that is "done". Its `also` is a second condition of the
-    same form, which does not count where the argument `unless_zero` is 0.
+    Form of the file: `default` is the errno of whatever is not listed, and of calls of another architecture (x32 and
+    int 0x80 too); each `[[allow]]` has `calls` and a `reason`; each `[[refuse]]` has them too, and the `errno` that
+    they answer; each `[[pretend]]` has calls that answer 0 and do nothing. Each `[[when]]` allows one `call` if
+    `argument` masked by `mask` (default: its low 32 bits) equals one of `values`, and answers errno `otherwise` if
+    not, or 0 where that is "done". Its `also` is a second condition of the same form, which does not count where the
+    argument `unless_zero` is 0. No call is listed twice.
     """
     with open(path, "rb") as file:
         try:
@@ -36,81 +46,63 @@ def compile_policy(path: str) -> bytes:
         except tomllib.TOMLDecodeError as error:
             raise BadPolicy(f"{path}: {error}") from error
     entry: dict[str, Any] = policy
+    rules: dict[int, bpf.Rule] = {}
     try:
-        default = seccomp.ERRNO(getattr(errno, policy["default"]))
-        rules = seccomp.SyscallFilter(default)
-        rules.set_attr(seccomp.Attr.ACT_BADARCH, default)  # x32 and int 0x80 look unsupported too
-        rules.set_attr(seccomp.Attr.CTL_OPTIMIZE, 2)  # a tree: a third less work for the kernel at each install
-        for entry in policy["allow"]:
-            for call in entry["calls"]:
-                rules.add_rule(seccomp.ALLOW, call)
-        for entry in policy["refuse"]:
-            for call in entry["calls"]:
-                rules.add_rule(_answer(entry["errno"]), call)
-        for entry in policy["pretend"]:
-            for call in entry["calls"]:
-                rules.add_rule(_answer(DONE), call)
-        for entry in policy["when"]:
-            _add_conditional(rules, entry)
+        default = _answer(policy["default"])
+        for kind in KINDS:
+            for entry in policy[kind]:
+                _add(rules, _calls(kind, entry))
+        return bpf.program(ARCHITECTURES[platform.machine()], rules, default)
     except (AttributeError, KeyError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise BadPolicy(f"{path}: {error!r} in {entry}") from error
-    return _export(rules)
 
 
-def _answer(name: str) -> Any:
+def _calls(kind: str, entry: dict[str, Any]) -> list[tuple[str, bpf.Rule]]:
+    """What answers each call of an entry."""
+    match kind:
+        case "when":
+            return [(entry["call"], _condition(entry))]
+        case "allow":
+            rule = bpf.ALLOW
+        case "refuse":
+            rule = _answer(entry["errno"])
+        case _:
+            rule = _answer(DONE)
+    return [(call, rule) for call in entry["calls"]]
+
+
+def _add(rules: dict[int, bpf.Rule], calls: list[tuple[str, bpf.Rule]]) -> None:
+    """By number. Raises ValueError for a call that no kernel has, and for one that is there already."""
+    for call, rule in calls:
+        number = _number(call)
+        if number in rules:
+            raise ValueError(f"{call} is listed twice")
+        if number >= 0:
+            rules[number] = rule
+
+
+def _number(call: str) -> int:
+    """Its number here; below 0: this architecture has no such call. Raises ValueError for one that no kernel has."""
+    number: int = seccomp.resolve_syscall(seccomp.Arch.NATIVE, call)
+    if number == -1:
+        raise ValueError(f"no system call {call}")
+    return number
+
+
+def _answer(name: str) -> int:
     """The action that answers this errno, or 0 for DONE, and does nothing. Raises AttributeError."""
-    return seccomp.ERRNO(0 if name == DONE else getattr(errno, name))
+    return bpf.ERRNO | (0 if name == DONE else getattr(errno, name))
 
 
-def _add_conditional(rules: Any, entry: dict[str, Any]) -> None:
-    call, (held, broken) = entry["call"], _parts(entry)
-    for part in held:
-        if "also" in entry:
-            _add_second(rules, call, part, entry["also"])
-        else:
-            rules.add_rule(seccomp.ALLOW, call, part)
-    for part in broken:
-        rules.add_rule(_answer(entry["otherwise"]), call, part)
-
-
-def _add_second(rules: Any, call: str, first: Any, entry: dict[str, Any]) -> None:
-    held, broken = _parts(entry)
-    for part in held:
-        rules.add_rule(seccomp.ALLOW, call, first, part)
-    for part in broken:
-        rules.add_rule(seccomp.ALLOW, call, first, part, seccomp.Arg(entry["unless_zero"], seccomp.EQ, 0))
-        rules.add_rule(_answer(entry["otherwise"]), call, first, part, seccomp.Arg(entry["unless_zero"], seccomp.NE, 0))
-
-
-def _parts(entry: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Comparisons of one argument: one of the first is true where the condition holds, one of the second where not."""
+def _condition(entry: dict[str, Any]) -> bpf.Condition:
     argument, mask = entry["argument"], entry.get("mask", _LOW_32_BITS)
-    values = [value & mask for value in entry["values"]]
-    held = [seccomp.Arg(argument, seccomp.MASKED_EQ, mask, value) for value in values]
-    broken = [seccomp.Arg(argument, seccomp.MASKED_EQ, *part) for part in all_but(values, mask)]
-    return held, broken
-
-
-def all_but(values: list[int], mask: int) -> Iterator[tuple[int, int]]:
-    """(mask, value) pairs that together match every argument which, masked by `mask`, is none of `values`.
-
-    libseccomp has no "else" for a call with conditions, so the refusal is spelt out: walk the bits of `mask` from the
-    highest, and where no value goes on, refuse that whole branch.
-    """
-    bits = [1 << bit for bit in range(mask.bit_length() - 1, -1, -1) if mask >> bit & 1]
-
-    def walk(depth: int, decided: int, prefix: int) -> Iterator[tuple[int, int]]:
-        if not any(value & decided == prefix for value in values):
-            yield decided, prefix
-        elif depth < len(bits):
-            for side in (0, bits[depth]):
-                yield from walk(depth + 1, decided | bits[depth], prefix | side)
-
-    return walk(0, 0, 0)
-
-
-def _export(rules: Any) -> bytes:
-    with open(os.memfd_create("seccomp", os.MFD_CLOEXEC), "w+b") as file:
-        rules.export_bpf(file)
-        file.seek(0)
-        return file.read()
+    values = tuple(sorted({value & mask for value in entry["values"]}))
+    if not 0 <= argument < _ARGUMENTS or not 0 < mask <= _LOW_32_BITS:
+        raise ValueError("no such argument, or a mask of more than 32 bits")
+    also, unless_zero = None, None
+    if "also" in entry:
+        second = entry["also"]
+        also, unless_zero = _condition({"otherwise": entry["otherwise"], **second}), second["unless_zero"]
+        if not 0 <= unless_zero < _ARGUMENTS:
+            raise ValueError("no such argument")
+    return bpf.Condition(argument, mask, values, _answer(entry["otherwise"]), also, unless_zero)

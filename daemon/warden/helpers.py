@@ -56,16 +56,23 @@ class Helper:
 
         Raises OSError for what it could not do, HelperDied.
         """
-        got: list[int] = []
         try:
             wire.send(self._socket, request.encode(), list(descriptors))
+        except OSError as error:  # TimeoutError too
+            raise HelperDied(f"{self.name}: {error}") from error
+        return self.hear(request.number)
+
+    def hear(self, number: int) -> tuple[int, int]:
+        """The answer to the request of this number, as `ask` returns it."""
+        got: list[int] = []
+        try:
             received = wire.receive(self._socket)
             if received is None:
                 raise HelperDied(f"{self.name} ended")
             data, got = received
             answer = messages.decode_answer(data, len(got))
-            if answer.number != request.number:
-                raise messages.BadMessage(f"answer {answer.number} to request {request.number}")
+            if answer.number != number:
+                raise messages.BadMessage(f"answer {answer.number} to request {number}")
         except (OSError, messages.BadMessage) as error:  # TimeoutError too
             close_all(got)
             raise HelperDied(f"{self.name}: {error}") from error
@@ -90,6 +97,7 @@ class Maker(Helper):
                 os.execve(LIBRARY, ["maker"], {})
             finally:
                 os._exit(1)
+        self.hear(0)  # its root directory is the image
 
     def make_init(self, network: int) -> int:
         """A pidfd of pid 1 in new namespaces, `network` as messages.Make has it. Raises OSError, HelperDied."""

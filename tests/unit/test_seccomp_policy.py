@@ -1,44 +1,104 @@
-"""The policy compiler: what its refusals cover, and what it says of a broken policy."""
+"""The policy compiler: it answers as libseccomp's program of the same policy does; what it says of a broken policy."""
 
+import functools
 import itertools
 import pathlib
+import random
+import tomllib
+from typing import Any
 
+import pyseccomp as seccomp
 import pytest
 
-from daemon.keeper.seccomp_policy import BadPolicy, all_but, compile_policy
+from daemon.keeper import bpf
+from daemon.keeper.seccomp_policy import ARCHITECTURES, BadPolicy, compile_policy
+from tests import by_libseccomp
+from tests.by_libseccomp import Machine
 
 POLICY = pathlib.Path(__file__).parents[2] / "jail_configs" / "inner.toml"
+HERE, OTHER = ARCHITECTURES["x86_64"], 0x40000003  # i386
+X32 = 0x40000000
+INSTRUCTIONS_MAX = 400  # each is translated anew for each jail
+NOTHING = (0,) * 6
+HIGH = 1 << 32
 
 
-@pytest.mark.parametrize(
-    ("values", "mask"), [([1, 2, 10], 0xF), ([0], 0b1010), ([0b1000, 0b0010], 0b1010), ([], 0b11), ([3], 0b11)]
-)
-def test_all_but_matches_exactly_what_is_not_a_value(values: list[int], mask: int) -> None:
-    pairs = list(all_but(values, mask))
-    for argument in range(32):
-        refused = any(argument & part_mask == value for part_mask, value in pairs)
-        assert refused == (argument & mask not in values), argument
+@functools.cache
+def machines() -> tuple[Machine, Machine]:
+    """Ours and libseccomp's."""
+    return Machine(compile_policy(str(POLICY))), Machine(by_libseccomp.compiled(str(POLICY)))
 
 
-def test_the_parts_do_not_overlap() -> None:
-    pairs = list(all_but([1, 2, 10], 0xFFFFFFFF))
-    for (mask, value), (other_mask, other) in itertools.combinations(pairs, 2):
-        common = mask & other_mask
-        assert value & common != other & common
+@pytest.mark.threat("K1")
+@pytest.mark.parametrize("arguments", [NOTHING, (1,) * 6, (2**64 - 1,) * 6])
+def test_every_call_is_answered_as_libseccomp_would(arguments: tuple[int, ...]) -> None:
+    ours, theirs = machines()
+    numbers = [*range(1000), *range(X32, X32 + 600), 2**31 - 1, 2**31, 2**32 - 1]
+    for architecture, number in itertools.product((HERE, OTHER), numbers):
+        assert ours.answers(architecture, number, arguments) == theirs.answers(architecture, number, arguments), number
 
 
-def test_the_shipped_policy_compiles_to_a_filter_that_the_kernel_takes() -> None:
+def conditions() -> list[dict[str, Any]]:
+    return list(tomllib.loads(POLICY.read_text())["when"])
+
+
+@pytest.mark.threat("K1")
+@pytest.mark.parametrize("entry", conditions(), ids=lambda entry: str(entry["call"]))
+def test_every_condition_is_answered_as_libseccomp_would(entry: dict[str, Any]) -> None:
+    """At each value, beside it, with each bit changed, with bits that an int has no room for, and elsewhere."""
+    ours, theirs = machines()
+    number = seccomp.resolve_syscall(seccomp.Arch.NATIVE, entry["call"])
+    chance = random.Random(entry["call"])
+    parts = [entry, *([entry["also"]] if "also" in entry else [])]
+    near = {part["argument"]: telling(part, chance) for part in parts}
+    if "also" in entry:
+        near[entry["also"]["unless_zero"]] = [0, 1, HIGH, 1 << 63]
+    for chosen in itertools.product(*near.values()):
+        arguments = list(NOTHING)
+        for argument, value in zip(near, chosen, strict=True):
+            arguments[argument] = value
+        given = tuple(arguments)
+        assert ours.answers(HERE, number, given) == theirs.answers(HERE, number, given), given
+
+
+def telling(part: dict[str, Any], chance: random.Random) -> list[int]:
+    values = [value & 0xFFFFFFFF for value in part["values"]]
+    beside = [value + step for value in values for step in (-1, 1)]
+    changed = [values[0] ^ 1 << bit for bit in range(64)]
+    found = {
+        *values,
+        *beside,
+        *changed,
+        *(HIGH | value for value in values),
+        *(chance.getrandbits(64) for _ in range(8)),
+    }
+    return sorted(value % 2**64 for value in found)
+
+
+def test_a_lookup_longer_than_a_conditional_jump_finds_every_call() -> None:
+    rules: dict[int, bpf.Rule] = {number: bpf.ERRNO | number for number in range(0, 3000, 2)}
+    rules[7] = bpf.Condition(0, 0xFFFFFFFF, tuple(range(200)), 1, None, None)
+    machine = Machine(bpf.program(HERE, rules, default=5))
+    for number in range(3001):
+        expected = 1 if number == 7 else rules.get(number, 5)
+        assert machine.answers(HERE, number, (200, 0, 0, 0, 0, 0)) == expected
+    assert [machine.answers(HERE, 7, (value, 0, 0, 0, 0, 0)) for value in range(200)] == [bpf.ALLOW] * 200
+
+
+def test_the_shipped_policy_is_small() -> None:
     program = compile_policy(str(POLICY))
     assert len(program) % 8 == 0
-    assert 0 < len(program) // 8 <= 4096  # BPF_MAXINSNS
+    assert 0 < len(program) // 8 <= INSTRUCTIONS_MAX
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ('"memfd_create"', '"memfd_creat"'),
+        ('"memfd_create"', '"mmap"'),
         ('default = "ENOSYS"', 'default = "ENOPE"'),
         ("argument = 0", "argument = 9"),
+        ("mask = 8", "mask = 0x100000000"),
     ],
 )
 def test_a_broken_policy_is_told_with_its_entry(tmp_path: pathlib.Path, old: str, new: str) -> None:
@@ -51,7 +111,5 @@ def test_a_broken_policy_is_told_with_its_entry(tmp_path: pathlib.Path, old: str
 
 
 def test_every_entry_says_why() -> None:
-    import tomllib
-
     policy = tomllib.loads(POLICY.read_text())
     assert all(entry["reason"] for entry in policy["allow"] + policy["refuse"] + policy["pretend"] + policy["when"])

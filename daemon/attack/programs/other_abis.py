@@ -2,7 +2,7 @@
 
 threat: K1
 needs: x86-64
-remedy: The filter must refuse other architectures (ACT_BADARCH in daemon/keeper/seccomp_policy.py).
+remedy: The filter must refuse other architectures (its first instructions, daemon/keeper/bpf.py).
 """
 
 import ctypes

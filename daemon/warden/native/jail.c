@@ -92,32 +92,32 @@ static const struct {
     const char *scratch, *target;
     unsigned mode;
 } WRITABLE[] = {
-    {"/scratch/work", "/image/work", 0755},
-    {"/scratch/tmp", "/image/tmp", 01777},
-    {"/scratch/shm", "/image/dev/shm", 01777},
+    {"/tmp/work", "/work", 0755},
+    {"/tmp/shm", "/dev/shm", 01777},
+    {"/tmp/tmp", "/tmp", 01777}, /* the last, because it hides the others */
 };
 
-/* Names for the jail's uid and gid, which no other jail has. The rootfs links /etc/passwd and /etc/group here (rootfs.py);
+/* Names for the jail's uid and gid, which no other jail has. The image links /etc/passwd and /etc/group here (rootfs.py);
  * they stay root's, so the program can only read them. Forms: passwd(5), group(5). */
 static void name_user(int channel, uint32_t uid)
 {
-    static const char *const paths[] = {"/scratch/user/passwd", "/scratch/user/group"};
+    static const char *const paths[] = {"/tmp/user/passwd", "/tmp/user/group"};
     char texts[2][192];
     int bytes[2];
     bytes[0] = snprintf(texts[0], sizeof texts[0],
                         "root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:%u:%u:user:/work:/bin/sh\n"
                         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n", uid, uid);
     bytes[1] = snprintf(texts[1], sizeof texts[1], "root:x:0:\nuser:x:%u:\nnogroup:x:65534:\n", uid);
-    must(channel, "root", "/scratch/user", SYS(mkdirat, AT_FDCWD, "/scratch/user", 0755));
+    must(channel, "root", "/tmp/user", SYS(mkdirat, AT_FDCWD, "/tmp/user", 0755));
     for (unsigned number = 0; number < LENGTH(paths); number++) {
         long file = SYS(openat, AT_FDCWD, paths[number], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
         must(channel, "root", paths[number], file);
         must(channel, "root", paths[number], SYS(write, file, texts[number], bytes[number]));
         SYS(close, file);
     }
-    const char *target = "/image/cellblock/user";
+    const char *target = "/cellblock/user";
     const unsigned long read_only = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV;
-    must(channel, "root", target, SYS(mount, "/scratch/user", target, 0, MS_BIND, 0));
+    must(channel, "root", target, SYS(mount, "/tmp/user", target, 0, MS_BIND, 0));
     must(channel, "root", target, SYS(mount, 0, target, 0, read_only, 0));
 }
 
@@ -136,15 +136,15 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
     }
     must(channel, "cgroup", "unshare", SYS(unshare, CLONE_NEWCGROUP));
 
-    /* 2. The root directory: the warden's rootfs, read-only, with three writable parts of one bounded tmpfs and a /proc
-     * that shows the jail's own processes only. After pivot_root(".", ".") the old root is mounted on top of the new
-     * one (pivot_root(2), NOTES), and is detached with everything that is mounted on it. */
+    /* 2. Our root directory is the image, read-only (enter_image() below). It gets writable parts of one bounded tmpfs,
+     * which they hide, and a /proc that shows the jail's own processes only, which hides an empty one. */
     const unsigned long plain = MS_NOSUID | MS_NODEV;
     char options[96];
     snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=755", (unsigned long long)jail->head.scratch_bytes,
              (unsigned long long)jail->head.scratch_inodes);
     SYS(umask, 022);
-    must(channel, "root", "mount /scratch", SYS(mount, "tmpfs", "/scratch", "tmpfs", plain, options));
+    must(channel, "root", "mount /tmp", SYS(mount, "tmpfs", "/tmp", "tmpfs", plain, options));
+    name_user(channel, uid);
     for (unsigned number = 0; number < LENGTH(WRITABLE); number++) {
         const char *path = WRITABLE[number].scratch, *target = WRITABLE[number].target;
         must(channel, "root", path, SYS(mkdirat, AT_FDCWD, path, WRITABLE[number].mode));
@@ -152,12 +152,8 @@ static void confine(const struct jail *jail, int channel, uint32_t uid, const in
         must(channel, "root", path, SYS(fchownat, AT_FDCWD, path, uid, uid, 0));
         must(channel, "root", target, SYS(mount, path, target, 0, MS_BIND, 0));
     }
-    name_user(channel, uid);
     must(channel, "root", "mount /proc",
-         SYS(mount, "proc", "/image/proc", "proc", plain | MS_NOEXEC | MS_RDONLY, "subset=pid"));
-    must(channel, "root", "chdir /image", SYS(chdir, "/image"));
-    must(channel, "root", "pivot_root", SYS(pivot_root, ".", "."));
-    must(channel, "root", "umount2", SYS(umount2, ".", MNT_DETACH));
+         SYS(mount, "proc", "/proc", "proc", plain | MS_NOEXEC | MS_RDONLY, "subset=pid"));
     must(channel, "root", "chdir /work", SYS(chdir, "/work"));
     must(channel, "root", "sethostname", SYS(sethostname, "cellblock", 9));
 
@@ -459,15 +455,18 @@ static void run(int channel, struct jail *jail, int program_ends[3], const struc
     say(channel, reply, files, count);
 }
 
-/* Init of a jail whose program is a command. */
+/* The handler of rt_sigaction(2): SIG_DFL or SIG_IGN. */
+static void set_signal(int number, void (*handler)(int))
+{
+    const uint64_t action[4] = {(uintptr_t)handler, 0, 0, 0}; /* struct sigaction: handler, flags, restorer, mask */
+    SYS(rt_sigaction, number, action, 0, SIGNAL_SET_BYTES);
+}
+
+/* Init of a jail whose program is a command. Its signals are at their default, as the program finds them. */
 static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const int *groups, unsigned count)
 {
     int kept[GROUPS_MAX + 1], program_ends[3], keeper_ends[3];
-    const struct { /* struct sigaction of rt_sigaction(2): SIG_DFL */
-        uint64_t handler, flags, restorer, mask;
-    } defaults = {0, 0, 0, 0};
-    for (int number = 1; number <= SIGNALS; number++) /* Python ignores SIGPIPE and SIGXFSZ; the program inherits ours */
-        SYS(rt_sigaction, number, &defaults, 0, SIGNAL_SET_BYTES);
+    set_signal(SIGCHLD, SIG_DFL);
     memcpy(kept, groups, count * sizeof *groups);
     kept[count] = channel;
     must(channel, "descriptors", "close_range", close_all_but(kept, count + 1));
@@ -506,6 +505,60 @@ static long make_command(const uint8_t *description, size_t bytes, uint32_t uid,
     return pid;
 }
 
+/* -- the image */
+
+/*
+ * The root directory that rootfs.py has composed at /image becomes the maker's own, once, and so that of every jail: a jail
+ * begins in a copy of the maker's mount namespace, from which all else is gone. Otherwise each jail would have to copy the
+ * warden's mounts and to leave them, and waits for a grace period of RCU there.
+ */
+static int warden_proc; /* the directory /proc of the warden, which we look into */
+
+/* End with the reason where a step of our own start has failed. The warden's stderr is its log. */
+static void demand(const char *what, long result)
+{
+    char text[128];
+    if (result >= 0)
+        return;
+    int bytes = snprintf(text, sizeof text, "maker: %s: %s\n", what, strerrordesc_np((int)-result));
+    SYS(write, 2, text, bytes < (int)sizeof text ? (size_t)bytes : sizeof text - 1);
+    leave(1);
+}
+
+/* In a child that shares our memory and is pid 1 of a pid namespace, which ends with it. */
+static void mount_empty_proc(void *unused)
+{
+    (void)unused;
+    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
+    demand("mount /image/proc", SYS(mount, "proc", "/image/proc", "proc", flags, "subset=pid"));
+    leave(0);
+}
+
+/*
+ * A jail may mount a /proc only where one is mounted that nothing covers (mount_too_revealing() in fs/namespace.c). So the
+ * image has one of a pid namespace that has ended, in which there is nothing, and each jail's covers it. After
+ * pivot_root(".", ".") the old root is mounted on top of the new one (pivot_root(2), NOTES), and is detached with all that
+ * is mounted on it.
+ */
+static void enter_image(void)
+{
+    int status;
+    long proc = SYS(openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    demand("/proc", proc);
+    warden_proc = (int)proc;
+    demand("unshare", SYS(unshare, CLONE_NEWNS));
+    long pid = clone_call(CLONE_NEWPID | CLONE_VM | CLONE_VFORK | SIGCHLD, child_stack + sizeof child_stack, NULL,
+                          mount_empty_proc, NULL);
+    demand("clone", pid);
+    demand("wait4", SYS(wait4, pid, &status, 0, 0));
+    if (status != 0)
+        leave(1);
+    demand("chdir /image", SYS(chdir, "/image"));
+    demand("pivot_root", SYS(pivot_root, ".", "."));
+    demand("umount2", SYS(umount2, ".", MNT_DETACH));
+    demand("chdir /", SYS(chdir, "/"));
+}
+
 /* -- network namespaces */
 
 /*
@@ -520,7 +573,7 @@ static int networks[NETWORKS_MAX + 1]; /* descriptors by number; 0: not made yet
 static int is_network_empty(void)
 {
     char text[256];
-    long file = SYS(openat, AT_FDCWD, "/proc/self/net/unix", O_RDONLY | O_CLOEXEC);
+    long file = SYS(openat, warden_proc, "self/net/unix", O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return 0;
     long bytes = SYS(read, file, text, sizeof text);
@@ -542,7 +595,7 @@ static long enter_network(uint32_t number)
     long made = SYS(unshare, CLONE_NEWNET);
     if (made < 0)
         return made;
-    long file = SYS(openat, AT_FDCWD, "/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    long file = SYS(openat, warden_proc, "self/ns/net", O_RDONLY | O_CLOEXEC);
     if (file > 0)
         *kept = (int)file;
     return file < 0 ? file : 0;
@@ -600,10 +653,12 @@ PUBLIC noreturn PROGRAM_ENTRY void maker_start(void)
         struct request request;
         uint8_t description[MESSAGE_BYTES];
     } asked;
-    const uint64_t ignore[4] = {(uintptr_t)SIG_IGN, 0, 0, 0};
     int descriptors[DESCRIPTORS_MAX];
     unsigned count;
-    SYS(rt_sigaction, SIGCHLD, ignore, 0, SIGNAL_SET_BYTES);
+    enter_image();
+    answer(MAKER_SOCKET, 0, 0, NULL);
+    for (int number = 1; number <= SIGNALS; number++) /* Python ignores SIGPIPE and SIGXFSZ */
+        set_signal(number, number == SIGCHLD ? SIG_IGN : SIG_DFL);
     for (;;) {
         const long got = receive(MAKER_SOCKET, &asked, sizeof asked, descriptors, &count);
         int pidfd = -1;
