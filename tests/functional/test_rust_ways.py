@@ -1,13 +1,11 @@
 """A source of Rust is compiled by an included file and a quick linker, and nobody can tell (toolchains/rust/compile.c)."""
 
-import pathlib
-
 import pytest
 
 from tests.rust_ways import facts, usual
-from tests.server import Server
+from tests.server import PREFIX, Server
 
-MAIN = "fn main() { println!(\"{}\", x()); }\n"
+MAIN = 'fn main() { println!("{}", x()); }\n'
 BEGINNINGS = {
     "allow": "#![allow(dead_code, unused_variables,)]\nfn x() -> u32 { let y = 1; line!() }\n",
     "allow twice": "#![allow(unused)]\n\n#! [ warn ( clippy::all, non_snake_case ) ]\nfn x() -> u32 { line!() + column!() }\n",
@@ -115,14 +113,24 @@ def test_what_is_compiled_quickly_answers_as_what_is_compiled_as_usual(cellblock
 
 def test_a_source_can_read_itself_as_it_can_on_a_host(cellblock: Server) -> None:
     """Whichever way it is compiled: its file is there."""
-    for beginning in ("", "#![allow(unused)]\n", "#![recursion_limit = \"64\"]\n"):
+    for beginning in ("", "#![allow(unused)]\n", '#![recursion_limit = "64"]\n'):
         code = beginning + 'fn main() { print!("{}", include_str!("main.rs")); }'
         assert cellblock.execute("rust", code)["output"] == code
 
 
-def test_a_source_is_compiled_quickly_where_it_can_be(cellblock: Server) -> None:
-    """The quick linker wrote it: rustc's own leaves its name in .comment, which here is read by the program itself."""
-    linker = pathlib.Path("/usr/lib/cellblock/ld")
-    code = 'fn main() { println!("{}", std::env::current_exe().unwrap().display()); }'
-    assert linker
-    assert cellblock.execute("rust", code)["output"] == "/work/main\n"
+def test_what_the_quick_linker_cannot_link_the_usual_one_tells_of(cellblock: Server) -> None:
+    answer = cellblock.execute("rust", 'extern "C" { fn absent(); }\nfn main() { unsafe { absent() } }')
+    assert answer["reason"] == "compile_error"
+    assert answer["error"].startswith("error: linking with `cc` failed")
+    assert "undefined symbol: absent" in answer["error"]
+
+
+def test_a_program_is_linked_by_the_linker_that_proved_itself(cellblock: Server) -> None:
+    """Each writes its name to the section .comment. The words are put together here, because the program has its own."""
+    code = """fn main() {
+        let text = String::from_utf8_lossy(&std::fs::read("/work/main").unwrap()).into_owned();
+        let has = |words: &[&str]| text.contains(&std::hint::black_box(words).join(" "));
+        println!("{} {}", has(&["Linker:", "Wild"]), has(&["Linker:", "LLD"]));
+    }"""
+    linker = (PREFIX / "toolchains/rust/usr/lib/cellblock/ld").resolve().name
+    assert cellblock.execute("rust", code)["output"] == f"{linker == 'ld'} {linker == 'rust-lld'}\n".lower()

@@ -1,6 +1,6 @@
 """What a run costs in two installed versions, measured in turn: CPU of each part, and latency at the client.
 
-    python -m tests.performance.two_servers old=/path/of/one/venv new=/path/of/another/venv [--language python]
+    python -m tests.performance.two_servers old=/path/of/one/venv new=/path/of/another/venv [--language python] [--new]
 
 Each version serves beside the other; the rounds alternate, so that both meet the same quarter of an hour. CPU time is the
 kernel's: /proc/PID/schedstat of HTTP process and keeper, cpuacct.usage (v1) or cpu.stat (v2) of all wardens and jails.
@@ -33,8 +33,8 @@ _nonces = itertools.count()
 class Version:
     """One version's server, for one language."""
 
-    def __init__(self, name: str, venv: pathlib.Path, port: int, language: str) -> None:
-        self.name, self._port, self._language = name, port, language
+    def __init__(self, name: str, venv: pathlib.Path, port: int, language: str, new: bool) -> None:
+        self.name, self._port, self._language, self._new = name, port, language, new
         instance = f"two-{os.getpid()}-{name}"
         settings = {
             "PREFIX": venv.parent, "INSTANCE": instance, "STATE": f"/tmp/cellblock-{instance}", "SELF_TEST_S": 3600,
@@ -82,7 +82,7 @@ class Version:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=START_S)
         took_ms = []
         for _ in range(count):
-            code = CODE[self._language].format(next(_nonces))
+            code = CODE[self._language].format(next(_nonces)) + f" // {next(_nonces)}" * self._new
             started_s = time.perf_counter()
             body = json.dumps({"language": self._language, "code": code})
             connection.request("POST", "/execute", body, {"Content-Type": "application/json"})
@@ -109,6 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="+", metavar="NAME=VENV")
     parser.add_argument("--language", choices=CODE, default="python")
+    parser.add_argument(
+        "--new", action="store_true", help="compile each time: no two programs of Rust or TypeScript are alike"
+    )
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--runs", type=int, default=150, help="of each round")
     options = parser.parse_args()
@@ -116,7 +119,7 @@ def main() -> None:
     try:
         for number, pair in enumerate(options.versions):
             name, _, venv = pair.partition("=")
-            versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language))
+            versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language, options.new))
         for version in versions:
             version.run(20)
         for number in range(options.rounds):

@@ -4,8 +4,8 @@
  *     link ARGUMENT...
  *
  * rustc names no start files where it calls a linker, because cc knows them: here they are, for a program that may lie
- * anywhere (-pie), in cc's order (gcc -###). An argument for cc, -Wl,a,b, becomes a and b. The linker is a copy or a link,
- * /usr/lib/cellblock/ld. On descriptor 3 compile.c hears that all is done; elsewhere nobody listens.
+ * anywhere (-pie), in cc's order (gcc -###). An argument for cc, -Wl,a,b, becomes a and b. /usr/lib/cellblock/ld is the
+ * linker that ./bootstrap chose. On descriptor 3 compile.c hears whether the program is linked, 1, or not, 0.
  */
 
 #define _GNU_SOURCE
@@ -25,8 +25,9 @@
 enum { NOT_ME = 125, LINKED = 3, ARGUMENTS_MAX = 4096 };
 
 static char *const BEFORE[] = {
-    HERE "ld", "--dynamic-linker", "/lib64/ld-linux-x86-64.so.2", "--hash-style=gnu", "--build-id=none", LIBC "Scrt1.o", LIBC "crti.o",
-    HERE "gcc/crtbeginS.o", "-L" HERE "gcc", "-L" LIBC,
+    HERE "ld", "--dynamic-linker", "/lib64/ld-linux-x86-64.so.2", "--hash-style=gnu", "--build-id=none",
+    "--threads=1", /* to start a second costs more than it saves where a program of one source meets a shared library */
+    LIBC "Scrt1.o", LIBC "crti.o", HERE "gcc/crtbeginS.o", "-L" HERE "gcc", "-L" LIBC,
 };
 static char *const AFTER[] = {HERE "gcc/crtendS.o", LIBC "crtn.o", NULL};
 
@@ -60,9 +61,8 @@ int main(int argc, char **argv, char **environment)
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             err(NOT_ME, "waitpid");
-    if (status != 0)
-        return WIFEXITED(status) ? WEXITSTATUS(status) : NOT_ME;
-    if (write(LINKED, "", 1) < 0 && errno != EBADF)
-        warn("nobody hears that the program is linked");
-    return 0;
+    const char linked = status == 0;
+    if (write(LINKED, &linked, 1) < 0 && errno != EBADF)
+        warn("nobody hears what became of the program");
+    return linked ? 0 : WIFEXITED(status) ? WEXITSTATUS(status) : NOT_ME;
 }
