@@ -53,6 +53,8 @@ class Installation:
                 file.chmod(0o755)
         (self.prefix / "venv").symlink_to(self.first)
         shutil.copytree(PREFIX / "stamps", self.prefix / "stamps")
+        if (PREFIX / "wild").exists():  # it belongs to what the stamp of Rust's root says
+            (self.prefix / "wild").symlink_to(PREFIX / "wild")
         for root in ("python", "typescript", "rust"):  # of which only the names are looked at
             (self.prefix / "toolchains" / root).mkdir(parents=True)
 
