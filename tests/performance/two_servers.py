@@ -1,6 +1,6 @@
 """What a run costs in two installed versions, measured in turn: CPU of each part, and latency at the client.
 
-    python -m tests.performance.two_servers old=/path/of/one/venv new=/path/of/another/venv [--language python]
+    python -m tests.performance.two_servers old=/path/of/one/venv new=/path/of/another/venv [--language python] [--code CODE]
 
 Each version serves beside the other; the rounds alternate, so that both meet the same quarter of an hour. CPU time is the
 kernel's: /proc/PID/schedstat of HTTP process and keeper, cpuacct.usage (v1) or cpu.stat (v2) of all wardens and jails.
@@ -21,7 +21,7 @@ import psutil
 
 CODE = {
     "python": "print('hello')  # {}",
-    "rust": 'fn main() {{ println!("hello"); }}',
+    "rust": 'fn main() { println!("hello"); }',
     "typescript": "console.log('hello');",
 }
 PARTS = ("http", "keeper", "wardens and jails")
@@ -33,8 +33,8 @@ _nonces = itertools.count()
 class Version:
     """One version's server, for one language."""
 
-    def __init__(self, name: str, venv: pathlib.Path, port: int, language: str) -> None:
-        self.name, self._port, self._language = name, port, language
+    def __init__(self, name: str, venv: pathlib.Path, port: int, language: str, code: str) -> None:
+        self.name, self._port, self._language, self._code = name, port, language, code
         instance = f"two-{os.getpid()}-{name}"
         settings = {
             "PREFIX": venv.parent, "INSTANCE": instance, "STATE": f"/tmp/cellblock-{instance}", "SELF_TEST_S": 3600,
@@ -82,7 +82,7 @@ class Version:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=START_S)
         took_ms = []
         for _ in range(count):
-            code = CODE[self._language].format(next(_nonces))
+            code = self._code.replace("{}", str(next(_nonces)))
             started_s = time.perf_counter()
             body = json.dumps({"language": self._language, "code": code})
             connection.request("POST", "/execute", body, {"Content-Type": "application/json"})
@@ -111,12 +111,14 @@ def main() -> None:
     parser.add_argument("--language", choices=CODE, default="python")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--runs", type=int, default=150, help="of each round")
+    parser.add_argument("--code", help="prints hello; {} in it becomes a number that is new each time")
     options = parser.parse_args()
+    code = options.code or CODE[options.language]
     versions = []
     try:
         for number, pair in enumerate(options.versions):
             name, _, venv = pair.partition("=")
-            versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language))
+            versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language, code))
         for version in versions:
             version.run(20)
         for number in range(options.rounds):
