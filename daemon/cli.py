@@ -230,9 +230,10 @@ def examine_host(attack: bool) -> None:
     "--url", help="Measure this server. Default: two of our own, one as shipped and one without anything warm."
 )
 @click.option("--dialect", type=click.Choice(DIALECTS), default="cellblock", show_default=True, help="Its words.")
+@click.option("--own", is_flag=True, help="With --url: a server of our own in turn with that one.")
 @click.option("--language", "languages", multiple=True, help="Toolchain id; may be repeated. [default: all]")
 @click.option("--runs", type=click.IntRange(1), help="Runs of each variant. [default: 200; 40 with --fairness]")
-@click.option("--concurrency", default="1,2,8,32", show_default=True, help="Requests at once, for the throughput.")
+@click.option("--concurrency", default="1,4,8,32", show_default=True, help="Requests at once, for the throughput.")
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="Length of each throughput measurement.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write all samples.")
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write an SVG.")
@@ -241,16 +242,18 @@ def examine_host(attack: bool) -> None:
 )
 @click.option("--soak", type=float, help="Minutes of 80 % load on a server of our own instead; shows what grows.")
 def bench(
-    url: str | None, dialect: str, languages: tuple[str, ...], runs: int | None, concurrency: str, seconds: float,
-    json_file: pathlib.Path | None, plot_file: pathlib.Path | None, fairness: bool, soak: float | None,
+    url: str | None, dialect: str, own: bool, languages: tuple[str, ...], runs: int | None, concurrency: str,
+    seconds: float, json_file: pathlib.Path | None, plot_file: pathlib.Path | None, fairness: bool, soak: float | None,
 ) -> None:  # fmt: skip
     """Measure latency and throughput against the bare commands, interleaved in one run.
 
     Run it on an otherwise idle machine and compare the multiples, not the milliseconds. With --fairness it exits with 1
     where the CPU time of a program spreads too much for fair verdicts.
     """
+    if own and (url is None or fairness or soak is not None):
+        raise click.UsageError("--own is for --url, without --fairness and --soak")
     with _our_errors():
-        if url is None:
+        if url is None or own:
             into_delegated_group()
         from rich.console import Console
 
@@ -270,7 +273,7 @@ def bench(
                 report.write_spreads(json_file, spreads)
             sys.exit(0 if all(spread.is_fair for spread in spreads if spread.is_ours) else 1)
         concurrencies = tuple(int(part) for part in concurrency.split(","))
-        measured = runner.run(configured, url, dialect, runs or 200, concurrencies, seconds)
+        measured = runner.run(configured, url, dialect, runs or 200, concurrencies, seconds, with_own=own)
     report.table(console, *measured)
     if json_file is not None:
         report.write_json(json_file, *measured)

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from daemon.sandbox.errors import OurFault
-from daemon.toolchain.schema import Toolchain
+from daemon.toolchain.schema import StepEntry, Toolchain
 
 from .connection import Connection
 
@@ -38,6 +38,13 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def run(self, toolchain: Toolchain, code: str) -> str:
         """What the program printed. Raises WrongAnswer."""
+
+    def again(self, toolchain: Toolchain, code: str) -> str:
+        """What a program printed that may be compiled once and then kept, in the cheapest way that the server has.
+
+        Raises as `run`.
+        """
+        return self.run(toolchain, code)
 
 
 class Cellblock(Dialect):
@@ -87,28 +94,60 @@ class Judge0(Dialect):
 
 
 class GoJudge(Dialect):
-    """POST /run; the commands are those of the toolchain file's steps, as the server's own root has them."""
+    """POST /run; the commands are those of the toolchain file's steps, as the server's own root has them.
+
+    What they leave stays at the server as a file with an id, until the connection is closed.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._left: list[str] = []
+        self._kept: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def close(self) -> None:
+        """Remove what was left at the server, and close the connection. Raises OSError, WrongAnswer."""
+        for number in self._left:
+            status, _ = self._connection.request("DELETE", f"/file/{number}")
+            if status >= 300:
+                raise WrongAnswer(f"{status}: DELETE /file/{number}")
+        super().close()
 
     def run(self, toolchain: Toolchain, code: str) -> str:
         """Raises as Dialect.run."""
+        return self._ran(toolchain, self._compiled(toolchain, code))
+
+    def again(self, toolchain: Toolchain, code: str) -> str:
+        """Raises as Dialect.run."""
+        if (toolchain.id, code) not in self._kept:
+            self._kept[toolchain.id, code] = self._compiled(toolchain, code)
+        return self._ran(toolchain, self._kept[toolchain.id, code])
+
+    def _compiled(self, toolchain: Toolchain, code: str) -> dict[str, Any]:
+        """What the last step needs, as `copyIn` names it."""
         files: dict[str, Any] = {toolchain.source: {"content": code}}
-        values = {"source": toolchain.source, "memory_mb": "128", "processes": "64"}
-        for step in toolchain.steps:
-            values["artifact"] = step.artifact or values.get("artifact", "")
-            argv = [
-                argument.format_map(values).replace("/work/", "./") for argument in step.argv_with_files or step.argv
-            ]
-            command = {
-                "args": argv, "env": GO_JUDGE_ENVIRONMENT, "cpuLimit": GO_JUDGE_LIMIT_NS, "procLimit": 64,
-                "memoryLimit": GO_JUDGE_MEMORY_BYTES, "copyIn": files,
-                "files": [{"content": ""}, {"name": "stdout", "max": 1 << 20}, {"name": "stderr", "max": 1 << 20}],
-                "copyOutCached": [step.artifact] if step.artifact else [],
-            }  # fmt: skip
-            (answer,) = self.request("POST", "/run", {"cmd": [command]})
-            if answer["status"] != "Accepted":
-                raise WrongAnswer(str(answer))
-            files = {name: {"fileId": number} for name, number in answer.get("fileIds", {}).items()}
-        return str(answer["files"]["stdout"])
+        for step in toolchain.steps[:-1]:
+            left = self._step(toolchain, step, files).get("fileIds", {})
+            self._left += left.values()
+            files = {name: {"fileId": number} for name, number in left.items()}
+        return files
+
+    def _ran(self, toolchain: Toolchain, files: dict[str, Any]) -> str:
+        return str(self._step(toolchain, toolchain.steps[-1], files)["files"]["stdout"])
+
+    def _step(self, toolchain: Toolchain, step: StepEntry, files: dict[str, Any]) -> dict[str, Any]:
+        artifact = step.artifact or next(iter(files))
+        values = {"source": toolchain.source, "artifact": artifact, "memory_mb": "128", "processes": "64"}
+        argv = [argument.format_map(values).replace("/work/", "./") for argument in step.argv_with_files or step.argv]
+        command = {
+            "args": argv, "env": GO_JUDGE_ENVIRONMENT, "cpuLimit": GO_JUDGE_LIMIT_NS, "procLimit": 64,
+            "memoryLimit": GO_JUDGE_MEMORY_BYTES, "copyIn": files,
+            "files": [{"content": ""}, {"name": "stdout", "max": 1 << 20}, {"name": "stderr", "max": 1 << 20}],
+            "copyOutCached": [step.artifact] if step.artifact else [],
+        }  # fmt: skip
+        (answer,) = self.request("POST", "/run", {"cmd": [command]})
+        if answer["status"] != "Accepted":
+            raise WrongAnswer(str(answer))
+        return dict(answer)
 
 
 DIALECTS: dict[str, type[Dialect]] = {"cellblock": Cellblock, "piston": Piston, "judge0": Judge0, "go-judge": GoJudge}

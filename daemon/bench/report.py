@@ -12,7 +12,7 @@ import pygal
 from rich.console import Console
 from rich.table import Table
 
-from .measure import Latency, Throughput
+from .measure import BARE, Latency, Throughput
 from .observe import Cpu
 from .soak import Soak
 from .spread import ALONE, LONG_MS, RATIO_MAX, SHORT_MS_MAX, Spread
@@ -28,27 +28,31 @@ p50 x alone: how much longer the same work takes beside such neighbours; a time 
 
 
 def table(console: Console, latencies: list[Latency], throughputs: list[Throughput]) -> None:
-    """Medians as multiples of the bare command's median of the same run."""
-    bare = {(found.language, found.program): found.median_ms for found in latencies if found.variant == "bare"}
+    """Medians as multiples of the bare command's median of the same run.
+
+    Rates as multiples of the bare command's rate, of what was seen as multiples of the compiled program's alone.
+    """
+    bare = {(found.language, found.program): found.median_ms for found in latencies if found.variant == BARE}
+    words = ("language", "program", "variant", "asked")
     shown = Table(title="Milliseconds, one request after the other", title_justify="left")
-    for name in ("language", "program", "variant", "p50", "p95", "p99", "p50 x bare", "p99 x bare", "runs"):
-        shown.add_column(name, justify="left" if name in ("language", "program", "variant") else "right")
+    for name in (*words, "p50", "p95", "p99", "p50 x bare", "p99 x bare", "runs"):
+        shown.add_column(name, justify="left" if name in words else "right")
     for found in latencies:
         base = bare[found.language, found.program]
         shown.add_row(
-            found.language, found.program, found.variant, f"{found.median_ms:.2f}", f"{found.quantile_ms(0.95):.2f}",
-            f"{found.quantile_ms(0.99):.2f}", f"{found.median_ms / base:.3f}", f"{found.quantile_ms(0.99) / base:.3f}",
-            str(len(found.samples_ms)),
+            found.language, found.program, found.variant, found.asked, f"{found.median_ms:.2f}",
+            f"{found.quantile_ms(0.95):.2f}", f"{found.quantile_ms(0.99):.2f}", f"{found.median_ms / base:.3f}",
+            f"{found.quantile_ms(0.99) / base:.3f}", str(len(found.samples_ms)),
         )  # fmt: skip
     console.print(shown)
-    rates = {(found.language): found.per_s for found in throughputs if found.variant == "bare"}
+    rates = {(found.language, found.asked): found.per_s for found in throughputs if found.variant == BARE}
     shown = Table(title="Right answers a second", title_justify="left")
-    for name in ("language", "program", "variant", "at once", "per second", "x bare"):
-        shown.add_column(name, justify="left" if name in ("language", "program", "variant") else "right")
+    for name in (*words, "at once", "per second", "x bare"):
+        shown.add_column(name, justify="left" if name in words else "right")
     for rate in throughputs:
         shown.add_row(
-            rate.language, rate.program, rate.variant, str(rate.concurrency), f"{rate.per_s:.1f}",
-            f"{rate.per_s / rates[rate.language]:.2f}",
+            rate.language, rate.program, rate.variant, rate.asked, str(rate.concurrency), f"{rate.per_s:.1f}",
+            f"{rate.per_s / rates[rate.language, rate.asked]:.2f}",
         )  # fmt: skip
     console.print(shown)
     _cpu_table(console, [rate for rate in throughputs if rate.cpu_ms is not None])
@@ -58,14 +62,15 @@ def _cpu_table(console: Console, rates: list[Throughput]) -> None:
     if not rates:
         return
     shown = Table(title="CPU milliseconds of one run (machine: everything, the client too)", title_justify="left")
-    for name in ("language", "variant", "at once"):
+    for name in ("language", "variant", "asked", "at once"):
         shown.add_column(name)
     parts = [field.name for field in dataclasses.fields(Cpu)]
     for part in parts:
         shown.add_column(part, justify="right")
     for rate in rates:
         spent = rate.cpu_ms or {}
-        shown.add_row(rate.language, rate.variant, str(rate.concurrency), *(f"{spent[part]:.2f}" for part in parts))
+        figures = (f"{spent[part]:.2f}" for part in parts)
+        shown.add_row(rate.language, rate.variant, rate.asked, str(rate.concurrency), *figures)
     console.print(shown)
 
 
@@ -154,5 +159,5 @@ def plot(path: pathlib.Path, latencies: list[Latency]) -> None:
     )  # fmt: skip
     for found in latencies:
         points = [(math.log10(found.quantile_ms(share / POINTS)), share * 100 / POINTS) for share in range(POINTS)]
-        chart.add(f"{found.language} {found.program}, {found.variant}", points)
+        chart.add(f"{found.language} {found.program}, {found.variant}, {found.asked}", points)
     path.write_bytes(chart.render())

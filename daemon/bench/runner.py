@@ -16,35 +16,39 @@ from daemon.toolchain.schema import BenchProgram, Toolchain
 
 from . import fairness, measure, servers
 from .dialects import DIALECTS, Cellblock
-from .measure import Latency, Open, Run, Throughput
+from .measure import Latency, Open, Run, Subject, Throughput
 from .observe import Served
 from .soak import CAPACITY_S, Soak, soak
 from .spread import Spread
 
 
 def run(
-    settings: Settings, url: str | None, dialect: str, runs: int, concurrencies: tuple[int, ...], seconds: float
-) -> tuple[list[Latency], list[Throughput]]:
-    """Raises CannotBench, WrongAnswer."""
+    settings: Settings, url: str | None, dialect: str, runs: int, concurrencies: tuple[int, ...], seconds: float,
+    *, with_own: bool,
+) -> tuple[list[Latency], list[Throughput]]:  # fmt: skip
+    """The server that is named, or two of our own: one as it is shipped and a cold one. `with_own`: beside the one that
+    is named, the first of those. Raises CannotBench, WrongAnswer.
+    """
     toolchains = launch.load_registry(settings)
     with contextlib.ExitStack() as stack:
-        own = {} if url is not None else {
-            "warm": stack.enter_context(servers.served("warm")),
-            "cold": stack.enter_context(servers.served("cold", **servers.COLD)),
-        }  # fmt: skip
-        urls = {name: served.url for name, served in own.items()} if url is None else {dialect: url}
-        opens: dict[str, Open] = {name: _opener(dialect, found) for name, found in urls.items()}
+        subjects = {}
+        if url is None or with_own:
+            subjects["warm"] = _own(stack.enter_context(servers.served("warm")), keeps=True)
+        if url is None:
+            subjects["cold"] = _own(stack.enter_context(servers.served("cold", **servers.COLD)), keeps=False)
+        else:
+            subjects[dialect] = Subject(_opener(dialect, url))
         bar = stack.enter_context(_bar())
-        task = bar.add_task("", total=measure.steps(len(opens), toolchains, runs, concurrencies, seconds))
+        task = bar.add_task("", total=measure.steps(subjects, toolchains, runs, concurrencies, seconds))
 
         def progress(what: str) -> None:
             bar.update(task, advance=1, description=what)
 
         root = settings.toolchain_root
-        with _cannot(", ".join(urls.values())):
+        with _cannot(url or ", ".join(subjects)):
             return (
-                list(measure.latencies(opens, toolchains, root, runs, progress)),
-                list(measure.throughputs(opens, own, toolchains, root, concurrencies, seconds, progress)),
+                list(measure.latencies(subjects, toolchains, root, runs, progress)),
+                list(measure.throughputs(subjects, toolchains, root, concurrencies, seconds, progress)),
             )
 
 
@@ -111,6 +115,10 @@ def _cannot(what: str) -> Iterator[None]:
 def _bar() -> Progress:
     columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, transient=True)
+
+
+def _own(served: Served, *, keeps: bool) -> Subject:
+    return Subject(_opener("cellblock", served.url), keeps, served)
 
 
 def _opener(dialect: str, url: str) -> Open:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from daemon.bench.bare import environment
 from daemon.bench.servers import served
 
 PROGRAMS = {
@@ -110,7 +111,7 @@ def bare_python(folder: pathlib.Path, tests: int) -> Callable[[], None]:
     line = f"seq {tests} | xargs -P{os.cpu_count()} -I@ sh -c 'echo @ | /usr/bin/python3 main.py' > out"
 
     def run() -> None:
-        subprocess.run(["sh", "-c", line], cwd=folder, check=True)
+        subprocess.run(["sh", "-c", line], cwd=folder, env=environment(), check=True)
 
     return run
 

@@ -1,9 +1,11 @@
 """What a run costs in two installed versions, measured in turn: CPU of each part, and latency at the client.
 
-    python -m tests.performance.two_servers old=/path/of/one/venv new=/path/of/another/venv [--language python] [--graded] [--new]
+    python -m tests.performance.two_servers old=/path/of/one/venv new=/path/of/another/venv [--language python] [--graded]
+        [--new] [--code CODE]
 
 Each version serves beside the other; the rounds alternate, so that both meet the same quarter of an hour. With `--graded` a
-round is one POST /grade, a run is one of its tests, and latency is that of the whole request. CPU time is the kernel's: /proc/PID/schedstat of HTTP process and keeper, cpuacct.usage (v1) or cpu.stat (v2) of all wardens and jails.
+round is one POST /grade, a run is one of its tests, and latency is that of the whole request. CPU time is the
+kernel's: /proc/PID/schedstat of HTTP process and keeper, cpuacct.usage (v1) or cpu.stat (v2) of all wardens and jails.
 """
 
 import argparse
@@ -26,7 +28,7 @@ GRADED = {
 }  # fmt: skip
 CODE = {
     "python": "print('hello')  # {}",
-    "rust": 'fn main() {{ println!("hello"); }}',
+    "rust": 'fn main() { println!("hello"); }',
     "typescript": "console.log('hello');",
 }
 PARTS = ("http", "keeper", "wardens and jails")
@@ -38,8 +40,8 @@ _nonces = itertools.count()
 class Version:
     """One version's server, for one language."""
 
-    def __init__(self, name: str, venv: pathlib.Path, port: int, language: str, new: bool) -> None:
-        self.name, self._port, self._language, self._new = name, port, language, new
+    def __init__(self, name: str, venv: pathlib.Path, port: int, language: str, code: str) -> None:
+        self.name, self._port, self._language, self._code = name, port, language, code
         instance = f"two-{os.getpid()}-{name}"
         settings = {
             "PREFIX": venv.parent, "INSTANCE": instance, "STATE": f"/tmp/cellblock-{instance}", "SELF_TEST_S": 3600,
@@ -87,7 +89,7 @@ class Version:
         took_ms = []
         connection = self._connected()
         for _ in range(count):
-            code = CODE[self._language].format(next(_nonces)) + f" // {next(_nonces)}" * self._new
+            code = self._code.replace("{}", str(next(_nonces)))
             took, answer = _asked(connection, "/execute", {"language": self._language, "code": code})
             took_ms.append(took)
             if answer.get("output") != "hello\n":
@@ -137,12 +139,14 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--runs", type=int, default=150, help="of each round")
+    parser.add_argument("--code", help="prints hello; {} in it becomes a number that is new each time")
     options = parser.parse_args()
+    code = (options.code or CODE[options.language]) + " // {}" * options.new
     versions = []
     try:
         for number, pair in enumerate(options.versions):
             name, _, venv = pair.partition("=")
-            versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language, options.new))
+            versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language, code))
         for version in versions:
             version.measure(20, options.graded)  # warms up
             version.cpu_ms.clear()

@@ -28,11 +28,17 @@ if (os.cpus().length === 0) {
 }
 
 if (gate >= 0) {
-  // Load what the program's first word needs. Its streams themselves are left alone: making them would make the
-  // descriptors non-blocking, and fs.writeSync(1, ...) fail where a command waits.
-  require("node:net");
-  require("node:tty");
+  // Do once what a program's first words do, import and print, so that all of it is loaded and compiled. Its streams
+  // themselves are left alone: making them would make the descriptors non-blocking, and fs.writeSync(1, ...) fail where a
+  // command waits. So a stream without a descriptor prints, and what it does next is left undone: by an exception, since
+  // anything that is still to be done after go would change the order in which the program's own callbacks run.
+  require("./rehearsal.mjs");
+  delete require.cache[require.resolve("./rehearsal.mjs")];
   require("node:util").format("%s %o", "warm", { up: [1, "two"] });
+  try {
+    const handle = { writeUtf8String() { throw new Error("rehearsed"); } };
+    new (require("node:net").Socket)({ handle, readable: false, writable: true }).write("warm\n");
+  } catch {}
   // Where nobody else waits for the end, skip the taking down of a virtual machine that is about to vanish (4 ms), and
   // say so, so that nobody waits for the kernel to free its memory either (3 ms): we are killed while we wait.
   // Not after a failure: Node prints an uncaught error only after this event. Nor where the program itself emits it, as
