@@ -202,7 +202,7 @@ def test_a_compiled_program_has_two_stages() -> None:
     rust, python = RUNTIMES.find("rust", "*"), RUNTIMES.find("python", "*")
     assert answers.of_report(RAN, python).compile is None
     kept = answers.of_report(RAN, rust)
-    assert kept.compile is not None and (kept.compile.code, kept.compile.output) == (0, "")
+    assert kept.compile is not None and (kept.compile.code, kept.compile.output, kept.compile.memory) == (0, "", 0)
     assert (kept.run.cpu_time, kept.run.wall_time, kept.run.memory, kept.version) == (1, 2, 7, "1.95.0")
 
 

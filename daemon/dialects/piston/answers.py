@@ -47,16 +47,16 @@ def of_report(report: Report, runtime: Runtime) -> Answer:
 
 
 def of_compilation(report: Report) -> Stage:
-    """What became of compiling."""
-    failed = report.reason is Reason.COMPILE_ERROR
+    """What became of compiling. Clients expect numbers: where no compiler was started it has used nothing."""
     if report.compilation is None:
         wall_ms = round(report.compile_ns / NS_OF_MS)
         return Stage(
-            signal=None, stdout="", stderr="", code=0, output="", memory=None, message=None, status=None, cpu_time=None,
+            signal=None, stdout="", stderr="", code=0, output="", memory=0, message=None, status=None, cpu_time=0,
             wall_time=wall_ms,
         )  # fmt: skip
     stage = of_stage(report.compilation)
-    if failed and stage.code == 0:  # it said that all is well, and left nothing to run
+    stage = stage.model_copy(update={"memory": stage.memory or 0, "cpu_time": stage.cpu_time or 0})
+    if report.reason is Reason.COMPILE_ERROR and stage.code == 0:  # it said that all is well, and left nothing to run
         return stage.model_copy(update={"code": 1, "status": "RE", "message": report.error})
     return stage
 
