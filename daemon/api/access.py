@@ -114,7 +114,8 @@ class Access:
         """Raises ApiProblem 401."""
         if self._tokens is None:
             return self._without_token(request)
-        bare = [f"Bearer {value}" for name in token_headers for value in request.headers.getall(name, [])]
+        given = [value for name in token_headers for value in request.headers.getall(name, [])]
+        bare = [value if " " in value else f"Bearer {value}" for value in given]
         token = _token(self._tokens, bare or request.headers.getall(hdrs.AUTHORIZATION, []))
         return Client(f"token {token.id}", token)
 

@@ -12,7 +12,7 @@ from daemon.sandbox.descriptors import write_all
 
 from . import media, pace, parsing
 from .admission import Room
-from .client import CLIENT
+from .client import CLIENT, Client
 from .errors import ApiProblem
 from .parser import Parser
 
@@ -42,6 +42,18 @@ class Bodies:
             if isinstance(received, int):
                 return await self._parser.parse(received, model, request[CLIENT])
             return parsing.parse(received, model)
+
+    async def parse(self, data: bytes, model: type[Model], client: Client) -> Model:
+        """What came by another way than as a request's body. Raises BadBody; for what is large CannotParse,
+        turns.seats.Refused and OSError too."""
+        if len(data) <= parsing.SMALL_BYTES:
+            return parsing.parse(data, model)
+        file = os.memfd_create("body", os.MFD_CLOEXEC)
+        try:
+            write_all(file, data)
+            return await self._parser.parse(file, model, client)
+        finally:
+            os.close(file)
 
     async def _receive(
         self, request: web.Request, room: Room, stack: contextlib.ExitStack, came: Callable[[int], None] | None

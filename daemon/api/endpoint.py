@@ -17,7 +17,7 @@ class Endpoint:
     """`path` as aiohttp writes it. What `handle` raises is answered as `tell` says it.
 
     `scope` is what a token must be for, None where any will do. `token_headers` may have a token besides
-    "Authorization: Bearer", each with nothing before it: clients of other servers send theirs so.
+    "Authorization: Bearer", each with nothing before it or with that word: clients of other servers send theirs so.
     """
 
     method: str

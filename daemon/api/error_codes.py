@@ -25,7 +25,7 @@ CODES = {
     "invalid_token": ErrorCode(401, "there is no such token, or it has expired"),
     "insufficient_scope": ErrorCode(403, "the token is not for this"),
     "above_token": ErrorCode(403, "the problem gives a run more memory or time than the token allows"),
-    "forbidden": ErrorCode(403, "metrics are told to this host, and to tokens that may watch"),
+    "forbidden": ErrorCode(403, "metrics are told to this host, and to watching tokens; or a foreign page connects"),
     "not_found": ErrorCode(404, "there is no such path"),
     "no_such_problem": ErrorCode(404, "no problem is stored under this id"),
     "method_not_allowed": ErrorCode(405, "the path has no such method; the header Allow lists those that it has"),

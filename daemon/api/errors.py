@@ -144,12 +144,18 @@ def _of(error: Exception, request: web.BaseRequest) -> ApiProblem:
             return ApiProblem(500, "internal_error", f"Internal error; the log has it as {incident}")
 
 
+def headers(problem: ApiProblem) -> dict[str, str]:
+    """Those that the answer has, in whatever words it is."""
+    found = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    if problem.challenge is not None:
+        found["WWW-Authenticate"] = problem.challenge
+    return found
+
+
 def response(problem: ApiProblem) -> web.Response:
     """The problem as a response of its own, for a request that has had none yet."""
-    headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
-    if problem.challenge is not None:
-        headers["WWW-Authenticate"] = problem.challenge
-    return web.Response(status=problem.status, text=body(problem), content_type=CONTENT_TYPE, headers=headers)
+    text, its = body(problem), headers(problem)
+    return web.Response(status=problem.status, text=text, content_type=CONTENT_TYPE, headers=its)
 
 
 def of_aiohttp(error: web.HTTPException, request: web.BaseRequest) -> web.Response:

@@ -5,8 +5,9 @@ import base64
 import dataclasses
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+import pydantic
 import pydantic_core
 
 from daemon.judge.report import signal_name
@@ -64,27 +65,35 @@ def to_json(answer: ExecuteResponse) -> str:
     return "".join(pieces(answer))
 
 
-async def to_json_in_turns(answer: ExecuteResponse) -> bytearray:
-    """The same in UTF-8; others have a turn after each of its larger pieces. At once a megabyte of NUL takes 60 ms.
+async def to_json_in_turns(answer: pydantic.BaseModel, optional: Collection[str] = OPTIONAL) -> bytearray:
+    """The same of any model in UTF-8, without the `optional` fields that are None; others have a turn after each of its
+    larger pieces. At once a megabyte of NUL takes 60 ms.
 
     What is small is made at once, which takes 2 us and not the 18 of its pieces.
     """
     made = bytearray()
-    if not any(isinstance(value, str) and len(value) > PIECE for _, value in answer):
-        made += answer.model_dump_json(exclude={name for name in OPTIONAL if getattr(answer, name) is None}).encode()
+    if not _is_long(answer):
+        made += answer.model_dump_json(exclude={name for name in optional if getattr(answer, name) is None}).encode()
         return made
-    for piece in pieces(answer):
+    for piece in pieces(answer, optional):
         made += piece.encode()
         if len(piece) >= PIECE:
             await asyncio.sleep(0)
     return made
 
 
-def pieces(answer: ExecuteResponse) -> Iterator[str]:
+def _is_long(answer: pydantic.BaseModel) -> bool:
+    return any(
+        _is_long(value) if isinstance(value, pydantic.BaseModel) else isinstance(value, str) and len(value) > PIECE
+        for _, value in answer
+    )
+
+
+def pieces(answer: pydantic.BaseModel, optional: Collection[str] = OPTIONAL) -> Iterator[str]:
     """The JSON object of `to_json`, in pieces that take half a millisecond at most."""
     head = "{"
     for name, value in answer:
-        if value is None and name in OPTIONAL:
+        if value is None and name in optional:
             continue
         yield f'{head}"{name}":'
         head = ","
@@ -93,6 +102,8 @@ def pieces(answer: ExecuteResponse) -> Iterator[str]:
             for start in range(0, len(value), PIECE):
                 yield json.dumps(value[start : start + PIECE], ensure_ascii=False)[1:-1]
             yield '"'
+        elif isinstance(value, pydantic.BaseModel):
+            yield from pieces(value, ())
         else:
             yield pydantic_core.to_json(value, inf_nan_mode="null").decode()
     yield "}"

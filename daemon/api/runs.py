@@ -5,7 +5,7 @@ POST /execute takes it, and so do the dialects: none of them can run anything pa
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TypeVar
 
 import pydantic
@@ -48,10 +48,18 @@ class Runs:
         A `model` of a dialect must be known to parcel.py, which carries large bodies. Raises turns.seats.Refused, and
         what Bodies.read raises.
         """
-        client = request[CLIENT]
+        with self.admitted(request[CLIENT]) as room:
+            yield await self._parts.bodies.read(request, model, room), room
+
+    @contextlib.contextmanager
+    def admitted(self, client: Client) -> Iterator[Room]:
+        """A place, and room of which nothing is held yet, for what a client is about to send.
+
+        Raises turns.seats.Refused where there is no place.
+        """
         self._parts.admission.check(client)
         with self._parts.admission.room(client) as room:
-            yield await self._parts.bodies.read(request, model, room), room
+            yield room
 
     @contextlib.asynccontextmanager
     async def turn(

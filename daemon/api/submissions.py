@@ -76,7 +76,13 @@ def files_of(
     entries: list[FileEntry], toolchain: Toolchain, bytes_max: int, field: str = "files", taken: Iterable[str] = ()
 ) -> tuple[File, ...]:
     """The files beside a source, none of which has a name that is `taken`. Raises ApiProblem 400 and 413."""
-    found = tuple(File(entry.name, entry.content) for entry in entries)
+    return checked(tuple(File(entry.name, entry.content) for entry in entries), toolchain, bytes_max, field, taken)
+
+
+def checked(
+    found: tuple[File, ...], toolchain: Toolchain, bytes_max: int, field: str = "files", taken: Iterable[str] = ()
+) -> tuple[File, ...]:
+    """The same files, whose names are good each by itself. Raises ApiProblem 400 and 413."""
     if sum(file.size for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
     try:

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+from collections.abc import Callable
 
 PF_EXITING = 0x4  # include/linux/sched.h
 FLAGS_AFTER_NAME = 6  # of the fields of /proc/PID/stat that follow the name
@@ -52,3 +53,28 @@ def is_ending(pidfd: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return bool(int(fields[FLAGS_AFTER_NAME]) & PF_EXITING)
+
+
+def opened(ids: Callable[[], list[str]], inner: int) -> int | None:
+    """A pidfd, the caller's to close, of the process that has the id `inner` in its own pid namespace; None where there
+    is none. `ids` lists those that it is one of, whose ids outside of that namespace may pass to others at any time:
+    one that is listed while its pidfd is open is that process, or the pidfd's has ended. Raises OSError.
+    """
+    for pid in ids():
+        try:
+            found = os.pidfd_open(int(pid))
+        except ProcessLookupError:
+            continue
+        if _inner_id(pid) == inner and pid in ids():
+            return found
+        os.close(found)
+    return None
+
+
+def _inner_id(pid: str) -> int | None:
+    """In the innermost pid namespace that it is in (proc(5), status, NSpid); None for one that is gone."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            return next((int(line.split()[-1]) for line in file if line.startswith("NSpid:")), None)
+    except (FileNotFoundError, ProcessLookupError):
+        return None

@@ -40,7 +40,8 @@ OnStage = Callable[[str], None] | None
 class Built:
     """What the next step takes: the source, or what the step before left. Borrowed descriptors.
 
-    `compile_ns` and `acquire_ns`: of the steps so far, compiling and waiting for their jails.
+    `compile_ns` and `acquire_ns`: of the steps so far, compiling and waiting for their jails. `compilation`: what
+    became of the last of them, where it had a jail.
     """
 
     source: int | None
@@ -49,6 +50,7 @@ class Built:
     cached: bool = False
     files: int | None = None
     acquire_ns: int = 0
+    compilation: Report | None = None
 
 
 class Executor:
@@ -75,10 +77,14 @@ class Executor:
                 if on_stage is not None:
                     on_stage(submission.toolchain.steps[-1].id)
                 with contextlib.ExitStack() as stack:
-                    is_much = len(submission.stdin) > MUCH_BYTES
-                    given = await _opened(stack, is_much, memfd, "stdin", submission.stdin, True)
+                    given = None
+                    if submission.dialogue is None:
+                        is_much = len(submission.stdin) > MUCH_BYTES
+                        given = await _opened(stack, is_much, memfd, "stdin", submission.stdin, True)
                     finished = await self.run(self._run_order(submission, built, given))
-                return report.of_run(submission, finished, built.compile_ns, built.cached, built.acquire_ns)
+                return report.of_run(
+                    submission, finished, built.compile_ns, built.cached, built.acquire_ns, built.compilation
+                )
         except OSError as error:  # no descriptor is left, or no memory for a memfd
             raise SandboxUnavailable("descriptors", str(error)) from error
 
@@ -153,15 +159,17 @@ class Executor:
             emitted = memfd("artifact", answer["code"], sealed=True)
             stack.callback(os.close, emitted)
             return Built(None, emitted, compile_ns, files=built.files)
-        finished = await self.run(self._compile_order(submission, entry, built))
+        order = self._compile_order(submission, entry, built)
+        finished = await self.run(order)
         compile_ns += finished.outcome.usage.wall_ns
         acquire_ns = built.acquire_ns + finished.acquire_ns
         artifact = await _keep_artifact(finished, stack)
         if artifact is None:
-            return report.of_compilation(plan.own_limits(entry.limits), finished, compile_ns)
+            return report.of_compilation(order.limits, order.output_bytes, finished, compile_ns)
+        compilation = report.of_process(order.limits, order.output_bytes, finished)
         if built.files is not None and entry.packed is not None:
-            return Built(None, None, compile_ns, files=artifact, acquire_ns=acquire_ns)
-        return Built(None, artifact, compile_ns, files=built.files, acquire_ns=acquire_ns)
+            return Built(None, None, compile_ns, files=artifact, acquire_ns=acquire_ns, compilation=compilation)
+        return Built(None, artifact, compile_ns, files=built.files, acquire_ns=acquire_ns, compilation=compilation)
 
     async def learn_version(self, toolchain: Toolchain) -> None:
         """Note the first line that the toolchain's version command prints in a jail. Raises SandboxUnavailable."""
@@ -197,7 +205,7 @@ class Executor:
         return Order(
             toolchain=submission.toolchain.id,
             step=entry.id + suffix,
-            limits=plan.own_limits(entry.limits),
+            limits=plan.lowered(plan.own_limits(entry.limits), submission.compile_limits),
             output_bytes=plan.compile_output_bytes(entry),
             source=None if by_stdin else built.source,
             artifact=built.artifact,
@@ -206,7 +214,7 @@ class Executor:
             sharing=submission.sharing,
         )
 
-    def _run_order(self, submission: Submission, built: "Built", given: int) -> Order:
+    def _run_order(self, submission: Submission, built: "Built", given: int | None) -> Order:
         return Order(
             toolchain=submission.toolchain.id,
             step=submission.toolchain.steps[-1].id,
@@ -216,6 +224,7 @@ class Executor:
             artifact=built.artifact,
             files=built.files,
             input=given,
+            dialogue=submission.dialogue,
             on_output=submission.on_output,
             args=submission.args,
             sharing=submission.sharing,

@@ -18,13 +18,18 @@ MB = 1 << 20
 
 def of_diagnostics(diagnostics: str, compile_ns: int) -> Report:
     """Of a program that a service refused: `diagnostics` is what it said, and no compiler's jail has figures of it."""
+    said = diagnostics.encode()
+    compilation = Report(
+        reason=Reason.EXITED, error=diagnostics, stdout=b"", stderr=said, exit_code=1, signal=None, wall_ns=compile_ns,
+        cpu_ns=None, compile_ns=0, memory_bytes=None, truncated=False, pieces=(("stderr", said),),
+    )  # fmt: skip
     return Report(
-        reason=Reason.COMPILE_ERROR, error=diagnostics, stdout=b"", stderr=diagnostics.encode(), exit_code=None,
-        signal=None, wall_ns=0, cpu_ns=None, compile_ns=compile_ns, memory_bytes=None, truncated=False,
+        reason=Reason.COMPILE_ERROR, error=diagnostics, stdout=b"", stderr=said, exit_code=None, signal=None, wall_ns=0,
+        cpu_ns=None, compile_ns=compile_ns, memory_bytes=None, truncated=False, compilation=compilation,
     )  # fmt: skip
 
 
-def of_compilation(limits: Limits, finished: Finished, compile_ns: int) -> Report:
+def of_compilation(limits: Limits, output_bytes: int, finished: Finished, compile_ns: int) -> Report:
     """Of a compile step that left nothing to run. `limits` are the step's, `compile_ns` is the time of all so far."""
     diagnostics = (finished.stdout + finished.stderr).decode("utf-8", "replace")
     match _limit_reached(finished):
@@ -41,15 +46,28 @@ def of_compilation(limits: Limits, finished: Finished, compile_ns: int) -> Repor
     return Report(
         reason=Reason.COMPILE_ERROR, error=error, stdout=b"", stderr=finished.stdout + finished.stderr,
         exit_code=None, signal=None, wall_ns=0, cpu_ns=None, compile_ns=compile_ns, memory_bytes=None,
-        truncated=finished.truncated,
+        truncated=finished.truncated, compilation=of_process(limits, output_bytes, finished),
     )  # fmt: skip
 
 
-def of_run(submission: Submission, finished: Finished, compile_ns: int, cached: bool, acquire_ns: int = 0) -> Report:
-    """Of the last step, which ran the program; `compile_ns` and `acquire_ns` are of the steps before it.
+def of_run(
+    submission: Submission, finished: Finished, compile_ns: int, cached: bool, acquire_ns: int = 0,
+    compilation: Report | None = None,
+) -> Report:  # fmt: skip
+    """Of the last step, which ran the program; the others are of the steps before it.
 
     Raises AssertionError for ends that the client never hands out.
     """
+    return of_process(
+        submission.limits, submission.output_bytes, finished, compile_ns, cached, acquire_ns, compilation
+    )  # fmt: skip
+
+
+def of_process(
+    limits: Limits, output_bytes: int, finished: Finished, compile_ns: int = 0, cached: bool = False,
+    acquire_ns: int = 0, compilation: Report | None = None,
+) -> Report:  # fmt: skip
+    """Of any step, as of a program with these limits. Raises AssertionError as `of_run` does."""
     status = finished.outcome.wait_status
     limit = _limit_reached(finished)
     signaled = limit is None and status is not None and os.WIFSIGNALED(status)
@@ -57,7 +75,7 @@ def of_run(submission: Submission, finished: Finished, compile_ns: int, cached: 
     reason = limit or (Reason.SIGNAL if signaled else Reason.EXITED)
     return Report(
         reason=reason,
-        error=_error(reason, submission.limits, submission.output_bytes, finished),
+        error=_error(reason, limits, output_bytes, finished),
         stdout=finished.stdout,
         stderr=finished.stderr,
         exit_code=os.WEXITSTATUS(status) if exited and status is not None else None,
@@ -69,6 +87,8 @@ def of_run(submission: Submission, finished: Finished, compile_ns: int, cached: 
         memory_bytes=finished.outcome.usage.memory_bytes,
         truncated=finished.truncated,
         acquire_ns=acquire_ns + finished.acquire_ns,
+        pieces=finished.pieces,
+        compilation=compilation,
     )
 
 

@@ -3,8 +3,9 @@
 import dataclasses
 import enum
 
+from daemon.sandbox.dialogue import Dialogue
 from daemon.sandbox.model import Limits
-from daemon.sandbox.pumps import OnOutput
+from daemon.sandbox.pumps import OnOutput, Piece
 from daemon.toolchain.schema import Toolchain
 
 from .files import File
@@ -28,7 +29,8 @@ class Submission:
 
     `on_output` hears stdout and stderr of the run while they come. `name` is what the source is called where another
     file is the main one (the driver of a problem), None where nobody said. `client`: whose it is, empty where
-    it is ours; `sharing`: that one has so many at once.
+    it is ours; `sharing`: that one has so many at once. `dialogue`: what is said to it while it runs, in place of
+    `stdin`. `compile_limits`: of each step that compiles, where they are below its own.
     """
 
     toolchain: Toolchain
@@ -43,6 +45,8 @@ class Submission:
     name: str | None = None
     client: str = ""
     sharing: int = 1
+    dialogue: Dialogue | None = None
+    compile_limits: Limits | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Report:
 
     `cached`: what it compiles to was there already. `acquire_ns`: waiting for jails, of all steps together.
     `exit_code` and `signal` are None unless the program ended that way by itself. `error` is None on success.
+    `pieces`: the output of both streams, in the order in which it was read. `compilation`: what became of the compiler,
+    as of a program; None where no jail of one was needed.
     """
 
     reason: Reason
@@ -66,6 +72,8 @@ class Report:
     truncated: bool
     cached: bool = False
     acquire_ns: int = 0
+    pieces: tuple[Piece, ...] = ()
+    compilation: "Report | None" = None
 
     @property
     def success(self) -> bool:

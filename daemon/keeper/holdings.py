@@ -1,5 +1,6 @@
 """What the keeper holds of one jail: its control group, channel, pidfds and pipes; and the figures it reads there."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -8,14 +9,14 @@ import signal
 import socket
 
 from daemon.host.cgroup import Group, TooSmall, Tree
-from daemon.host.processes import is_ending, is_regular_file, waited_ns
+from daemon.host.processes import is_ending, is_regular_file, opened, waited_ns
 from daemon.sandbox import descriptors as fds
 from daemon.sandbox.messages import Run
 from daemon.sandbox.model import MAX_ARTIFACT_BYTES, KilledBy, Limits, Outcome, Usage
 
 from .end_cause import Signs, cause
 from .jail_state import State
-from .kinds import OUR_PROCESSES
+from .kinds import OUR_PROCESSES, PROGRAM_PID
 
 log = logging.getLogger("cellblock.keeper")
 
@@ -96,6 +97,22 @@ class Holdings:
         poll = select.poll()
         poll.register(self.program, select.POLLIN)
         return not poll.poll(0)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program; to nobody where there is none.
+
+        What the kernel does not take is lost: a real-time signal for which there is no room (sigqueue(3), EAGAIN).
+        """
+        with contextlib.suppress(OSError):
+            if self.program is not None:
+                signal.pidfd_send_signal(self.program, number)
+                return
+            program = opened(self.group.process_ids, PROGRAM_PID)
+            if program is not None:
+                try:
+                    signal.pidfd_send_signal(program, number)
+                finally:
+                    os.close(program)
 
     def ended_with_init(self, status: int) -> bool:
         """A program's wait status is SIGKILL because somebody killed init, and the kernel all of its pid namespace

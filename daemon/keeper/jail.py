@@ -83,10 +83,8 @@ class Jail:
         except OSError:
             warden.lender.give(self.lent)
             raise
-        self._machine = Machine(
-            self._guard, states.new(warden.patience_s, warden.clock()), states.decide, states.due, self._perform,
-            warden.clock,
-        )  # fmt: skip
+        state = states.new(warden.patience_s, warden.clock())
+        self._machine = Machine(self._guard, state, states.decide, states.due, self._perform, warden.clock)
 
     def __repr__(self) -> str:
         return f"<Jail {self.number} {self.warden.toolchain}/{self.step.id}: {self.phase}, uid {self.lent.uid}>"
@@ -140,6 +138,11 @@ class Jail:
         """End it; the first reason counts. Nothing happens to one that is ending."""
         self._machine.feed(ev.Kill(why))
 
+    def signal(self, number: int) -> None:
+        """Send a signal to its program. Nothing happens to one that has not begun, or is ending."""
+        if self.phase in (states.Phase.RUNNING, states.Phase.OVERDUE):
+            self._holds.signal(number)
+
     def fail(self, stage: str, reason: str) -> None:
         """Our own failure: no verdict may come of it."""
         self._machine.feed(ev.Fail(stage, reason))
@@ -190,7 +193,7 @@ class Jail:
         if self._kind.closes_channel_at_go:
             self._unwatch_channel()  # nothing to wake up for while it runs
 
-    # -- from the warden
+    # -- from the warden, the jail, the kernel
 
     def _on_made(self, pidfds: list[int]) -> None:
         """Takes the pidfds: of init and, of a fork, of its program."""
@@ -207,8 +210,6 @@ class Jail:
     def _is_alone(self, processes: int, lingers: bool = False) -> bool:
         """Nothing is alive beside what is ours (and the program that lingers); asked only where the answer counts."""
         return self._machine.state.killed_by is None and self._holds.is_alone(processes, lingers)
-
-    # -- from the jail
 
     def _receive(self) -> bool:
         """Hear one message or the end; False when there is neither."""
@@ -260,8 +261,6 @@ class Jail:
         if self._is_channel_watched:
             self._is_channel_watched = False
             self._guard.unwatch(self._holds.channel.fileno())
-
-    # -- from the kernel
 
     def _on_init_dead(self) -> None:
         init, self._holds.init = self._holds.init, None

@@ -8,6 +8,7 @@ from daemon.sandbox.messages import Go, Run
 from daemon.sandbox.model import Limits
 from daemon.sandbox.plan import StepPlan, Warm
 
+PROGRAM_PID = 2  # of a command, in its jail: the first that its init starts
 OUR_PROCESSES = 1  # in a jail's group beside the program: a command's init, or a fork's memory holder
 MB = 1 << 20
 

@@ -118,6 +118,9 @@ class Peer:
             case messages.Kill(number, why):
                 if number in self._runs:  # else it ended while this message travelled
                     self._runs[number].kill(why)
+            case messages.Signal(number, which):
+                if number in self._runs:  # else it ended while this message travelled
+                    self._runs[number].signal(which)
 
     # -- from the runs
 

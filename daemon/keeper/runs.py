@@ -69,6 +69,11 @@ class Run:
             self._pool.cancel(self._ticket)
             self.denied("kill", str(why))
 
+    def signal(self, number: int) -> None:
+        """Send a signal to its program, where it has one."""
+        if self._jail is not None:
+            self._jail.signal(number)
+
     # -- from the pool
 
     def given(self, found: jail.Jail) -> None:

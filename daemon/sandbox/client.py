@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from . import descriptors as fds
 from . import messages, wire
+from .dialogue import Dialogue
 from .model import KilledBy
 from .order import BadOrder, Finished, Order, SandboxUnavailable
 from .outbox import Outbox
-from .pumps import READ_BYTES, Drain, feed_of
+from .pumps import READ_BYTES, Drain, Feed, feed_of
 from .running import Running
 
 RECONNECT_S = 0.05
@@ -138,8 +139,7 @@ class Client:
         match message:
             case messages.Started(number) | messages.Ended(number) if number in self._runs:
                 self._runs[number].fail(SandboxUnavailable("descriptors", "none is left"))
-                with contextlib.suppress(SandboxUnavailable):
-                    self._send(messages.Kill(number, KilledBy.CLIENT))
+                self._runs[number].kill(KilledBy.CLIENT)
 
     def _hear(self, message: messages.Message, descriptors: list[int]) -> None:
         """Takes descriptors out of the list that it keeps."""
@@ -199,13 +199,16 @@ class Client:
                 self._loop, running.outputs, order.output_bytes, lambda: running.kill(KilledBy.OUTPUT),
                 order.on_output, order.keeps, order.spare_bytes,
             )  # fmt: skip
-            feed = feed_of(self._loop, running.stdin, order.stdin)
+            feed = _feed(self._loop, running, order)
             try:
                 outcome, left = await running.ended(drain)
             finally:
                 feed.close()
                 drain.close()
-        return Finished(outcome, drain.content("stdout"), drain.content("stderr"), drain.is_over, left, acquire_ns)
+        return Finished(
+            outcome, drain.content("stdout"), drain.content("stderr"), drain.is_over, left, acquire_ns,
+            tuple(drain.pieces),
+        )  # fmt: skip
 
     @contextlib.asynccontextmanager
     async def opened(self, order: Order, on_end: Callable[[], None]) -> AsyncIterator[tuple[int, int]]:
@@ -237,20 +240,13 @@ class Client:
         Raises SandboxUnavailable when no jail was to be had.
         """
         number = next(self._ids)
-
-        def kill(why: KilledBy) -> None:
-            with contextlib.suppress(SandboxUnavailable):
-                self._send(messages.Kill(number, why))
-
-        running = self._runs[number] = Running(
-            self._loop, order, kill, lambda: self._send(messages.Begin(number))
-        )  # fmt: skip
+        running = self._runs[number] = Running(self._loop, order, number, self._send)
         try:
             running.take_pipes(await self._start(number, running, order))
             yield running
         finally:
             if not running.has_ended:
-                kill(KilledBy.CLIENT)
+                running.kill(KilledBy.CLIENT)
             del self._runs[number]
             running.close_unclaimed()
 
@@ -274,6 +270,14 @@ class Client:
                 return await asyncio.shield(running.started)
         except TimeoutError:
             raise SandboxUnavailable("keeper", f"no jail within {patience_s:.0f} s") from None
+
+
+def _feed(loop: asyncio.AbstractEventLoop, running: Running, order: Order) -> Feed | Dialogue:
+    """What brings its input to a program."""
+    if order.dialogue is None:
+        return feed_of(loop, running.stdin, order.stdin)
+    order.dialogue.begin(loop, running.stdin, running.signal)
+    return order.dialogue
 
 
 @contextlib.contextmanager

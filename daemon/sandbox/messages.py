@@ -13,7 +13,7 @@ where `input` does, a sealed file that takes the place of the pipe at the progra
 with the far ends of the program's stdin, stdout and stderr, and later `Ended` (with the descriptors of the files that
 the step left); or `Refused`, which means that nothing ran. `Kill` ends a run, whatever has become of it; a run that has
 ended is no error, because messages cross. Of a `held` run, `Started` comes when its jail is parked, and the program
-goes at `Begin`; where the jail is lost before, `Refused` follows.
+goes at `Begin`; where the jail is lost before, `Refused` follows. `Signal` sends a signal to the program of a run.
 
 Keeper and warden, a socket pair. The keeper says `Setup` with the toolchain's plan and the compiled filter, each in a
 memfd; the warden builds its rootfs and answers `Ready`, or `Broken` and ends. `Make` asks for a jail; its descriptors
@@ -49,6 +49,7 @@ MAX_BYTES = 64 << 10  # of a message
 REASON_CHARACTERS = 500
 LEAVES_MAX = 4  # files that a step leaves
 SHARING_MAX = 8  # runs that share one's part of the processors: with more they would go behind what is only prepared
+SIGNAL_MAX = 64  # the highest that there is (signal(7), SIGRTMAX)
 _ID_MAX = (1 << 53) - 1  # what every JSON reader tells exactly (RFC 8259, section 6)
 _NAME_CHARACTERS = 4096
 
@@ -185,7 +186,19 @@ class Kill(Message):
     why: KilledBy
 
 
-TO_KEEPER = vocabulary(Run, Begin, Kill)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Signal(Message):
+    """Send a signal (signal(7)) to a run's program, and to nothing else in its jail. Nothing happens where it has not
+    begun, or has ended."""
+
+    TYPE = "signal"
+    FIELDS = {"run": _ID, "number": check.number(1, SIGNAL_MAX)}
+
+    run: int
+    number: int
+
+
+TO_KEEPER = vocabulary(Run, Begin, Kill, Signal)
 
 
 # Keeper to HTTP process

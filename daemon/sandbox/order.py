@@ -2,9 +2,10 @@
 
 import dataclasses
 
+from .dialogue import Dialogue
 from .errors import CallersFault, OurFault
 from .model import WAITING_MAX, Limits, Outcome
-from .pumps import OnOutput
+from .pumps import OnOutput, Piece
 
 
 class SandboxUnavailable(OurFault):
@@ -29,8 +30,8 @@ class Order:
     """What is run: descriptors are borrowed until `Client.run` returns.
 
     `input`, a sealed memfd, is the program's standard input: a file, whose offset no other run shares. Without one that
-    is a pipe, into which `stdin` is written, bytes or the descriptor of a file. `graded`: alone on a core, which it
-    waits for as long as GRADED_ACQUIRE_S.
+    is a pipe, into which `stdin` is written, bytes or the descriptor of a file; or what a `dialogue` says. `graded`:
+    alone on a core, which it waits for as long as GRADED_ACQUIRE_S.
     `held`: it goes when it is told to (`Running.begin`). `sharing`: it has one of so many parts of a run's share of the
     processors. Without `keeps` its output goes to `on_output` alone. Of output beyond `output_bytes`,
     `spare_bytes` are thrown away before the run is ended for it.
@@ -46,6 +47,7 @@ class Order:
     files: int | None = None  # packed (judge/files.py)
     input: int | None = None
     stdin: bytes | int = b""
+    dialogue: Dialogue | None = None
     args: tuple[str, ...] = ()
     graded: bool = False
     held: bool = False
@@ -64,7 +66,7 @@ class Order:
 class Finished:
     """How it went. `left` are the files that the step left, by their number among what it leaves; they are the caller's
     to close. `truncated`: there was more output than it may have. `acquire_ns`: from the request for a jail until its
-    program was told to go."""
+    program was told to go. `pieces`: the output of both streams, in the order in which it was read."""
 
     outcome: Outcome
     stdout: bytes
@@ -72,3 +74,4 @@ class Finished:
     truncated: bool
     left: dict[int, int]
     acquire_ns: int = 0
+    pieces: tuple[Piece, ...] = ()

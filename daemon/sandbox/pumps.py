@@ -13,7 +13,8 @@ LITTLE_BYTES, LITTLE_READS = 4096, 64  # after so many reads of less, all stream
 PAUSE_S = 0.005  # for so long: what comes byte by byte is read 200 times a second
 QUIET_S = 0.1  # after so long without anything it is forgotten
 
-OnOutput = Callable[[str, bytes], None]  # the stream's name ("stdout", "stderr") and what came
+Piece = tuple[str, bytes]  # the stream's name ("stdout", "stderr") and what came
+OnOutput = Callable[[str, bytes], None]  # hears of a piece
 
 
 class Drain:
@@ -31,7 +32,7 @@ class Drain:
     ) -> None:  # fmt: skip
         self._loop, self._room, self._on_over, self._on_output = loop, room, on_over, on_output
         self._keeps, self._spare = keeps, spare
-        self._chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        self.pieces: list[Piece] = []  # what was kept, in the order in which it came
         self._open = dict(streams)
         self._little, self._last_s = 0, 0.0  # reads of little, and when the last one was
         self._paused: asyncio.TimerHandle | None = None
@@ -54,7 +55,7 @@ class Drain:
 
     def content(self, name: str) -> bytes:
         """What was kept of a stream."""
-        return b"".join(self._chunks[name])
+        return b"".join(data for whose, data in self.pieces if whose == name)
 
     def close(self) -> None:
         """Close what is open."""
@@ -104,7 +105,7 @@ class Drain:
         self._room -= len(kept)
         if kept:
             if self._keeps:
-                self._chunks[name].append(kept)
+                self.pieces.append((name, kept))
             if self._on_output is not None:
                 self.is_heard = True
                 self._on_output(name, kept)

@@ -1,10 +1,12 @@
 """One run in flight, on the HTTP side: what the keeper says of it, and who waits for that."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
 from . import descriptors as fds
+from .messages import Begin, Kill, Message, Signal
 from .model import KilledBy, Outcome
 from .order import Order, SandboxUnavailable
 from .pumps import Drain
@@ -14,22 +16,34 @@ END_S = 30.0  # after the longest that a run may last, for the end to be told: t
 
 
 class Running:
-    """`kill` sends a reason to the keeper; the first that comes there counts. `begin` has a held run go; it raises
-    SandboxUnavailable.
+    """`number` names it to the keeper, to which `send` sends a message, or raises SandboxUnavailable.
 
     `started` resolves to the three pipes. Once they are taken, `stdin`, `stdout` and `stderr` are the taker's to close.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, order: Order, kill: Callable[[KilledBy], None],
-        begin: Callable[[], None],
+        self, loop: asyncio.AbstractEventLoop, order: Order, number: int, send: Callable[[Message], None]
     ) -> None:  # fmt: skip
-        self.kill, self.begin, self._order = kill, begin, order
+        self._order, self._number, self._send = order, number, send
         self.started: asyncio.Future[list[int]] = loop.create_future()
         self._ended: asyncio.Future[tuple[Outcome, dict[int, int]]] = loop.create_future()
         self._asked_s = time.monotonic()
         self.stdin = self.stdout = self.stderr = -1
         self._are_pipes_taken = self._is_left_taken = False
+
+    def kill(self, why: KilledBy) -> None:
+        """End it; the first reason that comes to the keeper counts."""
+        with contextlib.suppress(SandboxUnavailable):
+            self._send(Kill(self._number, why))
+
+    def begin(self) -> None:
+        """Have it go, where it is held. Raises SandboxUnavailable."""
+        self._send(Begin(self._number))
+
+    def signal(self, number: int) -> None:
+        """Send a signal (signal(7)) to its program, where it has one."""
+        with contextlib.suppress(SandboxUnavailable):
+            self._send(Signal(self._number, number))
 
     @property
     def has_ended(self) -> bool:
@@ -58,15 +72,20 @@ class Running:
                 if drain is not None:
                     await drain.rest()
         except SandboxUnavailable as error:
-            raise SandboxUnavailable(error.stage, error.reason, True, _is_heard(drain)) from error
+            raise SandboxUnavailable(error.stage, error.reason, True, self._is_heard(drain)) from error
         except TimeoutError as error:
-            raise SandboxUnavailable("keeper", "it does not tell of an end", True, _is_heard(drain)) from error
+            raise SandboxUnavailable("keeper", "it does not tell of an end", True, self._is_heard(drain)) from error
         self._is_left_taken = True
         if outcome.killed_by in (KilledBy.LOST, KilledBy.CLIENT):
             fds.close_all(left.values())
             reason = f"{self._order.toolchain}/{self._order.step}: the jail went away"
-            raise SandboxUnavailable("lost", reason, True, _is_heard(drain))
+            raise SandboxUnavailable("lost", reason, True, self._is_heard(drain))
         return outcome, left
+
+    def _is_heard(self, drain: Drain | None) -> bool:
+        """Somebody has heard of its output, or it of somebody's words: it must not be repeated."""
+        dialogue = self._order.dialogue
+        return (drain is not None and drain.is_heard) or (dialogue is not None and dialogue.is_heard)
 
     # -- from the client
 
@@ -100,8 +119,3 @@ class Running:
             fds.close_all(self.started.result())
         if not self._is_left_taken and self._ended.done() and self._ended.exception() is None:
             fds.close_all(self._ended.result()[1].values())
-
-
-def _is_heard(drain: Drain | None) -> bool:
-    """Somebody has heard of its output: it must not be repeated."""
-    return drain is not None and drain.is_heard

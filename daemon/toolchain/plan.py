@@ -149,6 +149,17 @@ def max_of(one: Limits, other: Limits) -> Limits:
     )
 
 
+def lowered(limits: Limits, most: Limits | None) -> Limits:
+    """The same, and each bound as low as that of `most`."""
+    if most is None:
+        return limits
+    cpu_ns = min((one for one in (limits.cpu_ns, most.cpu_ns) if one is not None), default=None)
+    return dataclasses.replace(
+        limits, memory_bytes=min(limits.memory_bytes, most.memory_bytes), wall_ns=min(limits.wall_ns, most.wall_ns),
+        processes=min(limits.processes, most.processes), cpu_ns=cpu_ns,
+    )  # fmt: skip
+
+
 def own_limits(limits: StepLimits) -> Limits:
     """A step that is not the run has its file's limits, and no request can raise them."""
     return Limits(

@@ -32,6 +32,7 @@ SAID: dict[type[messages.Message], st.SearchStrategy[Any]] = {
     messages.Run: st.builds(messages.Run, IDS, TEXTS, TEXTS, LIMITS, ARGS, *[st.booleans()] * 4),
     messages.Begin: st.builds(messages.Begin, IDS),
     messages.Kill: st.builds(messages.Kill, IDS, st.sampled_from([KilledBy.OUTPUT, KilledBy.CLIENT])),
+    messages.Signal: st.builds(messages.Signal, IDS, st.integers(1, messages.SIGNAL_MAX)),
     messages.Hello: st.builds(messages.Hello, TEXTS, RISING, st.booleans()),
     messages.Stats: st.builds(messages.Stats, COUNTS, MAPS, MAPS, COUNTS, MAPS, MAPS, MAPS),
     messages.Started: st.builds(messages.Started, IDS),

@@ -116,6 +116,11 @@ class KeeperMachine(RuleBasedStateMachine):
         run = self.own_run(peer, number) if is_own else number
         self.peers[peer].say(messages.Kill(run, why).encode(), [])
 
+    @rule(peer=A_PEER, number=A_NUMBER, which=st.integers(1, messages.SIGNAL_MAX), is_own=st.booleans())
+    def signal(self, peer: int, number: int, which: int, is_own: bool) -> None:
+        run = self.own_run(peer, number) if is_own else number
+        self.peers[peer].say(messages.Signal(run, which).encode(), [])
+
     @rule(peer=A_PEER, number=A_NUMBER)
     def have_it_go(self, peer: int, number: int) -> None:
         self.peers[peer].say(messages.Begin(self.own_run(peer, number)).encode(), [])

@@ -46,7 +46,7 @@ def test_a_graded_run_is_given_the_time_that_the_keeper_lets_it_wait_for_a_proce
 async def test_who_waits_for_a_jail_for_long_or_for_a_core_is_no_sign_of_a_busy_host() -> None:
     """A language whose wardens are gone would else keep the runs of all others out while many come."""
     loop, now_s = asyncio.get_running_loop(), time.monotonic()
-    run, graded = (Running(loop, given, lambda _: None, lambda: None) for given in (order(), order(graded=True)))
+    run, graded = (Running(loop, given, 1, lambda _: None) for given in (order(), order(graded=True)))
     assert run.waits_for_jail(now_s) and not run.waits_for_jail(now_s + 2 * BUSY_S)
     assert not graded.waits_for_jail(now_s)
     run.started.set_result([])

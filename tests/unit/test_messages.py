@@ -24,6 +24,7 @@ EXAMPLES: list[tuple[messages.Message, dict[str, type[messages.Message]], int]] 
     (messages.Run(1, "python", "run", LIMITS, ("a", "\u00e4", ""), True), messages.TO_KEEPER, 2),
     (messages.Begin(3), messages.TO_KEEPER, 0),
     (messages.Kill(3, KilledBy.OUTPUT), messages.TO_KEEPER, 0),
+    (messages.Signal(3, 15), messages.TO_KEEPER, 0),
     (messages.Hello("v2", (0, 1, 5), True), messages.TO_HTTP, 0),
     (
         messages.Stats(

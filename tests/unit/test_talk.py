@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import select
@@ -15,6 +16,7 @@ from daemon.grading import interaction
 from daemon.grading.checking import CheckerHangs
 from daemon.grading.interaction import Talk, outlasting, talk
 from daemon.sandbox.client import Client
+from daemon.sandbox.messages import Begin, Kill, Message
 from daemon.sandbox.model import KilledBy, Limits, Outcome, Usage
 from daemon.sandbox.order import Order, SandboxUnavailable
 from daemon.sandbox.running import Running
@@ -42,10 +44,7 @@ class TwoRuns:
         stdin, given = os.pipe()
         (heard, stdout), (noticed, stderr) = os.pipe(), os.pipe()
         self.order.append(f"{order.step} is held" if order.held else f"{order.step} goes")
-        running = Running(
-            asyncio.get_running_loop(), order, lambda why: self.kills.append((order.step, why)),
-            lambda: self.order.append(f"{order.step} begins"),
-        )  # fmt: skip
+        running = Running(asyncio.get_running_loop(), order, 1, functools.partial(self._hear, order.step))
         running.take_pipes([given, heard, noticed])
         self.runs[order.step], self.theirs[order.step] = running, [stdin, stdout, stderr]
         if len(self.runs) == 2:
@@ -57,6 +56,13 @@ class TwoRuns:
             if not running.has_ended:
                 self.kills.append((order.step, KilledBy.CLIENT))
                 self._gone(order.step)
+
+    def _hear(self, step: str, message: Message) -> None:
+        match message:
+            case Kill(_, why):
+                self.kills.append((step, why))
+            case Begin():
+                self.order.append(f"{step} begins")
 
     def end(self, order: Order, wait_status: int, left: list[int] | None = None) -> None:
         """As the keeper tells it, when everything of the jail is dead."""

@@ -61,6 +61,9 @@ class Group(typing.Protocol):
     def processes(self) -> int:
         """How many processes are in it now."""
 
+    def process_ids(self) -> list[str]:
+        """Of its processes, as /proc has them."""
+
     def threads(self) -> list[str]:
         """Their numbers, as /proc has them."""
 

@@ -124,7 +124,7 @@ class Group:
     def pin_started(self, core: int) -> None:
         # To move another process waits for a grace period of RCU: milliseconds in which the keeper does nothing else.
         self.pin(core)
-        for process in self._processes():
+        for process in self.process_ids():
             os.write(self._cores[core].procs, process.encode())
 
     def lift_cpu_quota(self) -> None:
@@ -137,10 +137,10 @@ class Group:
         # A number may be of another process by now: it is killed by a pidfd that was opened while it was in the group.
         opened: dict[str, int] = {}
         try:
-            for process in self._processes():
+            for process in self.process_ids():
                 with contextlib.suppress(ProcessLookupError):
                     opened[process] = os.pidfd_open(int(process))
-            for process in self._processes():
+            for process in self.process_ids():
                 if process in opened:
                     with contextlib.suppress(ProcessLookupError):
                         signal.pidfd_send_signal(opened[process], signal.SIGKILL)
@@ -154,12 +154,12 @@ class Group:
         return int(mounts.read_text(self._path("pids", "pids.current")))
 
     def processes(self) -> int:
-        return len(self._processes())
+        return len(self.process_ids())
 
     def threads(self) -> list[str]:
         return mounts.read_text(self._path("pids", "tasks")).split()
 
-    def _processes(self) -> list[str]:
+    def process_ids(self) -> list[str]:
         try:
             return mounts.read_text(self._path("pids", "cgroup.procs")).split()
         except FileNotFoundError:  # somebody removed it, so nothing was in it

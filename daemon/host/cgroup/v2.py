@@ -83,7 +83,10 @@ class Group:
         return int(mounts.read_text(self._path("pids.current")))
 
     def processes(self) -> int:
-        return len(mounts.read_text(self._path("cgroup.procs")).split())
+        return len(self.process_ids())
+
+    def process_ids(self) -> list[str]:
+        return mounts.read_text(self._path("cgroup.procs")).split()
 
     def threads(self) -> list[str]:
         return mounts.read_text(self._path("cgroup.threads")).split()
