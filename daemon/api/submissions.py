@@ -41,8 +41,14 @@ def held_bytes(submission: Submission) -> int:
     return len(submission.code) + len(submission.stdin) + sum(file.size for file in submission.files)
 
 
+def bounds(toolchain: Toolchain, run: RunLimits, token: Token | None) -> tuple[Limits, Limits]:
+    """What a run of this client gets unasked, and the most that it may ask for."""
+    default, maximum = run_limits(toolchain, run)
+    return within(token, default), within(token, maximum)
+
+
 def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits, token: Token | None) -> Limits:
-    default, maximum = (within(token, limits) for limits in run_limits(toolchain, run))
+    default, maximum = bounds(toolchain, run, token)
     limits = default
     if wanted.timeout is not None:
         limits = dataclasses.replace(limits, wall_ns=nanoseconds("timeout", wanted.timeout, maximum.wall_ns))
@@ -77,13 +83,20 @@ def files_of(
 ) -> tuple[File, ...]:
     """The files beside a source, none of which has a name that is `taken`. Raises ApiProblem 400 and 413."""
     found = tuple(File(entry.name, entry.content) for entry in entries)
+    check_files(found, toolchain, bytes_max, field, taken)
+    return found
+
+
+def check_files(
+    found: tuple[File, ...], toolchain: Toolchain, bytes_max: int, field: str = "files", taken: Iterable[str] = ()
+) -> None:
+    """Raises ApiProblem 413 for too many bytes, 400 for names that cannot be beside each other or beside the source."""
     if sum(file.size for file in found) > bytes_max:
         raise ApiProblem(413, "files_too_long", f"Files too long (max {bytes_max} bytes)")
     try:
         check_together(found, {*toolchain.own_files, *taken})
     except BadName as error:
         raise out_of_range(field, str(error)) from None
-    return found
 
 
 def nanoseconds(field: str, seconds: float, maximum_ns: int) -> int:

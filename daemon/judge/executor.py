@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 from daemon.sandbox.client import GRADED_ACQUIRE_S, Client
 from daemon.sandbox.descriptors import close_all, memfd, sealed_copy
 from daemon.sandbox.messages import FULL
+from daemon.sandbox.model import Limits
 from daemon.sandbox.order import Finished, Order, SandboxUnavailable
 from daemon.sandbox.plan import Warm
 from daemon.sandbox.threads import to_the_end
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
-from . import artifacts, report
+from . import artifacts, left, report
 from .artifacts import Artifacts
 from .files import File, pack
 from .service import Service
@@ -78,7 +79,10 @@ class Executor:
                     is_much = len(submission.stdin) > MUCH_BYTES
                     given = await _opened(stack, is_much, memfd, "stdin", submission.stdin, True)
                     finished = await self.run(self._run_order(submission, built, given))
-                return report.of_run(submission, finished, built.compile_ns, built.cached, built.acquire_ns)
+                made = report.of_run(submission, finished, built.compile_ns, built.cached, built.acquire_ns)
+                if not finished.left:
+                    return made
+                return dataclasses.replace(made, left=await left.taken(finished.left, submission))
         except OSError as error:  # no descriptor is left, or no memory for a memfd
             raise SandboxUnavailable("descriptors", str(error)) from error
 
@@ -158,7 +162,7 @@ class Executor:
         acquire_ns = built.acquire_ns + finished.acquire_ns
         artifact = await _keep_artifact(finished, stack)
         if artifact is None:
-            return report.of_compilation(plan.own_limits(entry.limits), finished, compile_ns)
+            return report.of_compilation(_compile_limits(submission, entry), finished, compile_ns)
         if built.files is not None and entry.packed is not None:
             return Built(None, None, compile_ns, files=artifact, acquire_ns=acquire_ns)
         return Built(None, artifact, compile_ns, files=built.files, acquire_ns=acquire_ns)
@@ -197,7 +201,7 @@ class Executor:
         return Order(
             toolchain=submission.toolchain.id,
             step=entry.id + suffix,
-            limits=plan.own_limits(entry.limits),
+            limits=_compile_limits(submission, entry),
             output_bytes=plan.compile_output_bytes(entry),
             source=None if by_stdin else built.source,
             artifact=built.artifact,
@@ -209,7 +213,7 @@ class Executor:
     def _run_order(self, submission: Submission, built: "Built", given: int) -> Order:
         return Order(
             toolchain=submission.toolchain.id,
-            step=submission.toolchain.steps[-1].id,
+            step=plan.leaving_step(submission.toolchain) if submission.leaves else submission.toolchain.steps[-1].id,
             limits=submission.limits,
             output_bytes=submission.output_bytes,
             source=built.source,
@@ -219,6 +223,7 @@ class Executor:
             on_output=submission.on_output,
             args=submission.args,
             sharing=submission.sharing,
+            leaves=submission.leaves,
         )
 
     async def run(self, order: Order) -> Finished:
@@ -285,6 +290,14 @@ async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int
         os.close(artifact)
         return None
     return await _opened(stack, True, _take_copy, artifact)
+
+
+def _compile_limits(submission: Submission, entry: StepEntry) -> Limits:
+    """The step's own, of which a request may lower the wall time."""
+    limits = plan.own_limits(entry.limits)
+    if submission.compile_wall_ns is None:
+        return limits
+    return dataclasses.replace(limits, wall_ns=min(limits.wall_ns, submission.compile_wall_ns))
 
 
 def _is_much(files: tuple[File, ...]) -> bool:

@@ -14,6 +14,7 @@ from daemon.sandbox.order import Finished
 from .submission import Reason, Report, Submission
 
 MB = 1 << 20
+FAILED = 1 << 8  # exit 1, which a service's refusal stands for
 
 
 def of_diagnostics(diagnostics: str, compile_ns: int) -> Report:
@@ -21,13 +22,15 @@ def of_diagnostics(diagnostics: str, compile_ns: int) -> Report:
     return Report(
         reason=Reason.COMPILE_ERROR, error=diagnostics, stdout=b"", stderr=diagnostics.encode(), exit_code=None,
         signal=None, wall_ns=0, cpu_ns=None, compile_ns=compile_ns, memory_bytes=None, truncated=False,
+        compile_status=FAILED,
     )  # fmt: skip
 
 
 def of_compilation(limits: Limits, finished: Finished, compile_ns: int) -> Report:
     """Of a compile step that left nothing to run. `limits` are the step's, `compile_ns` is the time of all so far."""
     diagnostics = (finished.stdout + finished.stderr).decode("utf-8", "replace")
-    match _limit_reached(finished):
+    limit = _limit_reached(finished)
+    match limit:
         case Reason.TIME_LIMIT:
             error = f"Compilation timed out after {seconds(limits.wall_ns)}"
         case Reason.CPU_LIMIT:
@@ -41,7 +44,8 @@ def of_compilation(limits: Limits, finished: Finished, compile_ns: int) -> Repor
     return Report(
         reason=Reason.COMPILE_ERROR, error=error, stdout=b"", stderr=finished.stdout + finished.stderr,
         exit_code=None, signal=None, wall_ns=0, cpu_ns=None, compile_ns=compile_ns, memory_bytes=None,
-        truncated=finished.truncated,
+        truncated=finished.truncated, compile_status=finished.outcome.wait_status if limit is None else None,
+        compile_limit=limit,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 
 from daemon.sandbox.model import Limits
 from daemon.sandbox.pumps import OnOutput
@@ -29,6 +30,9 @@ class Submission:
     `on_output` hears stdout and stderr of the run while they come. `name` is what the source is called where another
     file is the main one (the driver of a problem), None where nobody said. `client`: whose it is, empty where
     it is ours; `sharing`: that one has so many at once.
+
+    `leaves` names files below /work whose contents the report is to have once the program has ended by itself, of
+    together at most `left_bytes_max` bytes. A compile step ends after `compile_wall_ns`, if its own limit is not less.
     """
 
     toolchain: Toolchain
@@ -43,6 +47,9 @@ class Submission:
     name: str | None = None
     client: str = ""
     sharing: int = 1
+    leaves: tuple[str, ...] = ()
+    left_bytes_max: int = 0
+    compile_wall_ns: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +58,8 @@ class Report:
 
     `cached`: what it compiles to was there already. `acquire_ns`: waiting for jails, of all steps together.
     `exit_code` and `signal` are None unless the program ended that way by itself. `error` is None on success.
+    `compile_status`: the raw wait status (wait(2)) of a compile step that failed by itself; None where a limit ended it
+    (`compile_limit` tells which). `left` has the files that were asked for, without what is no plain file or too long.
     """
 
     reason: Reason
@@ -66,6 +75,9 @@ class Report:
     truncated: bool
     cached: bool = False
     acquire_ns: int = 0
+    compile_status: int | None = None
+    compile_limit: Reason | None = None
+    left: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
     @property
     def success(self) -> bool:
