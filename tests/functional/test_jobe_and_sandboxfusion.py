@@ -86,7 +86,7 @@ def test_jobe_tells_a_forbidden_construct_and_no_place_as_outcomes(server: Serve
     assert (answer.status, answer.json["outcome"], answer.headers["Retry-After"]) == (200, 21, "1")
 
 
-@pytest.mark.threat("F1")
+@pytest.mark.threat("F9")
 def test_run_leaves_plain_files_and_nothing_that_leads_elsewhere(server: Server) -> None:
     code = (
         "import os\nos.makedirs('d'); open('d/made', 'wb').write(bytes(range(256)))\n"
@@ -94,7 +94,7 @@ def test_run_leaves_plain_files_and_nothing_that_leads_elsewhere(server: Server)
         "open('large', 'wb').truncate(40 << 20); open('empty', 'w')\nraise SystemExit(3)"
     )
     names = ["d/made", "link", "fifo", "d", "none", "large", "empty"]
-    answer = run_code(server, code, fetch_files=names)
+    answer = run_code(server, code, fetch_files=[*names, "etc/passwd"])
     assert (answer["status"], answer["run_result"]["return_code"]) == ("Failed", 3)
     assert answer["files"] == {"d/made": base64.b64encode(bytes(range(256))).decode(), "empty": ""}
 
@@ -104,6 +104,26 @@ def test_compiled_program_leaves_files_too_and_has_a_compile_result(server: Serv
     answer = run_code(server, code, "rust", files={"in": base64.b64encode(b"x").decode()}, fetch_files=["a"])
     assert (answer["status"], answer["files"], answer["run_result"]["stdout"]) == ("Success", {"a": "eA=="}, "ran\n")
     assert answer["compile_result"]["return_code"] == 0
+
+
+def test_compiler_ends_at_the_time_that_it_was_given(server: Server) -> None:
+    answer = run_code(server, 'fn main() { println!("slow"); }', "rust", compile_timeout=0.001)
+    assert (answer["status"], answer["compile_result"]["status"], answer["run_result"]) == (
+        "Failed", "TimeLimitExceeded", None,
+    )  # fmt: skip
+
+
+@pytest.mark.threat("F9")
+def test_file_that_is_swapped_all_the_time_is_a_plain_one_or_absent(server: Server) -> None:
+    """A process of the program outlives it and goes on, while its file is opened and until the jail is killed."""
+    code = (
+        "import os, sys\nopen('plain', 'w').write('own')\n"
+        "if os.fork() == 0:\n while True:\n"
+        "  for make in (lambda: os.symlink('/etc/passwd', 'new'), lambda: os.mkfifo('new'), lambda: os.link('plain', 'new')):\n"
+        "   make(); os.rename('new', 'a')\n"
+    )
+    for _ in range(5):
+        assert run_code(server, code, fetch_files=["a"])["files"] in ({}, {"a": base64.b64encode(b"own").decode()})
 
 
 def test_limit_of_time_is_told_and_what_was_printed_before(server: Server) -> None:
