@@ -3,6 +3,7 @@
 import base64
 import collections.abc
 import json
+import time
 from typing import Any
 
 import pytest
@@ -84,6 +85,20 @@ def test_jobe_tells_a_forbidden_construct_and_no_place_as_outcomes(server: Serve
     with server.running("python", "print(1, flush=True)\nwhile True: pass", token=SECRET):
         answer = run(server, "")
     assert (answer.status, answer.json["outcome"], answer.headers["Retry-After"]) == (200, 21, "1")
+
+
+@pytest.mark.slow
+def test_jobe_waits_ten_seconds_for_a_turn() -> None:
+    with Server(languages=["python"], dialects=["jobe"], runs_at_once=1, healthy=False) as busy:
+        with busy.running("python", "print(1, flush=True)\nwhile True: pass", timeout=30):
+            began_s = time.monotonic()
+            answer = post(
+                busy, f"{JOBE}/runs", {"run_spec": {"language_id": "python3", "sourcecode": ""}}, Host="localhost"
+            )
+            waited_s = time.monotonic() - began_s
+        after = post(busy, f"{JOBE}/runs", {"run_spec": {"language_id": "python3", "sourcecode": ""}}, Host="localhost")
+    assert (answer.json["outcome"], answer.headers["Retry-After"], after.json["outcome"]) == (21, "1", 15)
+    assert 9.9 < waited_s < 15
 
 
 @pytest.mark.threat("F9")

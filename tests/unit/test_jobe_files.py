@@ -74,6 +74,15 @@ def test_client_that_has_most_gives_way_to_others(files: Files) -> None:
     assert len(kept(files, "large", "a", "b")) == 1
 
 
+def test_thousands_of_small_files_give_way_to_a_large_one_at_once(files: Files) -> None:
+    for number in range(60):
+        files.put("one", f"id{number}", bytes([number]))
+    files.put("two", "other", b"x" * 30)
+    files.put("one", "large", b"y" * 59)
+    assert kept(files, "one", "large", *(f"id{number}" for number in range(60))) == {"large", "id9"}
+    assert kept(files, "two", "other") == {"other"}
+
+
 def test_file_larger_than_a_clients_part_is_refused_and_nothing_gives_way(files: Files) -> None:
     files.put("one", "a", b"a" * 60)
     with pytest.raises(ValueError, match="at most 60 bytes"):

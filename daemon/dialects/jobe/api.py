@@ -14,11 +14,11 @@ from daemon.api import note as notes
 from daemon.api.admission import Room
 from daemon.api.client import CLIENT
 from daemon.api.endpoint import Endpoint
-from daemon.api.errors import ApiProblem
+from daemon.api.errors import RETRY_AFTER_S, ApiProblem
 from daemon.api.parts import Parts
 from daemon.api.runs import Runs
 from daemon.api.submissions import MB
-from daemon.judge.submission import Submission
+from daemon.judge.submission import Report, Submission
 from daemon.sandbox.threads import to_the_end
 
 from . import translation
@@ -33,6 +33,8 @@ ROOT = "/jobe/index.php/restapi"
 KEY = ("X-API-KEY",)
 OVERLOADS = ("queue_full", "over_share", "parser_unavailable")
 SWEEP_S = 3600.0
+WAIT_S = 10.0  # for a turn, as long as Jobe waits (its jobe_wait_timeout)
+MUCH_BYTES = 64 << 10  # of an answer, which a thread makes
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 _Found = TypeVar("_Found")
 
@@ -109,20 +111,38 @@ class Api:
     async def run(self, request: web.Request) -> web.Response:
         """Run a program. Raises ApiProblem, SandboxUnavailable, turns.seats.Refused."""
         note = notes.of(request)
-        async with self._runs.received(request, JobeRun) as (run, room):
+        async with self._runs.received(request, JobeRun, is_patient=True) as (run, room):
             wanted = translation.wanted_of(run, self._languages)
             if wanted.code == translation.OVERLOAD_TEST:
                 return _json(translation.overloaded())
             del run
             submission = await self._submission(wanted, request, room)
             try:
-                report = await self._runs.once(request, submission, room)
+                report = await self._report(request, submission, room)
             except ApiProblem as problem:
                 if problem.code != "dangerous_operation":
                     raise
                 note.code = problem.code
                 return _json(translation.refused(problem.detail, note.request_id))
-        return _json(translation.result(report, wanted.language, note.request_id))
+        if len(report.stdout) + len(report.stderr) <= MUCH_BYTES:
+            return _json(translation.result(report, wanted.language, note.request_id))
+        return await asyncio.to_thread(lambda: _json(translation.result(report, wanted.language, note.request_id)))
+
+    async def _report(self, request: web.Request, submission: Submission, room: Room) -> Report:
+        """What became of it, where it has its turn within WAIT_S; as `Runs.once` raises, and ApiProblem 503."""
+        note = notes.of(request)
+        try:
+            async with (
+                asyncio.timeout(WAIT_S) as patience,
+                self._runs.turn(submission, request[CLIENT], note, room, is_patient=True) as turn,
+            ):
+                patience.reschedule(None)
+                return await self._runs.run(turn.submission, note)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            detail = f"More come than can run: none could within {WAIT_S:g} s"
+            raise ApiProblem(503, "queue_full", detail, retry_after_s=RETRY_AFTER_S) from None
 
     async def _submission(self, wanted: Wanted, request: web.Request, room: Room) -> Submission:
         """`room` holds the files too. Raises ApiProblem, 404 where one is not there."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 LOCK_S = 10.0  # for what other processes do with it
-FILES_MAX = 10_000  # of one client, and ten times as many of all
+FILES_MAX, FILES_MAX_OF_ALL = 10_000, 100_000  # of one client, and of all together
 _TABLE = """
 create table if not exists files (
     client text, id text, digest text, bytes integer, used_s integer, primary key (client, id)
@@ -96,25 +96,28 @@ class Files:
     # -- inside of a change, which one process makes at a time
 
     def _make_room(self, database: sqlite3.Connection, client: str, size: int) -> None:
-        while self._is_over(database, "where client = ?", (client,), self._bytes_of_client - size, FILES_MAX):
-            self._forget_one(database, client)
-        while self._is_over(database, "", (), self._bytes_max - size, 10 * FILES_MAX):
-            (most,) = database.execute(
-                "select client from files group by client order by sum(bytes) + count(*) desc limit 1"
-            ).fetchone()
-            self._forget_one(database, most)
+        """For a file of so many bytes, of this client first."""
+        bytes_after, count_after = size, 1
+        for file_id, file_bytes in _of(database, client):
+            bytes_after, count_after = bytes_after + file_bytes, count_after + 1
+            if bytes_after > self._bytes_of_client or count_after > FILES_MAX:
+                self._forget(database, "client = ? and id = ?", (client, file_id))
+        self._make_room_among_all(database, size)
 
-    def _is_over(
-        self, database: sqlite3.Connection, where: str, values: tuple[str, ...], bytes_max: int, files_max: int
-    ) -> bool:
-        count, size = database.execute(
-            f"select count(*), coalesce(sum(bytes), 0) from files {where}", values
-        ).fetchone()
-        return bool(count > 0 and (size > bytes_max or count >= files_max))
-
-    def _forget_one(self, database: sqlite3.Connection, client: str) -> None:
-        oldest = "id = (select id from files where client = ? order by used_s, id limit 1)"
-        self._forget(database, f"client = ? and {oldest}", (client, client))
+    def _make_room_among_all(self, database: sqlite3.Connection, size: int) -> None:
+        shares: dict[str, int] = dict(database.execute("select client, sum(bytes) from files group by client"))
+        (count,) = database.execute("select count(*) from files").fetchone()
+        total = sum(shares.values())
+        oldest: dict[str, list[tuple[str, int]]] = {}
+        while count > 0 and (total + size > self._bytes_max or count >= FILES_MAX_OF_ALL):
+            most = max(shares, key=lambda one: shares[one])
+            if most not in oldest:
+                oldest[most] = _of(database, most)
+            file_id, file_bytes = oldest[most].pop()
+            self._forget(database, "client = ? and id = ?", (most, file_id))
+            shares[most], total, count = shares[most] - file_bytes, total - file_bytes, count - 1
+            if not oldest[most]:
+                del shares[most]
 
     def _forget(self, database: sqlite3.Connection, where: str, values: tuple[object, ...]) -> None:
         """Their contents too, where nobody else has the same."""
@@ -145,7 +148,9 @@ class Files:
         return int(self._clock())
 
     def _connected(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._folder / "files.sqlite", timeout=LOCK_S, isolation_level=None)
+        database = sqlite3.connect(self._folder / "files.sqlite", timeout=LOCK_S, isolation_level=None)
+        database.execute("pragma synchronous = normal")  # what a power failure takes is put again
+        return database
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -158,3 +163,9 @@ class Files:
                 database.execute("rollback")
                 raise
             database.execute("commit")
+
+
+def _of(database: sqlite3.Connection, client: str) -> list[tuple[str, int]]:
+    """Id and bytes of each file of a client, the last used first."""
+    rows = database.execute("select id, bytes from files where client = ? order by used_s desc, id desc", (client,))
+    return rows.fetchall()

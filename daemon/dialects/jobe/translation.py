@@ -29,7 +29,7 @@ OVERLOAD_TEST = "!** TESTING OVERLOAD EXCEPTION **!"  # a source for which Jobe 
 _FILE_ID = re.compile(r"[A-Za-z0-9]+")
 _FILE_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _SOURCE_NAME = re.compile(r"""(?![.-])[^<>:"/\\|?*\x00-\x1f\x7f\xa0\xad#\[\]@!$&'()+,;={}^~`]{1,255}""")
-_UNSEEN = re.compile(rb"[^\t\n\r -~]")
+_SHOWN = [chr(byte) if chr(byte) in "\t\n\r" or 32 <= byte < 127 else f"\\x{byte:02x}" for byte in range(256)]
 
 
 class Outcome(enum.IntEnum):
@@ -198,7 +198,7 @@ def _clean(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        return _UNSEEN.sub(lambda found: f"\\x{ord(found[0]):02x}".encode(), data).decode("ascii")
+        return "".join(map(_SHOWN.__getitem__, data))
 
 
 def _wrong(detail: str) -> ApiProblem:

@@ -12,7 +12,6 @@ from daemon.api.endpoint import Endpoint
 from daemon.api.errors import ApiProblem
 from daemon.api.parts import Parts
 from daemon.api.runs import Runs
-from daemon.api.submissions import MB
 
 from . import translation
 from .models import RunCodeRequest, RunCodeResponse, Status
@@ -21,7 +20,7 @@ REFUSED_PROGRAMS = ("dangerous_operation", "code_too_long")  # to ask again chan
 WRONG_BODIES = ("invalid_json", "invalid_request", "unsupported_language")
 UNPROCESSABLE = 422  # what FastAPI answers to those
 TRY_AGAIN = 429  # from this status on the fault is not the request's
-MUCH_BYTES = MB // 4  # of an answer, which a thread makes
+MUCH_BYTES = 64 << 10  # of an answer, which a thread makes
 
 
 def tell(problem: ApiProblem) -> web.Response:

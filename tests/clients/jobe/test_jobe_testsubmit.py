@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(400)]
 
 @pytest.fixture
 def server() -> collections.abc.Iterator[Server]:
-    with Server(languages=LANGUAGES, dialects=["jobe"], queue_crowded=64) as running:
+    with Server(languages=LANGUAGES, dialects=["jobe"]) as running:
         yield running
 
 
