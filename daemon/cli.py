@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from daemon.judge.submission import Report, Submission
     from daemon.settings import Settings
 
-DIALECTS = ("cellblock", "go-judge", "judge0", "piston")  # of bench/dialects.py
+DIALECTS = ("cellblock", "go-judge", "jobe", "judge0", "piston", "sandboxfusion")  # of bench/dialects.py
 EXIT_TIME, EXIT_LIMIT, EXIT_COMPILE_ERROR = 124, 137, 65
 
 

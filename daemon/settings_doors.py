@@ -14,3 +14,6 @@ class Doors(pydantic.BaseModel):
         (),
         description="APIs of other servers to answer: piston, judge0, jobe, sandboxfusion",
     )
+    jobe_files_mb: int = pydantic.Field(256, gt=0, description="files that Jobe's clients have put, of all together")
+    jobe_files_of_client_mb: int = pydantic.Field(64, gt=0, description="and of one client; older ones give way")
+    jobe_files_hours: float = pydantic.Field(48.0, gt=0, description="and for how long after their last use")

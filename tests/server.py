@@ -181,12 +181,16 @@ class Server:
         return result, time.monotonic() - started_s
 
     @contextlib.contextmanager
-    def running(self, language: str, code: str, **fields: Any) -> collections.abc.Iterator[None]:
+    def running(
+        self, language: str, code: str, token: str | None = None, **fields: Any
+    ) -> collections.abc.Iterator[None]:
         """A program that has said its first word and goes on until the end of the block, where its client hangs up."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         body = json.dumps({"language": language, "code": code, **fields})
         try:
             headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+            if token is not None:
+                headers["Authorization"] = f"Bearer {token}"
             connection.request("POST", "/execute", body, headers)
             response = connection.getresponse()
             for line in response:

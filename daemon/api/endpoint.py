@@ -40,8 +40,11 @@ class Endpoints:
             router.add_route(one.method, one.path, one.handle)
 
     def find(self, method: str, path: str) -> Endpoint | None:
-        """`path` is a template; HEAD is as GET. None: it is of the base contract, or there is none."""
-        return self._all.get(("GET" if method == "HEAD" else method, path))
+        """`path` is a template; HEAD is as GET where it has none of its own.
+
+        None: it is of the base contract, or there is none.
+        """
+        return self._all.get((method, path)) or self._all.get(("GET" if method == "HEAD" else method, path))
 
     @property
     def token_headers(self) -> set[str]:

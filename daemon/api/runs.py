@@ -42,28 +42,30 @@ class Runs:
         self._parts = parts
 
     @contextlib.asynccontextmanager
-    async def received(self, request: web.Request, model: type[Model]) -> AsyncIterator[tuple[Model, Room]]:
+    async def received(
+        self, request: web.Request, model: type[Model], is_patient: bool = False
+    ) -> AsyncIterator[tuple[Model, Room]]:
         """The body of a request that has a place, and the room that it holds as long as this lasts.
 
-        A `model` of a dialect must be known to parcel.py, which carries large bodies. Raises turns.seats.Refused, and
-        what Bodies.read raises.
+        A `model` of a dialect must be known to parcel.py, which carries large bodies. `is_patient`: it may wait as
+        long as those before it take (admission.py). Raises turns.seats.Refused, and what Bodies.read raises.
         """
-        with self.admitted(request[CLIENT]) as room:
+        with self.admitted(request[CLIENT], is_patient) as room:
             yield await self._parts.bodies.read(request, model, room), room
 
     @contextlib.contextmanager
-    def admitted(self, client: Client) -> Iterator[Room]:
+    def admitted(self, client: Client, is_patient: bool = False) -> Iterator[Room]:
         """A place, and room of which nothing is held yet, for what a client is about to send.
 
         Raises turns.seats.Refused where there is no place.
         """
-        self._parts.admission.check(client)
+        self._parts.admission.check(client, is_patient)
         with self._parts.admission.room(client) as room:
             yield room
 
     @contextlib.asynccontextmanager
     async def turn(
-        self, submission: Submission, client: Client, note: Note, room: Room | None = None
+        self, submission: Submission, client: Client, note: Note, room: Room | None = None, is_patient: bool = False
     ) -> AsyncIterator[Turn]:
         """Wait for a slot, hold it, look for forbidden constructs in it. `room` then holds what the submission does.
 
@@ -72,7 +74,7 @@ class Runs:
         note.language = submission.toolchain.id
         if room is not None:
             room.resize(submissions.held_bytes(submission))
-        async with self._parts.admission.slot(client) as seat:
+        async with self._parts.admission.slot(client, is_patient) as seat:
             note.queue_ns = seat.waited_ns
             finding = await validate(self._parts, submission.toolchain, submission.code.decode())
             yield Turn(dataclasses.replace(submission, client=client.name, sharing=seat.sharing), seat, finding)
@@ -85,8 +87,10 @@ class Runs:
             self._parts.self_tests.succeeded(submission.toolchain)
         return report
 
-    async def once(self, request: web.Request, submission: Submission, room: Room | None = None) -> Report:
+    async def once(
+        self, request: web.Request, submission: Submission, room: Room | None = None, is_patient: bool = False
+    ) -> Report:
         """Wait for a turn of the request's client, and run. Raises as `turn` and `run` do."""
         note = notes.of(request)
-        async with self.turn(submission, request[CLIENT], note, room) as turn:
+        async with self.turn(submission, request[CLIENT], note, room, is_patient) as turn:
             return await self.run(turn.submission, note)

@@ -41,8 +41,14 @@ def held_bytes(submission: Submission) -> int:
     return len(submission.code) + len(submission.stdin) + sum(file.size for file in submission.files)
 
 
+def bounds(toolchain: Toolchain, run: RunLimits, token: Token | None) -> tuple[Limits, Limits]:
+    """What a run of this client gets unasked, and the most that it may ask for."""
+    default, maximum = run_limits(toolchain, run)
+    return within(token, default), within(token, maximum)
+
+
 def _limits(wanted: ExecuteRequest, toolchain: Toolchain, run: RunLimits, token: Token | None) -> Limits:
-    default, maximum = (within(token, limits) for limits in run_limits(toolchain, run))
+    default, maximum = bounds(toolchain, run, token)
     limits = default
     if wanted.timeout is not None:
         limits = dataclasses.replace(limits, wall_ns=nanoseconds("timeout", wanted.timeout, maximum.wall_ns))

@@ -93,6 +93,34 @@ class Judge0(Dialect):
         return str(answer["stdout"])
 
 
+class Jobe(Dialect):
+    """POST runs; https://github.com/trampgeek/jobe. Names of languages: those that it lists, or the toolchain's own."""
+
+    _names: set[str]
+
+    def run(self, toolchain: Toolchain, code: str) -> str:
+        """Raises as Dialect.run."""
+        root = "/jobe/index.php/restapi"
+        if not hasattr(self, "_names"):
+            self._names = {str(name) for name, _ in self.request("GET", f"{root}/languages")}
+        name = next((name for name in toolchain.names if name in self._names), toolchain.id)
+        answer = self.request("POST", f"{root}/runs", {"run_spec": {"language_id": name, "sourcecode": code}})
+        if answer["outcome"] != 15:  # success
+            raise WrongAnswer(str(answer))
+        return str(answer["stdout"])
+
+
+class SandboxFusion(Dialect):
+    """POST /run_code; https://github.com/bytedance/SandboxFusion."""
+
+    def run(self, toolchain: Toolchain, code: str) -> str:
+        """Raises as Dialect.run."""
+        answer = self.request("POST", "/run_code", {"language": toolchain.id, "code": code})
+        if answer["status"] != "Success":
+            raise WrongAnswer(str(answer))
+        return str(answer["run_result"]["stdout"])
+
+
 class GoJudge(Dialect):
     """POST /run; the commands are those of the toolchain file's steps, as the server's own root has them.
 
@@ -150,4 +178,7 @@ class GoJudge(Dialect):
         return dict(answer)
 
 
-DIALECTS: dict[str, type[Dialect]] = {"cellblock": Cellblock, "piston": Piston, "judge0": Judge0, "go-judge": GoJudge}
+DIALECTS: dict[str, type[Dialect]] = {
+    "cellblock": Cellblock, "piston": Piston, "judge0": Judge0, "go-judge": GoJudge,
+    "jobe": Jobe, "sandboxfusion": SandboxFusion,
+}  # fmt: skip

@@ -18,7 +18,7 @@ from daemon.sandbox.threads import to_the_end
 from daemon.toolchain import plan
 from daemon.toolchain.schema import VERSION_STEP, StepEntry, Toolchain
 
-from . import artifacts, report
+from . import artifacts, left, report
 from .artifacts import Artifacts
 from .files import File, pack
 from .service import Service
@@ -82,9 +82,12 @@ class Executor:
                         is_much = len(submission.stdin) > MUCH_BYTES
                         given = await _opened(stack, is_much, memfd, "stdin", submission.stdin, True)
                     finished = await self.run(self._run_order(submission, built, given))
-                return report.of_run(
+                made = report.of_run(
                     submission, finished, built.compile_ns, built.cached, built.acquire_ns, built.compilation
                 )
+                if not finished.left:
+                    return made
+                return dataclasses.replace(made, left=await left.taken(finished.left, submission))
         except OSError as error:  # no descriptor is left, or no memory for a memfd
             raise SandboxUnavailable("descriptors", str(error)) from error
 
@@ -217,7 +220,7 @@ class Executor:
     def _run_order(self, submission: Submission, built: "Built", given: int | None) -> Order:
         return Order(
             toolchain=submission.toolchain.id,
-            step=submission.toolchain.steps[-1].id,
+            step=plan.leaving_step(submission.toolchain) if submission.leaves else submission.toolchain.steps[-1].id,
             limits=submission.limits,
             output_bytes=submission.output_bytes,
             source=built.source,
@@ -228,6 +231,7 @@ class Executor:
             on_output=submission.on_output,
             args=submission.args,
             sharing=submission.sharing,
+            leaves=submission.leaves,
         )
 
     async def run(self, order: Order) -> Finished:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 
 from daemon.sandbox.dialogue import Dialogue
 from daemon.sandbox.model import Limits
@@ -31,6 +32,9 @@ class Submission:
     file is the main one (the driver of a problem), None where nobody said. `client`: whose it is, empty where
     it is ours; `sharing`: that one has so many at once. `dialogue`: what is said to it while it runs, in place of
     `stdin`. `compile_limits`: of each step that compiles, where they are below its own.
+
+    `leaves` names files below /work whose contents the report is to have once the program has ended by itself, of
+    together at most `left_bytes_max` bytes.
     """
 
     toolchain: Toolchain
@@ -47,6 +51,8 @@ class Submission:
     sharing: int = 1
     dialogue: Dialogue | None = None
     compile_limits: Limits | None = None
+    leaves: tuple[str, ...] = ()
+    left_bytes_max: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,7 +62,8 @@ class Report:
     `cached`: what it compiles to was there already. `acquire_ns`: waiting for jails, of all steps together.
     `exit_code` and `signal` are None unless the program ended that way by itself. `error` is None on success.
     `pieces`: the output of both streams, in the order in which it was read. `compilation`: what became of the compiler,
-    as of a program; None where no jail of one was needed.
+    as of a program; None where no jail of one was needed. `left` has the files that were asked for, without what is no
+    plain file or too long.
     """
 
     reason: Reason
@@ -74,6 +81,7 @@ class Report:
     acquire_ns: int = 0
     pieces: tuple[Piece, ...] = ()
     compilation: "Report | None" = None
+    left: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
     @property
     def success(self) -> bool:

@@ -28,11 +28,11 @@ class Holdings:
 
     `init` and `program` are pidfds, the latter of a fork only; `memory_event` becomes readable when the group is out of
     memory, where the kernel does not kill all of it itself. `pipes` are the far ends of stdin, stdout and stderr.
-    `baseline_bytes` count as used by it: memory that it shares with its warden.
+    `baseline_bytes` count as used by it: memory that it shares with its warden. `leaves`: files that its step leaves.
     """
 
-    def __init__(self, tree: Tree, name: str, baseline_bytes: int) -> None:
-        self._baseline_bytes = baseline_bytes
+    def __init__(self, tree: Tree, name: str, baseline_bytes: int, leaves: int) -> None:
+        self._baseline_bytes, self._leaves = baseline_bytes, leaves
         self.init: int | None = None
         self.program: int | None = None
         self.memory_event: int | None = None
@@ -62,6 +62,7 @@ class Holdings:
 
         What the process that starts the program is to join (Group.pin); None where all is done. Raises OSError.
         """
+        self._leaves = self._leaves or len(order.leaves)
         if order.held:
             self.group.prefer()
         elif core is None and order.sharing > 1:
@@ -134,12 +135,12 @@ class Holdings:
         except OSError:
             return 0.0
 
-    def keep_left(self, left: dict[int, int], expected: int) -> None:
+    def keep_left(self, left: dict[int, int]) -> None:
         """Take the descriptors of what the step left, by number, in place of earlier ones. Plain files of a bounded
-        size are kept, and no more of them than the step leaves."""
+        size are kept, and no more of them than the run may leave."""
         fds.close_all(self.take_left().values())
         for number, descriptor in left.items():
-            if number < expected and is_regular_file(descriptor, MAX_ARTIFACT_BYTES):
+            if number < self._leaves and is_regular_file(descriptor, MAX_ARTIFACT_BYTES):
                 self._left[number] = descriptor
             else:
                 os.close(descriptor)

@@ -79,7 +79,7 @@ class Jail:
         self._is_background = self._is_channel_watched = self._is_channel_over = False
         self.lent = warden.lender.take()
         try:
-            self._holds = Holdings(tree, f"jail-{number}", baseline_bytes)
+            self._holds = Holdings(tree, f"jail-{number}", baseline_bytes, len(step.leaves))
         except OSError:
             warden.lender.give(self.lent)
             raise
@@ -248,7 +248,7 @@ class Jail:
                 self.hurry()
                 self._machine.feed(ev.IsParked())
             case messages.Status(status, lingers, ended_ns, left) if not self._kind.closes_channel_at_go:
-                self._holds.keep_left(dict(zip(left, descriptors, strict=True)), len(self.step.leaves))
+                self._holds.keep_left(dict(zip(left, descriptors, strict=True)))
                 descriptors.clear()
                 is_alone = self._is_alone(OUR_PROCESSES + lingers, lingers)
                 self._machine.feed(ev.ProgramEnded(status, is_alone, ended_ns / 1e9))

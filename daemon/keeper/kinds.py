@@ -56,7 +56,7 @@ def go_message(step: StepPlan, warm: Warm, order: Run, given: list[int], joins: 
     strings = (*command(step, order.limits), *own) if warm is Warm.EXEC else own
     stack_bytes = 0 if KINDS[warm].starts_before_go else step.stack_bytes(order.limits, graded=order.graded)
     has_source, artifact = step.source_name is not None, has_artifact(step, _but_input(order, given), order.files)
-    return Go(has_source, artifact, order.files, strings, stack_bytes, joins, order.input)
+    return Go(has_source, artifact, order.files, strings, stack_bytes, joins, order.input, order.leaves)
 
 
 def is_parked_for(step: StepPlan, limits: Limits) -> bool:
@@ -74,6 +74,8 @@ def why_not(step: StepPlan, order: Run, given: list[int]) -> str | None:
     beyond = order.limits.within(maximum)
     if beyond is not None:
         return f"limit {beyond} is out of range"
+    if order.leaves and (step.leaves or KINDS[step.warm].closes_channel_at_go):
+        return "the step has nobody to leave files by"
     put = _but_input(order, given)
     expected = (step.source_name is not None) + has_artifact(step, put, has_files) + has_files
     if len(put) != expected:

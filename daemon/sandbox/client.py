@@ -259,7 +259,7 @@ class Client:
             raise SandboxUnavailable("keeper", "not connected")
         message = messages.Run(
             number, order.toolchain, order.step, order.limits, order.args, order.files is not None,
-            order.input is not None, order.graded, order.held, min(order.sharing, messages.SHARING_MAX),
+            order.input is not None, order.graded, order.held, min(order.sharing, messages.SHARING_MAX), order.leaves,
         )  # fmt: skip
         with _given(order) as given:
             _check(message, len(given))

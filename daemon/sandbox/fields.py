@@ -68,6 +68,18 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def paths(most: int) -> Check:
+    """At most so many relative paths, of which no part leads upwards (is_path_below of jail.c)."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        found = texts(value)
+        if len(found) > most or any(not path or path.startswith("/") or ".." in path for path in found):
+            raise ValueError(f"not at most {most} relative paths without '..'")
+        return found
+
+    return check
+
+
 def arguments(given: Sequence[str]) -> None:
     """Raises ValueError, with a sentence for whoever gave them, where a program cannot have all of these arguments."""
     if any("\0" in argument for argument in given):

@@ -47,7 +47,7 @@ from .plan import Warm
 
 MAX_BYTES = 64 << 10  # of a message
 REASON_CHARACTERS = 500
-LEAVES_MAX = 4  # files that a step leaves
+LEAVES_MAX = 8  # files that a step or a run leaves
 SHARING_MAX = 8  # runs that share one's part of the processors: with more they would go behind what is only prepared
 SIGNAL_MAX = 64  # the highest that there is (signal(7), SIGRTMAX)
 _ID_MAX = (1 << 53) - 1  # what every JSON reader tells exactly (RFC 8259, section 6)
@@ -144,12 +144,14 @@ class Run(Message):
     `graded`: alone on a core, which it waits for before its clock starts, and within the step's limits of graded runs.
     `held`: it goes, and its clock starts, at `Begin`, with as much weight as a graded run, which may wait for it.
     `sharing`: it has one of so many parts of a run's share of the processors; a graded or held run has all of it.
+    `leaves`: paths below /work of files that it leaves beside its status, of a step that leaves none by itself.
     """
 
     TYPE = "run"
     FIELDS = {
         "run": _ID, "toolchain": _NAME, "step": _NAME, "limits": check.limits, "args": check.texts, "files": check.flag,
         "input": check.flag, "graded": check.flag, "held": check.flag, "sharing": check.number(1, SHARING_MAX),
+        "leaves": check.paths(LEAVES_MAX),
     }  # fmt: skip
     DESCRIPTORS = (0, 1, 2, 3, 4)
 
@@ -163,6 +165,7 @@ class Run(Message):
     graded: bool = False
     held: bool = False
     sharing: int = 1
+    leaves: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -500,7 +503,7 @@ def decode_answer(data: bytes, descriptors: int) -> Answered:
 
 # -- the channel of a jail: C structs, little-endian, written and read by daemon/warden/native/jail.c
 
-GO_HEAD = struct.Struct("<3I4xQ")  # struct go_head: which descriptors (GO_*), number and bytes of strings, stack
+GO_HEAD = struct.Struct("<4IQ")  # struct go_head: which descriptors (GO_*), number and bytes of strings, leaves, stack
 REPLY_HEAD = struct.Struct("<IIQQ")  # struct reply: kind (REPLY_*), value, time, what is left; then text of a failure
 REPLY_TEXT_BYTES = 240
 GO_SOURCE, GO_ARTIFACT, GO_FILES, GO_JOINS, GO_INPUT = 1, 2, 4, 8, 16
@@ -515,6 +518,7 @@ class Go:
     artefact, files, input, in this order, those that the flags name. An artefact may be missing where it is one of the
     files. Without an input the program's stdin is its pipe.
     Where it `joins` the last descriptor is of a control group that whoever starts the program joins first.
+    `leaves` are paths below /work of files whose descriptors come with the status.
     `stack_bytes` is the stack's limit of a program that starts now, at most what its jail was made with; 0 leaves that.
     """
 
@@ -525,15 +529,17 @@ class Go:
     stack_bytes: int = 0
     joins: bool = False
     input: bool = False
+    leaves: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Raises ValueError when it is too long or when a string holds NUL."""
-        if any("\0" in text for text in self.strings):
+        strings = (*self.strings, *self.leaves)
+        if any("\0" in text for text in strings):
             raise ValueError("a string with NUL")
-        blob = b"".join(text.encode() + b"\0" for text in self.strings)
+        blob = b"".join(text.encode() + b"\0" for text in strings)
         flags = GO_SOURCE * self.source | GO_ARTIFACT * self.artifact | GO_FILES * self.files
         flags |= GO_JOINS * self.joins | GO_INPUT * self.input
-        data = GO_HEAD.pack(flags, len(self.strings), len(blob), self.stack_bytes) + blob
+        data = GO_HEAD.pack(flags, len(strings), len(blob), len(self.leaves), self.stack_bytes) + blob
         if len(data) > MAX_BYTES:
             raise ValueError(f"message of {len(data)} bytes, at most {MAX_BYTES} fit")
         return data

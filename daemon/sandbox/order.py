@@ -33,8 +33,9 @@ class Order:
     is a pipe, into which `stdin` is written, bytes or the descriptor of a file; or what a `dialogue` says. `graded`:
     alone on a core, which it waits for as long as GRADED_ACQUIRE_S.
     `held`: it goes when it is told to (`Running.begin`). `sharing`: it has one of so many parts of a run's share of the
-    processors. Without `keeps` its output goes to `on_output` alone. Of output beyond `output_bytes`,
-    `spare_bytes` are thrown away before the run is ended for it.
+    processors. `leaves`: paths below /work of files that it leaves, at most messages.LEAVES_MAX. Without `keeps` its
+    output goes to `on_output` alone. Of output beyond `output_bytes`, `spare_bytes` are thrown away before the run is
+    ended for it.
     """
 
     toolchain: str
@@ -52,6 +53,7 @@ class Order:
     graded: bool = False
     held: bool = False
     sharing: int = 1
+    leaves: tuple[str, ...] = ()
     keeps: bool = True
     on_output: OnOutput | None = None  # hears stdout and stderr as they come, besides
 

@@ -10,6 +10,7 @@ from .registry import BadToolchain, Registry
 from .schema import (
     HERE_PLACEHOLDER,
     JUDGE,
+    LEAVING,
     ROOT_PLACEHOLDER,
     SERVICE_STEP,
     VERSION_STEP,
@@ -87,7 +88,10 @@ def _toolchain(toolchain: Toolchain, place: Place) -> ToolchainPlan:
                 changes["artifact"] = step.packed
             steps.append(_step(toolchain, step.model_copy(update=changes), place, before, source=number == 0))
         before = step.artifact
-    steps.append(_judge(toolchain, place, steps[-1]))
+    run = steps[-1]
+    steps.append(_judge(toolchain, place, run))
+    if run.warm is Warm.FORK:
+        steps.append(dataclasses.replace(run, id=run.id + LEAVING, warm=Warm.EXEC, parked=0))
     targets = {mount.target for mount in mounts}
     links = {path: text for path, text in {**LINKS, **toolchain.links}.items() if path not in targets}
     return ToolchainPlan(toolchain.id, tuple(mounts), links, tuple(steps), toolchain.imports)
@@ -138,6 +142,13 @@ def _judge(toolchain: Toolchain, place: Place, run: StepPlan) -> StepPlan:
             scratch_bytes=run.jail.scratch_bytes + place.run.judge_bytes,
         ),
     )  # fmt: skip
+
+
+def leaving_step(toolchain: Toolchain) -> str:
+    """The last step of a run that leaves files, which a process beside the program opens: a fork of an interpreter has
+    none, so it starts anew then."""
+    last = toolchain.steps[-1]
+    return last.id + LEAVING if last.warm is Warm.FORK else last.id
 
 
 def max_of(one: Limits, other: Limits) -> Limits:

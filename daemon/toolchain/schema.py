@@ -15,7 +15,8 @@ RUN_PLACEHOLDERS = ("memory_mb", "processes")  # known at go; {memory_mb/16} is 
 # {memory_mb-16} sixteen less, both at least 1
 STATIC_PLACEHOLDERS = ("source", "artifact")  # known when the file is loaded
 ROOT_PLACEHOLDER = "{root}"  # in mounts: the toolchain root that ./bootstrap builds
-UNCHECKED, WITH_FILES, JUDGE = "-unchecked", "-with-files", "-judge"  # what variants of a step are called after its id
+# What variants of a step are called after its id.
+UNCHECKED, WITH_FILES, JUDGE, LEAVING = "-unchecked", "-with-files", "-judge", "-leaving"
 HERE_PLACEHOLDER = "{here}"  # in mounts: the folder of the toolchain file itself
 
 FileName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]

@@ -128,17 +128,18 @@ def test_any_bytes_of_a_helper_are_an_answer_or_a_bad_message(data: bytes, has_d
 
 
 @given(
-    st.booleans(), st.booleans(), st.booleans(), ARGS, st.integers(0, (1 << 64) - 1), st.booleans(), st.booleans()
+    st.booleans(), st.booleans(), st.booleans(), ARGS, st.integers(0, (1 << 64) - 1), st.booleans(), st.booleans(), ARGS
 )  # fmt: skip
 def test_go_says_how_many_strings_follow_and_which_descriptors(
-    source: bool, artifact: bool, files: bool, strings: tuple[str, ...], stack_bytes: int, joins: bool, has_input: bool
-) -> None:
+    source: bool, artifact: bool, files: bool, strings: tuple[str, ...], stack_bytes: int, joins: bool, has_input: bool,
+    leaves: tuple[str, ...],
+) -> None:  # fmt: skip
     """As jail.c reads it (struct go_head)."""
-    data = messages.Go(source, artifact, files, strings, stack_bytes, joins, has_input).encode()
-    flags, count, size, stack = messages.GO_HEAD.unpack_from(data)
+    data = messages.Go(source, artifact, files, strings, stack_bytes, joins, has_input, leaves).encode()
+    flags, count, size, left, stack = messages.GO_HEAD.unpack_from(data)
     blob = data[messages.GO_HEAD.size :]
-    assert (count, size, stack) == (len(strings), len(blob), stack_bytes)
-    assert [text.decode() for text in blob.split(b"\0")[:-1]] == list(strings)
+    assert (count, size, left, stack) == (len(strings) + len(leaves), len(blob), len(leaves), stack_bytes)
+    assert [text.decode() for text in blob.split(b"\0")[:-1]] == [*strings, *leaves]
     assert flags == sum(1 << number for number, one in enumerate((source, artifact, files, joins, has_input)) if one)
 
 

@@ -67,6 +67,8 @@ static int go_one(uint8_t *data, size_t bytes, unsigned count, int loud)
         abort(); /* read_go has counted them */
     if (loud)
         show("strings", the_jail.argv);
+    if (loud && go.left[0] != NULL)
+        show("left", go.left);
     return 1;
 }
 

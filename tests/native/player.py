@@ -94,12 +94,12 @@ class Jail:
 
     def go(
         self, *strings: str, source: bytes | None = None, artifact: bytes | None = None, files: bytes | None = None,
-        join: int | None = None, stdin: bytes | None = None,
+        join: int | None = None, stdin: bytes | None = None, leaves: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         contents = [memfd("given", content) for content in (source, artifact, files, stdin) if content is not None]
         order = Go(
             source is not None, artifact is not None, files is not None, strings, joins=join is not None,
-            input=stdin is not None,
+            input=stdin is not None, leaves=leaves,
         )  # fmt: skip
         wire.send(self.channel, order.encode(), contents if join is None else [*contents, join])
         close_all(contents)

@@ -7,6 +7,7 @@ import pathlib
 import re
 import select
 import signal
+import stat
 import struct
 import tempfile
 import time
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from daemon.judge.files import packed_files
-from daemon.sandbox.descriptors import memfd
+from daemon.sandbox.descriptors import close_all, memfd
 from daemon.sandbox.messages import Failed, NotMade, Status
 from daemon.sandbox.plan import StepPlan, Warm
 
@@ -74,6 +75,35 @@ def test_artefact_that_is_a_link_is_not_opened(commands: Player) -> None:
     jail.go(PYTHON, "main.py", source=b"import os; os.symlink('main.py', 'made')")
     assert jail.status() == Status(0)
     assert jail.artifact == []
+
+
+@pytest.mark.threat("F9")
+def test_run_leaves_the_plain_files_that_were_asked_for(commands: Player) -> None:
+    """By their number; no link, no folder, no FIFO that nobody writes to, and nothing that is not there."""
+    jail = commands.make("built", Warm.EXEC).park()
+    build = b"#!/bin/sh\necho $#; mkdir d; echo one > d/one; ln -s d/one link; mkfifo fifo; echo two > 'a b'; ln -s /etc etc; ln -s d e\n"
+    jail.go(
+        "/work/main",
+        "argument",
+        artifact=build,
+        leaves=("link", "d/one", "d", "fifo", "none", "a b", "etc/passwd", "e/one"),
+    )
+    assert jail.output() == (b"1\n", b"")
+    status, descriptors = jail.hear()
+    kinds = [stat.S_IFMT(os.fstat(one).st_mode) for one in descriptors]
+    assert status == Status(0, left=(1, 2, 3, 5))
+    assert kinds == [stat.S_IFREG, stat.S_IFDIR, stat.S_IFIFO, stat.S_IFREG]  # the keeper lets plain files pass alone
+    assert (os.pread(descriptors[0], 9, 0), os.pread(descriptors[3], 9, 0)) == (b"one\n", b"two\n")
+    close_all(descriptors)
+
+
+def test_program_that_was_started_before_go_leaves_files_and_does_not_see_their_names(commands: Player) -> None:
+    source = "import os; os.write(3, b'takes'); open('made', 'w').write(repr(os.read(3, 99))); os.write(4, b'ended'); os.read(3, 1)"
+    jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", source)).park()
+    jail.go("one", leaves=("none", "made"))
+    status = jail.status()
+    assert (status.status, status.left) == (0, (1,))
+    assert jail.artifact == [b"b'go\\x00one\\x00'"]
 
 
 def test_status_is_the_raw_one_of_wait(commands: Player) -> None:

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from daemon.sandbox.messages import GO_ARTIFACT, GO_HEAD, GO_INPUT, GO_JOINS, GO_SOURCE, MAX_BYTES, Go
+from daemon.sandbox.messages import GO_ARTIFACT, GO_HEAD, GO_INPUT, GO_JOINS, GO_SOURCE, LEAVES_MAX, MAX_BYTES, Go
 from daemon.sandbox.plan import StepPlan, Warm
 from daemon.warden import description
 
@@ -80,6 +80,15 @@ def test_go_is_read_as_it_was_written(harness: Harness) -> None:
     assert harness("go", "1", "", "2", given=data) == "strings: one  ü\n"
 
 
+def test_what_a_run_leaves_is_told_apart_from_its_arguments(harness: Harness) -> None:
+    data = Go(True, False, False, ("one",), leaves=("a", "b/c")).encode()
+    assert harness("go", "1", "", "1", given=data) == "strings: one\nleft: a b/c\n"
+    assert harness("go", "2", "", "1", given=data) == "refused: Protocol error\n"  # a fork has nobody to open them
+    for wrong in (("/a",), ("../a",), ("",), ("a",) * (LEAVES_MAX + 1)):
+        data = Go(True, False, False, ("one",), leaves=wrong).encode()
+        assert harness("go", "1", "", "1", given=data) == "refused: Protocol error\n", wrong
+
+
 def test_input_is_not_for_a_program_that_reads_its_source_there(harness: Harness) -> None:
     data = Go(source=True, artifact=False, files=False, strings=("one",), input=True).encode()
     assert harness("go", "1", "", "2", given=data) == "strings: one\n"
@@ -94,18 +103,20 @@ def test_go_may_be_as_long_as_a_message(harness: Harness) -> None:
 @pytest.mark.parametrize(
     ("data", "takes", "descriptors"),
     [
-        (GO_HEAD.pack(GO_SOURCE, 1, 4, 0) + b"one\0", "", 0),  # fewer descriptors than flags
-        (GO_HEAD.pack(GO_SOURCE, 1, 4, 0) + b"one\0", "made", 1),  # the artefact is missing
-        (GO_HEAD.pack(GO_SOURCE | GO_ARTIFACT, 1, 4, 0) + b"one\0", "", 2),  # an artefact that it does not take
-        (GO_HEAD.pack(GO_SOURCE | 32, 1, 4, 0) + b"one\0", "", 2),  # an unknown flag
-        (GO_HEAD.pack(GO_SOURCE | GO_JOINS, 1, 4, 0) + b"one\0", "", 1),  # a group to join, and no descriptor of it
-        (GO_HEAD.pack(GO_SOURCE | GO_INPUT, 1, 4, 0) + b"one\0", "", 1),  # an input, and no descriptor of it
-        (GO_HEAD.pack(GO_JOINS, 1, 4, 0) + b"one\0", "", 1),  # the source is missing
-        (GO_HEAD.pack(GO_SOURCE, 2, 4, 0) + b"one\0", "", 1),  # fewer strings
-        (GO_HEAD.pack(GO_SOURCE, 1, 8, 0) + b"one\0two\0", "", 1),  # more strings
-        (GO_HEAD.pack(GO_SOURCE, 1, 3, 0) + b"one", "", 1),  # no NUL
-        (GO_HEAD.pack(GO_SOURCE, 1, 5, 0) + b"one\0", "", 1),  # longer than it is
-        (GO_HEAD.pack(GO_SOURCE, 0, 0, 0), "", 1),  # no command
+        (GO_HEAD.pack(GO_SOURCE, 1, 4, 0, 0) + b"one\0", "", 0),  # fewer descriptors than flags
+        (GO_HEAD.pack(GO_SOURCE, 1, 4, 0, 0) + b"one\0", "made", 1),  # the artefact is missing
+        (GO_HEAD.pack(GO_SOURCE | GO_ARTIFACT, 1, 4, 0, 0) + b"one\0", "", 2),  # an artefact that it does not take
+        (GO_HEAD.pack(GO_SOURCE | 32, 1, 4, 0, 0) + b"one\0", "", 2),  # an unknown flag
+        (GO_HEAD.pack(GO_SOURCE | GO_JOINS, 1, 4, 0, 0) + b"one\0", "", 1),  # a group to join, and no descriptor of it
+        (GO_HEAD.pack(GO_SOURCE | GO_INPUT, 1, 4, 0, 0) + b"one\0", "", 1),  # an input, and no descriptor of it
+        (GO_HEAD.pack(GO_JOINS, 1, 4, 0, 0) + b"one\0", "", 1),  # the source is missing
+        (GO_HEAD.pack(GO_SOURCE, 2, 4, 0, 0) + b"one\0", "", 1),  # fewer strings
+        (GO_HEAD.pack(GO_SOURCE, 1, 8, 0, 0) + b"one\0two\0", "", 1),  # more strings
+        (GO_HEAD.pack(GO_SOURCE, 1, 3, 0, 0) + b"one", "", 1),  # no NUL
+        (GO_HEAD.pack(GO_SOURCE, 1, 5, 0, 0) + b"one\0", "", 1),  # longer than it is
+        (GO_HEAD.pack(GO_SOURCE, 0, 0, 0, 0), "", 1),  # no command
+        (GO_HEAD.pack(GO_SOURCE, 1, 4, 1, 0) + b"one\0", "", 1),  # no command before what is left
+        (GO_HEAD.pack(GO_SOURCE, 1, 4, 2, 0) + b"one\0", "", 1),  # more is left than there are strings
         (b"short", "", 0),
         (b"", "", 0),
     ],

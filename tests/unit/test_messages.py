@@ -177,7 +177,7 @@ def test_what_a_jail_says_is_checked() -> None:
     )
     for data, descriptors in (
         (b"", 0), (b"\1\0\0\0", 3), (reply(messages.REPLY_PARKED, 0), 2), (reply(messages.REPLY_PARKED, 0, b"x"), 3),
-        (reply(messages.REPLY_STATUS, 1 << 16), 0), (reply(messages.REPLY_STATUS, 0), 2), (reply(messages.REPLY_STATUS, 0, left=16), 1), (reply(9, 0), 0), (reply(4, 0, b"x" * 241), 0),
+        (reply(messages.REPLY_STATUS, 1 << 16), 0), (reply(messages.REPLY_STATUS, 0), 2), (reply(messages.REPLY_STATUS, 0, left=1 << messages.LEAVES_MAX), 1), (reply(9, 0), 0), (reply(4, 0, b"x" * 241), 0),
     ):  # fmt: skip
         with pytest.raises(BadMessage):
             messages.decode_reply(data, descriptors)
@@ -204,7 +204,7 @@ def test_random_bytes_from_a_jail_are_a_reply_or_a_bad_message() -> None:
 
 
 def test_a_go_with_nul_or_too_much_is_not_encoded() -> None:
-    assert messages.Go(True, False, True, ("a", ""), 9).encode() == messages.GO_HEAD.pack(5, 2, 3, 9) + b"a\0\0"
+    assert messages.Go(True, False, True, ("a", ""), 9).encode() == messages.GO_HEAD.pack(5, 2, 3, 0, 9) + b"a\0\0"
     for strings in (("a\0b",), ("x" * 70000,)):
         with pytest.raises(ValueError, match=r"NUL|at most"):
             messages.Go(True, False, False, strings).encode()

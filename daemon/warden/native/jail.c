@@ -444,8 +444,9 @@ static void run(int channel, struct jail *jail, int program_ends[3], const struc
     reply.when_ns = ended_ns;
     int files[LEAVES_MAX];
     unsigned count = 0;
-    for (uint32_t number = 0; number < jail->head.leaves; number++) {
-        const char *name = jail->leaves[number];
+    char *const *leaves = jail->head.leaves > 0 ? jail->leaves : go.left;
+    for (uint32_t number = 0; leaves[number] != NULL; number++) {
+        char *name = leaves[number];
         long file = name[strlen(name) - 1] == '/' ? pack_folder(name) : open_left(name);
         if (file < 0)
             continue;

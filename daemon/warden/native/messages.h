@@ -15,7 +15,7 @@ enum { GO_SOURCE = 1, GO_ARTIFACT = 2, GO_FILES = 4, GO_JOINS = 8, GO_INPUT = 16
 enum { REPLY_PARKED = 1, REPLY_STATUS, REPLY_LINGERS, REPLY_FAILED };
 enum { REQUEST_FORK = 1, REQUEST_PREFAULT, REQUEST_INIT, REQUEST_COMMAND };
 enum { START_EXEC = 1, START_FORK, START_PRELOAD, START_STDIN };
-enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, RANGES_MAX = 512, LEAVES_MAX = 4 };
+enum { GROUPS_MAX = 5, DESCRIPTORS_MAX = 8, RANGES_MAX = 512, LEAVES_MAX = 8 };
 enum { NETWORKS_MAX = 64, ENVIRONMENT_MAX = 256, NAME_BYTES = 1024, EXIT_KEEPER_GONE = 98 };
 
 /* -- the description of a jail */
@@ -111,7 +111,8 @@ static long read_description(const uint8_t *data, size_t bytes, struct jail *jai
 /* -- go */
 
 struct go_head {
-    uint32_t flags, count, bytes, zero; /* GO_*, strings, and their bytes with a NUL after each */
+    uint32_t flags, count, bytes; /* GO_*, strings, and their bytes with a NUL after each */
+    uint32_t left; /* so many of the strings, the last ones, are paths below /work of what the run leaves behind */
     uint64_t stack_bytes; /* resource limit of a program that starts now; 0 leaves it as the jail was made */
 };
 
@@ -119,6 +120,7 @@ struct go {
     uint32_t flags, count, bytes;
     uint64_t stack_bytes;
     char *strings;
+    char *left[LEAVES_MAX + 1]; /* as the leaves of a jail, but of files alone; their strings are not among `count` */
     int input; /* -1: the program has its pipe */
     int descriptors[DESCRIPTORS_MAX]; /* source, artefact, files, input, group to join: those that the flags name */
 };
@@ -142,16 +144,25 @@ static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const str
     if (head.bytes != bytes - sizeof head || (brought != packed && (brought & ~(uint32_t)GO_FILES) != expected) ||
         descriptors != (unsigned)__builtin_popcount(head.flags))
         return -EPROTO;
-    if (jail->head.start == START_EXEC && head.count == 0)
+    if (head.left > head.count || (head.left > 0 && (jail->head.leaves > 0 || jail->head.start == START_FORK)))
+        return -EPROTO; /* a fork has no init that would open them */
+    go->count -= head.left;
+    if (jail->head.start == START_EXEC && go->count == 0)
         return -EPROTO;
     if (jail->head.start == START_STDIN && head.flags & GO_INPUT)
         return -EPROTO; /* its input is its source */
     char *place = go->strings;
     const char *end = place + head.bytes;
     uint32_t found = 0;
-    while (next_string(&place, end) != NULL)
+    while (found < go->count && next_string(&place, end) != NULL)
         found++;
-    return found == head.count && place == end ? 0 : -EPROTO;
+    go->bytes = (uint32_t)(place - go->strings);
+    if (found < go->count || !read_strings(&place, end, head.left, go->left, LENGTH(go->left)) || place != end)
+        return -EPROTO;
+    for (uint32_t number = 0; number < head.left; number++)
+        if (!is_path_below(go->left[number]))
+            return -EPROTO;
+    return 0;
 }
 
 /* -- what the warden asks of the maker and the zygote */
@@ -221,7 +232,7 @@ static long send_with(int sock, const void *data, size_t bytes, const int *descr
 struct reply {
     uint32_t kind, value;
     uint64_t when_ns; /* CLOCK_MONOTONIC, when the program's end was known */
-    uint64_t left; /* which of the paths in `leaves` came, a bit for each, the first is the lowest */
+    uint64_t left; /* which of the paths in `leaves`, or of go, came, a bit for each, the first is the lowest */
     char text[REPLY_TEXT_BYTES];
 };
 

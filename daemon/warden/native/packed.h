@@ -70,10 +70,26 @@ static long put_files(int packed)
 
 /* -- what a step leaves */
 
-/* A file of the jail. Follows no link at the end and does not wait for a FIFO; the keeper checks what it is. */
-static long open_left(const char *name)
+/* A file below /work. Follows no link on the way nor at the end, and does not wait for a FIFO; the keeper checks what it is.
+ * `name` is as it was once this returns. */
+static long open_left(char *name)
 {
-    return SYS(openat, AT_FDCWD, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    long folder = AT_FDCWD, next;
+    for (char *slash = strchr(name, '/'); slash != NULL; slash = strchr(name, '/')) {
+        *slash = 0;
+        next = SYS(openat, folder, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        *slash = '/';
+        if (folder != AT_FDCWD)
+            SYS(close, folder);
+        if (next < 0)
+            return next;
+        folder = next;
+        name = slash + 1;
+    }
+    long file = SYS(openat, folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (folder != AT_FDCWD)
+        SYS(close, folder);
+    return file;
 }
 
 struct packing {

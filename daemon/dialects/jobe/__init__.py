@@ -1,0 +1,1 @@
+"""Jobe, the server of Moodle's CodeRunner: docs/dialects-jobe.md says what differs."""
