@@ -1,4 +1,4 @@
-"""The command line: cellblock serve | run | grade | token | bench | doctor.
+"""The command line: cellblock serve | run | grade | token | bench | doctor | mcp.
 
 Each command imports only what it needs when it runs, so that `--help` is fast, and so is a command that is started
 again in a scope of its own (host/delegation.py).
@@ -14,6 +14,7 @@ import sys
 import click
 
 from daemon.host.delegation import into_delegated_group
+from daemon.mcp_command import mcp
 from daemon.run_command import run
 from daemon.terminal import our_errors as _our_errors
 from daemon.terminal import service_errors as _service_errors
@@ -30,6 +31,7 @@ def main() -> None:
 
 main.add_command(token)
 main.add_command(run)
+main.add_command(mcp)
 
 
 @main.command()

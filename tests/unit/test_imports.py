@@ -40,6 +40,8 @@ MAY_IMPORT = {
     "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
     "supervisor": {"host"},
     "remote": {"sandbox"},
+    "mcp_server": {"mcp_server"},
+    "mcp_command": {"remote", "mcp_server", "terminal"},
 }
 ONLY_IN = {
     "pydantic": {"api", "grading", "toolchain", "settings"},
@@ -50,8 +52,11 @@ ONLY_IN = {
     "opentelemetry": {"api"},
     "seccomp": {"keeper"},
     "pyseccomp": {"keeper"},
-    "cellblock_client": {"remote", "run_command"},
+    "cellblock_client": {"remote", "run_command", "mcp_command", "mcp_server"},
     "httpx": set(),
+    "mcp": {"mcp_server"},
+    "starlette": {"mcp_server"},
+    "uvicorn": {"mcp_server"},
 }
 
 
