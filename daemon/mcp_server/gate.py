@@ -20,6 +20,7 @@ REQUESTS_MAX, REQUESTS_OF_ONE_MAX = 256, 32  # of MCP; how many programs run is 
 ROOM_BYTES = 128 << 20  # of all bodies
 BODY_BYTES_MAX = 24 << 20  # as `body_bytes_max` of the API is by default; the API has the last word
 BODY_S = 30.0
+CHECK_S = 10.0  # for the API to say whether a token is good
 RETRY_AFTER_S = 1
 
 
@@ -31,30 +32,29 @@ class Refused(Exception):
         self.status, self.code, self.detail, self.retry_after_s = status, code, detail, retry_after_s
 
 
-class Held:
-    """What requests hold: their number, and the bytes of their bodies."""
+class Bounded:
+    """So many of something, of all clients and of one."""
 
-    def __init__(self) -> None:
-        self._requests: collections.Counter[str] = collections.Counter()
-        self._bytes: collections.Counter[str] = collections.Counter()
+    def __init__(self, most: int, most_of_one: int, what: str) -> None:
+        self._most, self._most_of_one, self._what = most, most_of_one, what
+        self._held: collections.Counter[str] = collections.Counter()
+
+    def __repr__(self) -> str:
+        return f"<Bounded: {self._held.total()} of {self._most} {self._what}, {len(self._held)} clients>"
 
     @contextlib.contextmanager
-    def one(self, client: str, size: int) -> Iterator[None]:
-        """A request with a body of `size` bytes. Raises Refused: 429 where the client has its share, half of the room;
-        503 where there is no more."""
-        if self._requests[client] >= REQUESTS_OF_ONE_MAX or self._bytes[client] + size > ROOM_BYTES // 2:
-            raise Refused(429, "over_share", "You have as much under way as one client may", RETRY_AFTER_S)
-        if self._requests.total() >= REQUESTS_MAX or self._bytes.total() + size > ROOM_BYTES:
-            raise Refused(503, "queue_full", "Too many requests at once; try again", RETRY_AFTER_S)
-        self._requests[client] += 1
-        self._bytes[client] += size
+    def held(self, client: str, count: int) -> Iterator[None]:
+        """`count` of them. Raises Refused: 429 where the client has its share, 503 where there are no more."""
+        if self._held[client] + count > self._most_of_one:
+            raise Refused(429, "over_share", f"You have as many {self._what} here as one client may", RETRY_AFTER_S)
+        if self._held.total() + count > self._most:
+            raise Refused(503, "queue_full", f"Too many {self._what} at once; try again", RETRY_AFTER_S)
+        self._held[client] += count
         try:
             yield
         finally:
-            for counts, much in ((self._requests, 1), (self._bytes, size)):
-                counts[client] -= much
-                if not counts[client]:
-                    del counts[client]
+            self._held[client] -= count
+            self._held = +self._held  # without those that hold nothing
 
 
 class Gate:
@@ -62,7 +62,8 @@ class Gate:
 
     def __init__(self, inner: ASGIApp, api: AsyncClient, needs_token: bool) -> None:
         self._inner, self._api, self._needs_token = inner, api, needs_token
-        self._held = Held()
+        self._requests = Bounded(REQUESTS_MAX, REQUESTS_OF_ONE_MAX, "requests")
+        self._room = Bounded(ROOM_BYTES, ROOM_BYTES // 2, "bytes of bodies")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI call."""
@@ -88,10 +89,11 @@ class Gate:
             raise Refused(413, "body_too_large", f"Request body too large (max {BODY_BYTES_MAX} bytes)")
         token = token_of(request)
         client = token or f"address {request.client.host if request.client else 'unix'}"
-        with self._held.one(client, int(size)):
+        with self._requests.held(client, 1):
             await self._check(token)
-            body = await _body(request)
-            await self._until_gone(request, body, send)
+            with self._room.held(client, int(size)):
+                body = await _body(request)
+                await self._until_gone(request, body, send)
 
     async def _until_gone(self, request: Request, body: bytes, send: Send) -> None:
         """Lets `inner` answer; when the client is gone it is cancelled, and with it the program that it waits for."""
@@ -112,10 +114,11 @@ class Gate:
         if token is None and self._needs_token:
             raise Refused(401, "token_required", "This needs a token: Authorization: Bearer cb_…")
         try:
-            await self._api.with_token(token).languages()
+            async with asyncio.timeout(CHECK_S):
+                await self._api.with_token(token).languages()
         except ApiError as error:
             raise Refused(error.status, error.code, error.detail, error.retry_after_s) from error
-        except ClientError as error:
+        except (ClientError, TimeoutError) as error:
             raise Refused(503, "sandbox_unavailable", f"The API does not answer: {error}", RETRY_AFTER_S) from error
 
 

@@ -4,47 +4,33 @@ import contextlib
 
 import pytest
 
-from daemon.mcp_server.gate import BODY_BYTES_MAX, REQUESTS_MAX, REQUESTS_OF_ONE_MAX, ROOM_BYTES, Held, Refused
+from daemon.mcp_server.gate import Bounded, Refused
 
 
-def refusal(held: Held, client: str, size: int) -> tuple[int, str] | None:
+def refusal(bounded: Bounded, client: str, count: int) -> tuple[int, str] | None:
     try:
-        with held.one(client, size):
+        with bounded.held(client, count):
             return None
     except Refused as refused:
         return refused.status, refused.code
 
 
-def test_one_client_has_half_of_the_room_and_few_requests() -> None:
-    held = Held()
+def test_one_client_has_its_share_and_all_have_no_more_than_there_is() -> None:
+    bounded = Bounded(100, 50, "bytes")
     with contextlib.ExitStack() as stack:
-        for _ in range(ROOM_BYTES // 2 // BODY_BYTES_MAX):
-            stack.enter_context(held.one("a", BODY_BYTES_MAX))
-        assert refusal(held, "a", BODY_BYTES_MAX) == (429, "over_share")
-        assert refusal(held, "b", BODY_BYTES_MAX) is None
-    with contextlib.ExitStack() as stack:
-        for _ in range(REQUESTS_OF_ONE_MAX):
-            stack.enter_context(held.one("a", 0))
-        assert refusal(held, "a", 0) == (429, "over_share")
-        assert refusal(held, "b", 0) is None
-    assert refusal(held, "a", BODY_BYTES_MAX) is None
+        stack.enter_context(bounded.held("a", 30))
+        assert refusal(bounded, "a", 21) == (429, "over_share")
+        assert refusal(bounded, "a", 20) is refusal(bounded, "b", 50) is None
+        stack.enter_context(bounded.held("b", 50))
+        assert refusal(bounded, "c", 21) == (503, "queue_full")
+        assert refusal(bounded, "c", 20) is None
+        assert repr(bounded) == "<Bounded: 80 of 100 bytes, 2 clients>"
+    assert refusal(bounded, "a", 50) is None
 
 
-def test_all_clients_have_no_more_than_the_room() -> None:
-    held = Held()
-    with contextlib.ExitStack() as stack:
-        for client in "ab":
-            stack.enter_context(held.one(client, ROOM_BYTES // 2))
-        assert refusal(held, "c", 1) == (503, "queue_full")
-        assert refusal(held, "c", 0) is None
-    with contextlib.ExitStack() as stack:
-        for number in range(REQUESTS_MAX):
-            stack.enter_context(held.one(f"client {number}", 0))
-        assert refusal(held, "another", 0) == (503, "queue_full")
-
-
-def test_who_is_done_leaves_nothing() -> None:
-    held = Held()
-    with pytest.raises(ZeroDivisionError), held.one("a", 7):
+def test_whoever_is_done_or_refused_leaves_nothing() -> None:
+    bounded = Bounded(100, 50, "bytes")
+    with pytest.raises(ZeroDivisionError), bounded.held("a", 7):
         _ = 1 / 0
-    assert not held._requests and not held._bytes
+    assert refusal(bounded, "b", 51) == (429, "over_share")
+    assert repr(bounded) == "<Bounded: 0 of 100 bytes, 0 clients>"
