@@ -26,6 +26,7 @@ a jail that goes on: it reads submissions, runs none, and only makes things fast
 The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
 
     cli, app, launch     what is started, and with which parts
+    mcp_server           tools for agents: a client of the API, in a process of its own
     addresses, logs, places, settings                what those parts share
     dialects             the APIs of other servers
     api                  HTTP                    validation    constructs that a deployment does not want

@@ -1,31 +1,26 @@
-"""The command line: cellblock serve | run | grade | token | bench | doctor.
+"""The command line: cellblock serve | run | grade | token | bench | doctor | mcp.
 
 Each command imports only what it needs when it runs, so that `--help` is fast, and so is a command that is started
 again in a scope of its own (host/delegation.py).
 """
 
 import asyncio
-import dataclasses
 import json
 import os
 import pathlib
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from daemon.host.delegation import into_delegated_group
+from daemon.mcp_command import mcp
+from daemon.run_command import run
 from daemon.terminal import our_errors as _our_errors
 from daemon.terminal import service_errors as _service_errors
 from daemon.token_command import token
 
-if TYPE_CHECKING:
-    from daemon.judge.submission import Report, Submission
-    from daemon.settings import Settings
-
 DIALECTS = ("cellblock", "go-judge", "jobe", "judge0", "piston", "sandboxfusion")  # of bench/dialects.py
-EXIT_TIME, EXIT_LIMIT, EXIT_COMPILE_ERROR = 124, 137, 65
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +30,8 @@ def main() -> None:
 
 
 main.add_command(token)
+main.add_command(run)
+main.add_command(mcp)
 
 
 @main.command()
@@ -92,81 +89,6 @@ def keeper() -> None:
         from daemon import launch, settings
 
         launch.become_keeper(settings.load())
-
-
-@main.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
-@click.option("--stdin", "stdin", type=click.File("rb"), help="File for the program's standard input ('-' is yours).")
-@click.option("--language", help="Toolchain id or alias. Default: by the file's extension.")
-@click.option("--timeout", type=float, help="Seconds of wall time for the program.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer of POST /execute.")
-def run(file: pathlib.Path, stdin: Any, language: str | None, timeout: float | None, as_json: bool) -> None:
-    """Run FILE in a jail, without a server.
-
-    Exits with the program's code; 128 + n for signal n; 124 time limit, 137 memory and other limits, 65 compile
-    error, 125 a failure of ours.
-    """
-    with _our_errors():
-        into_delegated_group()
-        from daemon import settings
-        from daemon.api import responses
-
-        configured = settings.load()
-        submission = _submission(configured, file, stdin.read() if stdin else b"", language, timeout)
-        report = asyncio.run(_run_alone(configured, submission))
-    if as_json:
-        click.echo(responses.to_json(responses.of_report(submission.toolchain, report, None, None)))
-    else:
-        sys.stdout.buffer.write(report.stdout)
-        sys.stdout.buffer.flush()
-        sys.stderr.buffer.write(report.stderr)
-        sys.stderr.buffer.flush()
-        if report.error and report.error.encode() != report.stderr:
-            click.secho(f"cellblock: {report.error.splitlines()[-1]}", fg="red", err=True)
-    sys.exit(exit_status(report))
-
-
-def _submission(
-    configured: "Settings", file: pathlib.Path, stdin: bytes, language: str | None, timeout_s: float | None
-) -> "Submission":
-    from daemon import launch
-    from daemon.judge.submission import Submission
-    from daemon.toolchain import plan
-
-    toolchains = launch.load_registry(configured)
-    toolchain = toolchains.find(language) if language else toolchains.find_by_file(file.name)
-    limits, maximum = plan.run_limits(toolchain, configured.run_limits())
-    if timeout_s is not None:
-        exact_ns = timeout_s * 1e9  # infinite for 1e308 seconds
-        if not 1 <= exact_ns <= maximum.wall_ns:
-            raise launch.CannotStart(f"--timeout must be above 0 and at most {maximum.wall_ns / 1e9:g} seconds")
-        limits = dataclasses.replace(limits, wall_ns=int(exact_ns))
-    return Submission(toolchain, file.read_bytes(), limits, configured.output_bytes, stdin)
-
-
-async def _run_alone(configured: "Settings", submission: "Submission") -> "Report":
-    from daemon import app
-
-    only = configured.model_copy(update={"languages": (submission.toolchain.id,)})
-    async with app.own_engine(only) as (executor, _, _):
-        return await executor.execute(submission)
-
-
-def exit_status(report: "Report") -> int:
-    """The documented exit status of `cellblock run`."""
-    from daemon.judge.submission import Reason
-
-    match report.reason:
-        case Reason.EXITED:
-            return report.exit_code or 0
-        case Reason.SIGNAL:
-            return 128 + (report.signal or 0)
-        case Reason.TIME_LIMIT:
-            return EXIT_TIME
-        case Reason.COMPILE_ERROR:
-            return EXIT_COMPILE_ERROR
-        case Reason.MEMORY_LIMIT | Reason.OUTPUT_LIMIT | Reason.CPU_LIMIT:
-            return EXIT_LIMIT
 
 
 @main.command()

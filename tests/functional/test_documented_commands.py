@@ -52,7 +52,8 @@ def test_what_a_document_shows_is_what_happens(path: pathlib.Path, cellblock: Se
     readable(tmp_path)
     for block in documents.blocks(path):
         if "file" in block.marks:
-            (tmp_path / block.marks["file"]).write_text(block.text)
+            text = block.text.replace(ADDRESS, f"http://127.0.0.1:{cellblock.port}")
+            (tmp_path / block.marks["file"]).write_text(text)
         if block.is_run:
             shown = documents.commands(block.text)
             found = run(shown, tmp_path, cellblock)

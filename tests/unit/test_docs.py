@@ -22,7 +22,7 @@ SCREEN = 80  # lines
 LANGUAGES = {"console", "json", "python", "rust", "sh", "text", "toml", "typescript", "yaml"}
 TROUBLE = ROOT / "docs" / "troubleshooting.md"
 A_LANGUAGE = "a language"  # the doctor's line of a toolchain is called after it
-FOLDERS = "daemon|docs|jail_configs|nginx|observability|systemd|tests|toolchains"
+FOLDERS = "clients|daemon|docs|jail_configs|nginx|observability|systemd|tests|toolchains"
 PATH = re.compile(rf"(?<![\w/.])(?:{FOLDERS})/[\w./-]*\w/?(?![\w*{{])")
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=documents.name)
 

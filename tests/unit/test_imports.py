@@ -51,6 +51,9 @@ MAY_IMPORT = {
     "attack": {"attack", "app", "host", "judge", "sandbox", "settings", "toolchain"},
     "bench": {"bench", "launch", "settings", "toolchain", "sandbox"},
     "supervisor": {"host"},
+    "remote": {"sandbox"},
+    "mcp_server": {"mcp_server"},
+    "mcp_command": {"remote", "mcp_server", "terminal"},
 }
 ONLY_IN = {
     "pydantic": {"api", "dialects", "grading", "toolchain", "settings", "settings_doors"},
@@ -61,6 +64,11 @@ ONLY_IN = {
     "opentelemetry": {"api"},
     "seccomp": {"keeper"},
     "pyseccomp": {"keeper"},
+    "cellblock_client": {"remote", "run_command", "mcp_command", "mcp_server"},
+    "httpx": set(),
+    "mcp": {"mcp_server"},
+    "starlette": {"mcp_server"},
+    "uvicorn": {"mcp_server"},
 }
 
 
@@ -91,6 +99,12 @@ def test_libraries_stay_in_their_layer(path: pathlib.Path) -> None:
     for name in imports(path):
         library = name.split(".")[0]
         assert part(path) in ONLY_IN.get(library, {part(path)}), f"{library} does not belong here"
+
+
+def test_the_client_needs_nothing_of_the_daemon_and_one_library() -> None:
+    allowed = sys.stdlib_module_names | {"httpx"}
+    for path in sorted((ROOT / "clients" / "python" / "cellblock_client").glob("*.py")):
+        assert {name.split(".")[0] for name in imports(path)} <= allowed, path
 
 
 @pytest.mark.parametrize("name", ["sandbox", "host", "keeper", "warden", "supervisor"])
