@@ -1,4 +1,4 @@
-"""Settings of the doors besides the base contract: which other APIs a server speaks. All of them are off by default."""
+"""Settings of the doors besides the base contract: which other APIs a server speaks, and whether it shows a page."""
 
 from typing import Literal
 
@@ -14,3 +14,4 @@ class Doors(pydantic.BaseModel):
         (),
         description="APIs of other servers to answer: piston, judge0, jobe, sandboxfusion",
     )
+    playground: bool = pydantic.Field(True, description="show browsers a page at / that runs programs")
