@@ -131,6 +131,17 @@ def test_an_error_is_marked_in_its_line_and_a_click_leads_there(
     expect(page.locator("#layer > .error")).to_have_count(0)
 
 
+def test_an_error_is_marked_in_no_other_program_than_its_own(page: Page) -> None:
+    write(page, "python", "print('begun', flush=True)\ninput()\nimport time; time.sleep(1)\n1 / 0\n")
+    page.fill("#stdin", "go\n")
+    page.click("#run")
+    expect(page.locator("#output")).to_have_text("begun\n")
+    page.select_option("#language", "rust")
+    status(page).to_have_text("Exited with code 1")
+    expect(page.locator("#output")).to_contain_text("ZeroDivisionError")
+    expect(page.locator("#layer > .error, .place")).to_have_count(0)
+
+
 @pytest.mark.parametrize(
     ("code", "told"),
     [
@@ -300,20 +311,31 @@ CONTRASTS = """() => {
 }"""
 
 
+def demand_touchable(page: Page, name: str) -> None:
+    box = page.locator(name).bounding_box()
+    assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360, (name, box)
+    assert box["height"] >= 24 and box["width"] >= 24, (name, box)
+
+
 def test_it_fits_a_phone(opener: Opener, server: Server) -> None:
     """360 pixels wide: nothing sticks out, what is touched is large enough (WCAG 2.2, 2.5.8), nothing is zoomed into."""
     page = opener(server, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page.select_option("#language", "python")
     page.tap("#run")
     status(page).to_have_text("Finished")
+    expect(page.locator("#output")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
-    for name in ("#language", "#run", "#stop", "#link", "header a", "#stdin"):
-        box = page.locator(name).bounding_box()
-        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360, (name, box)
-        assert box["height"] >= 24 and box["width"] >= 24, (name, box)
+    for name in ("#language", "#run", "#link", "header a", "#stdin"):
+        demand_touchable(page, name)
     for name in ("#code", "#stdin", "#language"):
         assert page.locator(name).evaluate("one => parseFloat(getComputedStyle(one).fontSize)") >= 16, name
-    page.locator("#output").scroll_into_view_if_needed()
     assert "15 primes" in shown(page)
+    write(page, "python", SLEEP)
+    page.tap("#run")
+    expect(page.locator("#output")).to_have_text("begun\n")
+    demand_touchable(page, "#stop")
+    page.tap("#stop")
+    status(page).to_have_text("Stopped")
     assert opener.complaints == []
 
 

@@ -1,5 +1,6 @@
 // The files that lie beside the source: chosen by a person, listed, sent with the program.
 
+import { base64 } from "./link.js";
 import { size } from "./words.js";
 
 /** @typedef {import("./server.js").File} Entry */
@@ -63,7 +64,6 @@ async function read(file) {
     const content = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     return { name: file.name, content, encoding: "utf-8" };
   } catch {
-    const text = Array.from(new Uint8Array(bytes), (byte) => String.fromCharCode(byte)).join("");
-    return { name: file.name, content: btoa(text), encoding: "base64" };
+    return { name: file.name, content: base64(new Uint8Array(bytes)), encoding: "base64" };
   }
 }

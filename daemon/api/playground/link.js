@@ -12,8 +12,17 @@ export async function encode(program) {
   const stream = new Blob([JSON.stringify(program)]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
   if (bytes.length * (4 / 3) > LINK_MAX) throw new RangeError("This is too long for a link");
-  const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-  return VERSION + text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return VERSION + base64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @returns {string} with padding (RFC 4648, 4)
+ */
+export function base64(bytes) {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return btoa(text);
 }
 
 /**

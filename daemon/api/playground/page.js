@@ -5,7 +5,7 @@ import { Files } from "./files.js";
 import { decode, encode } from "./link.js";
 import { Output } from "./output.js";
 import { marks, pattern, whereIs } from "./places.js";
-import { ask, ConnectionLost, Refused, run } from "./server.js";
+import { askJson, ConnectionLost, Refused, run } from "./server.js";
 import * as words from "./words.js";
 
 /**
@@ -23,6 +23,8 @@ const button = (id) => part(id);
 
 const TOKEN = "cellblock token"; // in sessionStorage, which ends with the tab
 const DRAFTS = "cellblock drafts";
+/** @type {Map<string, string>} what a reload forgets */
+const unstored = new Map();
 
 const editor = new Editor(area("code"), part("layer"), part("gutter"), edited);
 const output = new Output(part("output"), part("note"));
@@ -39,9 +41,9 @@ let running = null;
 /** @param {string} key */
 function stored(key) {
   try {
-    return sessionStorage.getItem(key) ?? "";
+    return unstored.get(key) ?? sessionStorage.getItem(key) ?? "";
   } catch {
-    return ""; // a browser that keeps nothing
+    return ""; // a browser that stores nothing
   }
 }
 
@@ -49,8 +51,9 @@ function stored(key) {
 function store(key, value) {
   try {
     sessionStorage.setItem(key, value);
+    unstored.delete(key);
   } catch {
-    // Full, or not allowed: then a reload forgets it.
+    unstored.set(key, value); // there is no room, or it is not allowed
   }
 }
 
@@ -64,18 +67,18 @@ function say(text, kind = "") {
 
 // -- languages and drafts
 
-/** Get the languages. Without a token where one is needed only their ids are told. */
+/** Get the languages. Without a token where one is needed only their ids are told. Throws as `ask` does. */
 async function loadLanguages() {
   const token = stored(TOKEN);
   button("forget").hidden = token === "";
   try {
-    const found = await (await ask("languages", token)).json();
+    const found = await askJson("languages", token);
     part("access").hidden = true;
     offer(found.languages);
   } catch (error) {
-    if (!(error instanceof Refused && error.status === 401)) return tellError(error);
+    if (!(error instanceof Refused && error.status === 401)) throw error;
     needToken(token === "" ? "" : error.message);
-    const index = await (await ask("./", "", { headers: { Accept: "application/json" } })).json();
+    const index = await askJson("./", "");
     offer(index.supported_languages.map((/** @type {string} */ id) => ({ id, title: id })));
   }
 }
@@ -162,7 +165,7 @@ async function openLink() {
 async function start() {
   if (running || !choice.value) return;
   const stop = (running = new AbortController());
-  const language = languages.get(choice.value);
+  const sent = program();
   const startedAt = performance.now();
   const clock = setInterval(() => (part("clock").textContent = words.duration((performance.now() - startedAt) / 1000)), 100);
   button("run").disabled = true;
@@ -172,11 +175,13 @@ async function start() {
   part("figures").replaceChildren();
   say("Waiting for a place");
   try {
-    const result = await run(program(), stored(TOKEN), stop.signal, (name, data) => {
+    const result = await run(sent, stored(TOKEN), stop.signal, (name, data) => {
       if (name === "stage") say(words.stage(data.stage));
       else output.add(name, data.text);
     });
-    tell(result, language?.source);
+    tell(result);
+    const isShown = choice.value === sent.language && editor.text === sent.code;
+    if (isShown && !result.success) markErrors(result, languages.get(sent.language)?.source);
   } catch (error) {
     output.draw();
     if (stop.signal.aborted) say("Stopped");
@@ -190,15 +195,12 @@ async function start() {
   }
 }
 
-/**
- * @param {import("./server.js").Result} result
- * @param {string | undefined} source name of the source's file, where it is known
- */
-function tell(result, source) {
-  const isCompileError = result.reason === "compile_error";
-  if (isCompileError) output.add("stderr", result.error ?? "");
+/** @param {import("./server.js").Result} result */
+function tell(result) {
+  if (result.reason === "compile_error") output.add("stderr", result.error ?? "");
   output.wait("The program wrote nothing.");
   output.draw();
+  if (result.reason === "compile_error") output.pane.scrollTop = 0; // the first error is the one to mend
   const warning = result.warnings?.map((one) => `. Line ${one.line}: ${one.reason}`).join("") ?? "";
   say(words.ending(result) + warning, result.success ? "ok" : "bad");
   part("status").parentElement?.scrollIntoView({ block: "nearest" }); // on a phone it is below the source
@@ -209,7 +211,15 @@ function tell(result, source) {
     pair?.append(dt ?? "", dd ?? "");
     return pair ?? "";
   }));
-  if (result.success || !source) return;
+}
+
+/**
+ * @param {import("./server.js").Result} result
+ * @param {string | undefined} source name of the source's file, where it is known
+ */
+function markErrors(result, source) {
+  if (!source) return;
+  const isCompileError = result.reason === "compile_error";
   output.link(pattern(source), (match) => editor.goTo(whereIs(match)));
   editor.mark(marks((isCompileError ? result.error : result.stderr) ?? "", source, isCompileError));
 }
@@ -258,8 +268,12 @@ addEventListener("hashchange", openLink);
 async function begin() {
   say("");
   output.clear("What the program writes appears here.");
-  await loadLanguages();
-  await openLink();
+  try {
+    await loadLanguages();
+    await openLink();
+  } catch (error) {
+    tellError(error);
+  }
 }
 
 begin();

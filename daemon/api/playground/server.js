@@ -57,6 +57,21 @@ export async function ask(path, token, init = {}) {
 }
 
 /**
+ * The JSON that a GET answers. Throws as `ask` does, and Refused for what is no JSON.
+ * @param {string} path
+ * @param {string} token
+ * @returns {Promise<any>}
+ */
+export async function askJson(path, token) {
+  const response = await ask(path, token, { headers: { Accept: "application/json" } });
+  try {
+    return await response.json();
+  } catch {
+    throw new Refused(502, "What answered is not cellblock");
+  }
+}
+
+/**
  * Run a program until it ends. `hear` gets the events stage, stdout and stderr as they come. To abort the signal ends
  * the run on the server too. Throws as `ask` does.
  * @param {Program} program
