@@ -43,7 +43,6 @@ from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import keep_services
 from daemon.judge.versions import Versions
 from daemon.places import ALONE, Place
-from daemon.sandbox import linux
 from daemon.sandbox.client import Client
 from daemon.settings import MB, Settings
 from daemon.toolchain import identity
@@ -63,8 +62,10 @@ def serve_http(
     When `parent` (a pid) is no longer its parent, it ends. Raises CannotStart when it has any privilege left,
     registry.BadToolchain, BadTokens.
     """
-    if parent is not None and not linux.die_with_parent(signal.SIGTERM, parent):
-        return
+    if parent is not None:
+        privileges.die_with_parent(signal.SIGTERM)
+        if os.getppid() != parent:
+            return
     if os.geteuid() == 0 or privileges.effective() != 0:
         raise launch.CannotStart("the HTTP process must not be root nor hold a capability")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)

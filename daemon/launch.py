@@ -96,7 +96,8 @@ def supervise(settings: Settings) -> NoReturn:
     http = _http_children(settings, http_sockets, [user.pw_uid, user.pw_gid])
     host = f"[{host}]" if ":" in host else host
     example = EXAMPLE.format(host=host, port=port, token=TOKEN if settings.tokens_path is not None else "")
-    print(f"cellblock {version('cellblock')} on http://{host}:{port}. Try:\n\n  {example}\n", flush=True)
+    how = "Open it in a browser, or try" if settings.playground else "Try"
+    print(f"cellblock {version('cellblock')} on http://{host}:{port}. {how}:\n\n  {example}\n", flush=True)
     _become_supervisor(settings, settings.instance, [child], http, holder)
 
 

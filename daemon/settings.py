@@ -272,7 +272,7 @@ class Settings(Doors, pydantic_settings.BaseSettings):
 
     @property
     def runs_spare_of_one(self) -> int:
-        """How many more, half as many, each HTTP process runs of clients with less than an even part."""
+        """How many more, half as many, each HTTP process runs of clients that have no other there."""
         return (self.runs_at_once_of_one + 1) // 2
 
     @property

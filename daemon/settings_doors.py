@@ -1,4 +1,4 @@
-"""Settings of the doors besides the base contract: which other APIs a server speaks. All of them are off by default."""
+"""Settings of the doors besides the base contract: which other APIs a server speaks, and whether it shows a page."""
 
 from typing import Literal
 
@@ -17,3 +17,4 @@ class Doors(pydantic.BaseModel):
     jobe_files_mb: int = pydantic.Field(256, gt=0, description="files that Jobe's clients have put, of all together")
     jobe_files_of_client_mb: int = pydantic.Field(64, gt=0, description="and of one client; older ones give way")
     jobe_files_hours: float = pydantic.Field(48.0, gt=0, description="and for how long after their last use")
+    playground: bool = pydantic.Field(True, description="show browsers a page at / that runs programs")

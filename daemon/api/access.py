@@ -22,7 +22,10 @@ from .rate import Rates
 from .tokens import Scope, Token, Tokens
 
 REALM = 'Bearer realm="cellblock"'
-OPEN = {"/", "/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"}  # /metrics checks itself
+OPEN = {
+    "/", "/playground/{file}", "/health", "/health/live", "/health/ready", "/docs", "/openapi.json",
+    "/metrics",  # it checks itself
+}  # fmt: skip
 ERRORS = ("token_required", "invalid_token", "insufficient_scope", "rate_limited")  # of every other endpoint
 SCOPES: dict[tuple[str, str], Scope | None] = {
     ("POST", "/execute"): Scope.RUN,

@@ -36,12 +36,7 @@ def middleware(app: web.Application, origins: tuple[str, ...], token_headers: It
     def headers(origin: str) -> dict[str, str]:
         if "*" in origins:
             return {"Access-Control-Allow-Origin": "*", **EXPOSED}
-        vary = {"Vary": "Origin"}
-        return (
-            {"Access-Control-Allow-Origin": origin, **EXPOSED, **vary}
-            if origin and _is_allowed(origin, origins)
-            else vary
-        )
+        return {"Access-Control-Allow-Origin": origin, **EXPOSED} if origin and _is_allowed(origin, origins) else {}
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -54,6 +49,8 @@ def middleware(app: web.Application, origins: tuple[str, ...], token_headers: It
 
     async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(headers(request.headers.get("Origin", "")))
+        if "*" not in origins:
+            response.headers["Vary"] = ", ".join([*response.headers.getall("Vary", []), "Origin"])
 
     app.on_response_prepare.append(on_prepare)
     return answer

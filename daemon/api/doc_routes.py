@@ -1,8 +1,6 @@
 """GET /openapi.json and GET /docs: made once, when they are first asked for, and kept as bytes."""
 
 import asyncio
-import dataclasses
-import hashlib
 import json
 
 from aiohttp import web
@@ -13,23 +11,7 @@ from daemon.toolchain.registry import Registry
 from .docs_page import page
 from .document import document
 from .figures import figures_of
-
-CACHE = "no-cache"  # a browser keeps it, and asks each time whether it has changed
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Kept:
-    """A body with its headers."""
-
-    body: bytes
-    headers: dict[str, str]
-
-    def answer(self, request: web.Request) -> web.Response:
-        """It, or 304 to whom has it."""
-        etag = self.headers["ETag"].strip('"')
-        if any(tag.value in (etag, "*") for tag in request.if_none_match or ()):
-            return web.Response(status=304, headers={"ETag": self.headers["ETag"], "Cache-Control": CACHE})
-        return web.Response(body=self.body, headers=self.headers)
+from .kept import Kept, kept
 
 
 class Documents:
@@ -63,16 +45,4 @@ class Documents:
         found = document(figures_of(self._settings, self._toolchains))
         html, policy = page(found)
         data = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-        return _kept(data, "application/json"), _kept(html, "text/html; charset=utf-8", policy)
-
-
-def _kept(text: str, content_type: str, policy: str = "default-src 'none'") -> Kept:
-    body = text.encode()
-    headers = {
-        "Content-Type": content_type,
-        "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
-        "Cache-Control": CACHE,
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Kept(body, headers)
+        return kept(data.encode(), "application/json"), kept(html.encode(), "text/html; charset=utf-8", policy)

@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from daemon.grading.packages.store import ID
 
-from . import access, errors, stream
+from . import access, errors, playground, stream
 from .error_codes import CODES
 from .examples import Example, load
 from .figures import Figures, fill
@@ -111,6 +111,9 @@ def _parameters(one: Operation) -> Iterable[Json]:
         text = "What the problem is stored under: 1 to 64 of a-z, 0-9, _ and -, a letter or a digit first."
         schema = {"type": "string", "pattern": f"^{ID.pattern}$", "maxLength": 64}
         yield {"name": "id", "in": "path", "required": True, "description": text, "schema": schema}
+    if "{file}" in one.path:
+        names: Json = {"type": "string", "enum": sorted(playground.FILES)}
+        yield {"name": "file", "in": "path", "required": True, "description": "Its name.", "schema": names}
     if one.has_etag:
         text = "ETags that the client has, as RFC 9110 writes them; where one of them is right, the answer is 304."
         schema = {"type": "string", "x-unbounded": "as long as a header may be"}
@@ -123,7 +126,7 @@ def _answer(answer: Answer) -> Json:
         found["headers"] = {"ETag": {"description": "The version, in quotes.", "schema": {"type": "string"}}}
     if answer.media_type is not None:
         schema = {} if answer.model is None else {"schema": _ref(answer.model)}
-        found["content"] = {answer.media_type: schema}
+        found["content"] = {answer.media_type: schema, **{other: {} for other in answer.others}}
     if answer.events:
         events: dict[str, Model] = {**dict(answer.events), "error": errors.ProblemDetails}
         names = ", ".join(f"`{name}` ({model.__name__})" for name, model in events.items())

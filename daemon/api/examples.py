@@ -15,6 +15,7 @@ from .operations import OPERATIONS, Operation
 
 FILE = pathlib.Path(__file__).with_name("examples.json")
 PROBLEM = "sum"  # the id that the examples of /problems use
+SCRIPT = "page.js"  # the file that the example of /playground asks for
 ADDRESS = "$CELLBLOCK"  # in commands, of the server
 
 
@@ -40,7 +41,7 @@ class Example:
     @property
     def path(self) -> str:
         """Where it is sent."""
-        return self.of.path.replace("{id}", PROBLEM)
+        return self.of.path.replace("{id}", PROBLEM).replace("{file}", SCRIPT)
 
     @property
     def media_type(self) -> str | None:

@@ -7,6 +7,7 @@ import dataclasses
 
 import pydantic
 
+from . import playground
 from .fact_models import Document, Health, Index, Languages, Live, Ready
 from .grade_models import GradeRequest, GradeResponse, TestAnswer
 from .models import ExecuteRequest, ExecuteResponse, OutputEvent, StageEvent
@@ -26,7 +27,7 @@ STORE_ERRORS = ("invalid_problem_id", "no_such_problem", "problems_unavailable")
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
     """One that is no error. `model` None has no body, or one that is not JSON. `events` come where an event stream is
-    accepted: by name the model of their data."""
+    accepted: by name the model of their data. `others` are media types that it may have in place of its own."""
 
     status: int
     description: str
@@ -34,6 +35,7 @@ class Answer:
     media_type: str | None = JSON
     has_etag: bool = False
     events: tuple[tuple[str, Model], ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,8 +145,15 @@ OPERATIONS = (
         (Answer(200, "In a text format of Prometheus.", None, METRICS),), ("forbidden",),
     ),
     Operation(
-        "index", "GET", "/", "server", "Which endpoints there are", "Greets, and lists the endpoints.",
-        (Answer(200, "The endpoints.", Index),),
+        "index", "GET", "/", "server", "Which endpoints there are",
+        "Lists the endpoints. To whom prefers `text/html`, as browsers do, it is a page that runs programs.",
+        (Answer(200, "The endpoints.", Index, others=(HTML,)), NOT_CHANGED),
+    ),
+    Operation(
+        "playgroundFile", "GET", "/playground/{file}", "server", "A part of the page at /",
+        "Scripts, style and icon of the page. Not there where the setting playground is false.",
+        (Answer(200, "The file.", None, playground.SCRIPT, has_etag=True, others=(playground.STYLE, playground.ICON)),
+         NOT_CHANGED),
     ),
     Operation(
         "openapi", "GET", "/openapi.json", "server", "This description for programs",

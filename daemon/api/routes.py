@@ -19,6 +19,7 @@ from .models import ExecuteRequest
 from .note import Note
 from .observer import Observer
 from .parts import VERSION, Parts
+from .playground import EDITOR, Playground
 from .runs import Runs, Turn
 
 MB = 1 << 20
@@ -41,7 +42,10 @@ def application(parts: Parts, observer: Observer, page: MetricsPage, others: End
     app.router.add_get("/health/live", parts.readiness.live)
     app.router.add_get("/health/ready", parts.readiness.ready)
     app.router.add_get("/languages", routes.languages)
-    app.router.add_get("/", routes.index)
+    if parts.settings.playground:
+        Playground(parts.settings.toolchain_root / EDITOR, routes.index).add_to(app.router)
+    else:
+        app.router.add_get("/", routes.index)
     doc_routes.Documents(parts.settings, parts.toolchains).add_to(app.router)
     others.add_to(app.router)
     return app
@@ -132,6 +136,9 @@ class Routes:
                 title=toolchain.title,
                 aliases=list(toolchain.aliases),
                 extensions=list(toolchain.extensions),
+                source=toolchain.source,
+                lexer=toolchain.lexer,
+                example=toolchain.example,
                 version=self._parts.versions.text(toolchain.id),
                 compiles=toolchain.compiles,
                 start_charged=toolchain.start_is_charged,

@@ -171,6 +171,7 @@ class Toolchain(_Model):
 
     `version` is the command whose first line is its version; `version_files` are files whose content belongs to the
     version besides, such as the package.json of a library that compiles. Either differs: nothing kept is used.
+    `example` is a small program that a page shows whoever chooses the language.
     """
 
     id: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9+#_-]{0,31}$")]
@@ -179,6 +180,7 @@ class Toolchain(_Model):
     extensions: tuple[str, ...] = pydantic.Field(min_length=1, strict=False)
     source: FileName
     lexer: str | None = None
+    example: str | None = None
     joins_sources: bool = False
     package_languages: tuple[str, ...] = pydantic.Field(default=(), strict=False)
     package_submissions: tuple[str, ...] = pydantic.Field(default=(), strict=False)

@@ -8,6 +8,7 @@ comment or a string literal never matches.
 import asyncio
 import collections
 import concurrent.futures
+import ctypes
 import dataclasses
 import multiprocessing
 import os
@@ -19,13 +20,13 @@ from collections.abc import Iterable, Iterator
 
 import structlog
 
-from daemon.sandbox import linux
 from daemon.toolchain.schema import Forbidden, Toolchain
 
 log = structlog.get_logger("cellblock.validation")
 
 TURN_S = 0.1
 START_S = 30.0
+PR_SET_PDEATHSIG = 1
 # The tracker of semaphores, a process of its own that takes its options from here, tidies up after one that was killed.
 # Its warning would be plain text in a log of JSON.
 QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
@@ -157,7 +158,8 @@ class Constructs:
 
 def die_with_parent(parent: int) -> None:
     """A worker holds both ends of its queue and would never see that the HTTP process, its `parent`, is gone."""
-    if not linux.die_with_parent(signal.SIGKILL, parent):
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:  # it died before we asked, and no signal will come (prctl(2))
         os._exit(1)
 
 

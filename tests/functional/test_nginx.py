@@ -111,6 +111,15 @@ def test_a_program_runs_over_tls(front: Nginx, version: ssl.TLSVersion) -> None:
         assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
 
 
+def test_the_page_for_browsers_is_reached(front: Nginx) -> None:
+    """It names its files, and what it asks, relative to itself."""
+    page = front.request("GET", "/", headers={"Accept": "text/html"})
+    assert (page.status, page.headers["Vary"]) == (200, "Accept, Origin")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert front.request("GET", "/playground/page.js").status == 200
+    assert not re.search('(?:src|href)="/', page.text)
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_tls_1_1_is_refused(front: Nginx) -> None:
     with contextlib.closing(Connection(front)) as connection, pytest.raises((ssl.SSLError, ConnectionError)):

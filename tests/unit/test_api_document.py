@@ -62,18 +62,25 @@ def test_it_is_an_openapi_document() -> None:
     assert DOCUMENT["openapi"].startswith("3.1")
 
 
-def test_every_route_is_an_operation_and_the_other_way_round() -> None:
+def routes_of(settings: Settings) -> set[str]:
     unused: dict[str, Any] = {one.name: None for one in dataclasses.fields(Parts)}  # no route is called
     known = {
-        "settings": SETTINGS, "toolchains": TOOLCHAINS, "admission": Admission(slots=1, places=1),
-        "access": Access(SETTINGS, None), "readiness": Readiness(None, None),  # type: ignore[arg-type]
+        "settings": settings, "toolchains": TOOLCHAINS, "admission": Admission(slots=1, places=1),
+        "access": Access(settings, None), "readiness": Readiness(None, None),  # type: ignore[arg-type]
     }  # fmt: skip
     parts = Parts(**{**unused, **known})
     observer = Observer(Metrics(()), None, logs=False)
     app = routes.application(parts, observer, MetricsPage(parts, observer, ALONE))
-    found = {f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.method != "HEAD"}
-    assert found == {f"{one.method} {one.path}" for one in OPERATIONS}
+    return {f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.method != "HEAD"}
+
+
+def test_every_route_is_an_operation_and_the_other_way_round() -> None:
+    assert routes_of(SETTINGS) == {f"{one.method} {one.path}" for one in OPERATIONS}
     assert len({one.id for one in OPERATIONS}) == len(OPERATIONS)
+
+
+def test_a_setting_leaves_the_page_out() -> None:
+    assert routes_of(SETTINGS) - routes_of(Settings(playground=False)) == {"GET /playground/{file}"}
 
 
 @pytest.mark.parametrize("field", list(fields()))
