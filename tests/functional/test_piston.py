@@ -139,6 +139,7 @@ async def test_what_may_not_be_said_ends_the_connection_and_the_program(line: Li
 
 
 @pytest.mark.slow
+@pytest.mark.threat("U14")
 async def test_input_is_bounded_as_that_of_any_run(line: Line) -> None:
     """The program reads none of it."""
     await line.init(GOES_ON)
@@ -159,6 +160,7 @@ async def test_who_does_not_say_what_he_wants_has_a_second(line: Line) -> None:
     assert await line.rest() == ([], 4001)
 
 
+@pytest.mark.threat("U13")
 async def test_a_page_of_somebody_else_cannot_connect(piston: Server) -> None:
     """Browsers let any page open a WebSocket to this host."""
     url = f"ws://localhost:{piston.port}/api/v2/connect"
@@ -178,3 +180,52 @@ async def test_a_client_that_hangs_up_leaves_no_program(piston: Server) -> None:
                 await Line(socket).init(GOES_ON)
                 await Line(socket).until(is_output)
     assert (await asyncio.to_thread(execute, piston, "print(1)")).json["run"]["code"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.threat("U15")
+async def test_a_program_that_is_stopped_meets_its_wall_limit(line: Line) -> None:
+    await line.init(GOES_ON, run_timeout=1000)
+    await line.until(is_output)
+    await line.say(type="signal", signal="SIGSTOP")
+    assert await line.rest() == ([{"type": "exit", "stage": "run", "code": None, "signal": "SIGKILL"}], 4999)
+
+
+@pytest.mark.slow
+@pytest.mark.threat("U14")
+async def test_signals_are_bounded(line: Line) -> None:
+    await line.init(GOES_ON)
+    await line.until(is_output)
+    for _ in range(257):
+        await line.say(type="signal", signal="SIGCONT")
+    said, code = await line.rest()
+    assert (said[-1]["message"], code) == ("A connection has at most 256 signals", 4002)
+
+
+@pytest.mark.slow
+@pytest.mark.threat("U15")
+async def test_a_compiled_program_is_signalled_and_its_compiler_ended() -> None:
+    """Its own process is found among those of its jail: the child that it waits for is not the program."""
+    code = """fn main() {
+        let mut child = std::process::Command::new("/usr/bin/sleep").arg("60").spawn().unwrap();
+        println!("ready");
+        child.wait().unwrap();
+    }"""
+    init = {"type": "init", "language": "rust", "version": "*", "files": [{"content": code}]}
+    with Server(languages=["rust"], dialects=["piston"]) as server:
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(f"ws://localhost:{server.port}/api/v2/connect") as socket:
+                await socket.send_json(init)
+                line = Line(socket)
+                await line.until(is_output)
+                await line.say(type="signal", signal="SIGTERM")
+                last = {"type": "exit", "stage": "run", "code": None, "signal": "SIGTERM"}
+                assert await line.rest() == ([last], 4999)
+            async with session.ws_connect(f"ws://localhost:{server.port}/api/v2/connect") as socket:
+                await socket.send_json({**init, "files": [{"content": "fn main() {} // another"}]})
+                line = Line(socket)
+                await line.until(lambda said: said["type"] == "stage")
+                await line.say(type="signal", signal="SIGWINCH")
+                await line.say(type="signal", signal="SIGINT")
+                last = {"type": "exit", "stage": "compile", "code": None, "signal": "SIGINT"}
+                assert await line.rest() == ([last], 4999)

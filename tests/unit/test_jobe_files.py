@@ -36,7 +36,7 @@ def blobs(tmp_path: pathlib.Path) -> set[bytes]:
     return {path.read_bytes() for path in (tmp_path / "jobe").glob("??/*")}
 
 
-@pytest.mark.threat("U13")
+@pytest.mark.threat("U16")
 def test_file_is_its_clients_alone(files: Files) -> None:
     files.put("one", "id", b"content")
     assert files.read("one", ["id", "none"]) == {"id": b"content"}
@@ -64,7 +64,7 @@ def test_new_file_takes_the_place_of_those_that_its_client_used_least_lately(fil
     assert kept(files, "one", *"abcd") == {"a", "c", "d"}
 
 
-@pytest.mark.threat("U13")
+@pytest.mark.threat("U16")
 def test_client_that_has_most_gives_way_to_others(files: Files) -> None:
     files.put("small", "s", b"s" * 20)
     files.put("large", "a", b"a" * 30)
