@@ -26,10 +26,11 @@ COUNTS = st.integers(0, (1 << 63) - 1)
 MAPS = st.dictionaries(TEXTS, TEXTS, max_size=3)
 ARGS = st.lists(NO_NUL, max_size=4).map(tuple)
 POSITIVE = st.integers(1, (1 << 63) - 1)
+LEAVES = st.lists(st.sampled_from(["a", "a/b", "é", "."]), max_size=messages.LEAVES_MAX).map(tuple)
 LIMITS = st.builds(Limits, POSITIVE, POSITIVE, POSITIVE, st.none() | POSITIVE, st.none() | POSITIVE)
 RISING = st.sets(st.integers(0, 3)).map(lambda found: tuple(sorted(found)))
 SAID: dict[type[messages.Message], st.SearchStrategy[Any]] = {
-    messages.Run: st.builds(messages.Run, IDS, TEXTS, TEXTS, LIMITS, ARGS, *[st.booleans()] * 4),
+    messages.Run: st.builds(messages.Run, IDS, TEXTS, TEXTS, LIMITS, ARGS, *[st.booleans()] * 4, st.integers(1, 8), LEAVES),
     messages.Begin: st.builds(messages.Begin, IDS),
     messages.Kill: st.builds(messages.Kill, IDS, st.sampled_from([KilledBy.OUTPUT, KilledBy.CLIENT])),
     messages.Signal: st.builds(messages.Signal, IDS, st.integers(1, messages.SIGNAL_MAX)),

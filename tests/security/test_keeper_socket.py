@@ -31,7 +31,7 @@ def memfd(text):
 def say(sock, *descriptors, **fields):
     wire.send(sock, json.dumps(fields).encode(), descriptors)
 def order(sock, code=b'print(6 * 7)', run=1, *beside, **changes):
-    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False, input=False, graded=False, held=False, sharing=1)
+    fields = dict(type='run', run=run, toolchain='python', step='run', limits=LIMITS, args=[], files=False, input=False, graded=False, held=False, sharing=1, leaves=[])
     say(sock, memfd(code), *beside, **{**fields, **changes})
 """
 
@@ -175,7 +175,7 @@ def test_a_wrong_number_of_descriptors_is_refused(cellblock: Server) -> None:
 def test_files_that_are_not_packed_are_our_failure_and_no_more(cellblock: Server) -> None:
     script = """
     sock = connect()
-    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True, input=False, graded=False, held=False, sharing=1)
+    fields = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=True, input=False, graded=False, held=False, sharing=1, leaves=[])
     say(sock, memfd(b'print(1)'), memfd(b'rubbish'), **fields)
     message, _ = hear(sock, 'ended', 'refused')
     print(message['type'], message['killed_by'])
@@ -215,7 +215,7 @@ def test_a_run_that_is_killed_before_it_has_a_jail_is_refused_and_one_that_runs_
 def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server) -> None:
     keeper = cellblock.keeper.pid
     script = """
-    good = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=False, graded=False, held=False, sharing=1)
+    good = dict(type='run', run=1, toolchain='python', step='run', limits=LIMITS, args=[], files=False, input=False, graded=False, held=False, sharing=1, leaves=[])
     rude = [
         {'type': 'run'}, {**good, 'run': -1}, {**good, 'run': 'x'}, {**good, 'run': True}, {**good, 'run': 1 << 53},
         {**good, 'toolchain': ['python']}, {**good, 'limits': 5}, {**good, 'limits': {'memory_bytes': 1}},
@@ -224,8 +224,12 @@ def test_rude_messages_close_their_connection_and_nothing_else(cellblock: Server
         {**good, 'limits': dict(LIMITS, cpu_ns=10**400)}, {**good, 'limits': dict(LIMITS, memory_bytes=1.5)},
         {**good, 'args': 'x'}, {**good, 'args': [1]}, {**good, 'args': ['\\0']}, {**good, 'args': ['x' * 40000]},
         {**good, 'files': 1}, {**good, 'extra': 1}, {**good, 'step': '\\ud800'},
+        {**good, 'leaves': 'x'}, {**good, 'leaves': ['/x']}, {**good, 'leaves': ['a/../b']}, {**good, 'leaves': ['x'] * 9},
         {'type': 'exec', 'run': 1}, {'type': 'kill', 'run': 1, 'why': 'memory'}, {'type': 'kill', 'run': 1}, [], 'run',
     ]
+    sock = connect()
+    wire.send(sock, json.dumps(good).encode(), [memfd(b'print(1)')])
+    assert hear(sock, 'started', 'refused') is not None, 'only what differs from it is rude'
     for message in rude:
         sock = connect()
         wire.send(sock, json.dumps(message).encode(), [memfd(b'print(1)')])
