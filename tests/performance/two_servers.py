@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("versions", nargs="+", metavar="NAME=VENV")
     parser.add_argument("--language", choices=CODE, default="python")
     parser.add_argument("--graded", action="store_true")
+    parser.add_argument("--port", type=int, default=FIRST_PORT, help="of the first; the others follow")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--runs", type=int, default=150, help="of each round")
     options = parser.parse_args()
@@ -139,7 +140,7 @@ def main() -> None:
     try:
         for number, pair in enumerate(options.versions):
             name, _, venv = pair.partition("=")
-            versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language))
+            versions.append(Version(name, pathlib.Path(venv), options.port + number, options.language))
         for version in versions:
             version.measure(20, options.graded)  # warms up
             version.cpu_ms.clear()
