@@ -137,6 +137,7 @@ def main() -> None:
     parser.add_argument(
         "--new", action="store_true", help="compile each time: no two programs of Rust or TypeScript are alike"
     )
+    parser.add_argument("--port", type=int, default=FIRST_PORT, help="of the first; the others follow")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--runs", type=int, default=150, help="of each round")
     parser.add_argument("--code", help="prints hello; {} in it becomes a number that is new each time")
@@ -146,7 +147,7 @@ def main() -> None:
     try:
         for number, pair in enumerate(options.versions):
             name, _, venv = pair.partition("=")
-            versions.append(Version(name, pathlib.Path(venv), FIRST_PORT + number, options.language, code))
+            versions.append(Version(name, pathlib.Path(venv), options.port + number, options.language, code))
         for version in versions:
             version.measure(20, options.graded)  # warms up
             version.cpu_ms.clear()

@@ -509,9 +509,9 @@ static long make_command(const uint8_t *description, size_t bytes, uint32_t uid,
 /* -- the image */
 
 /*
- * The root directory that rootfs.py has composed at /image becomes the maker's own, once, and so that of every jail: a jail
- * begins in a copy of the maker's mount namespace, from which all else is gone. Otherwise each jail would have to copy the
- * warden's mounts and to leave them, and waits for a grace period of RCU there.
+ * The root directory that rootfs.py has composed at /image becomes the maker's own, once, and so that of every jail: a
+ * jail begins in a copy of the maker's mount namespace, from which all else is gone. Otherwise each jail would have to copy
+ * the warden's mounts and to leave them, and would wait for a grace period of RCU there.
  */
 static int warden_proc; /* the directory /proc of the warden, which we look into */
 
@@ -536,10 +536,10 @@ static void mount_empty_proc(void *unused)
 }
 
 /*
- * A jail may mount a /proc only where one is mounted that nothing covers (mount_too_revealing() in fs/namespace.c). So the
- * image has one of a pid namespace that has ended, in which there is nothing, and each jail's covers it. After
- * pivot_root(".", ".") the old root is mounted on top of the new one (pivot_root(2), NOTES), and is detached with all that
- * is mounted on it.
+ * A jail may mount a /proc only where one is mounted that nothing covers (mount_too_revealing() in fs/namespace.c). So
+ * the image has one of a pid namespace that has ended, in which there is nothing, and each jail's covers it. After
+ * pivot_root(".", ".") the old root is mounted on top of the new one (pivot_root(2), NOTES), and is detached with all
+ * that is mounted on it.
  */
 static void enter_image(void)
 {
