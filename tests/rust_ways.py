@@ -23,6 +23,7 @@ QUICK = '"/usr/lib/cellblock/compile", '
 FIELDS = ("output", "error", "success", "exit_code", "signal", "reason", "truncated")
 AT_ONCE = 2
 RUSTC = PREFIX / "toolchains/rust/usr/bin/rustc"
+RANDOM = re.compile(r"(?<=/rustc)\w{6}(?=/)|(?<=\.long-type-)\d+")  # of names: no two runs of rustc agree in them
 CODES = 806  # of rustc 1.95
 
 
@@ -42,7 +43,7 @@ def facts(server: Server, code: str) -> dict[str, Any]:
     """What a client can tell of a program but times and memory."""
     answer = server.post({"language": "rust", "code": code}).json
     found = {name: answer.get(name) for name in (*FIELDS, "detail")}
-    return found | {"error": re.sub(r"/rustc\w{6}/", "/rustc/", found["error"] or "")}  # a folder of random name
+    return found | {"error": RANDOM.sub("", found["error"] or "")}
 
 
 def examples() -> collections.abc.Iterator[tuple[str, str]]:

@@ -221,8 +221,6 @@ static enum form prepare(struct text *source)
 /* These tell of a source that was not parsed to its end. rustc stops there, but goes on where the source is included. */
 static const char *const OF_PARSING[] = {"E0583", "E0584", "E0585", "E0586", "E0601", "E0704", "E0748",
                                          "E0753", "E0758", "E0762", "E0763", "E0765", "E0766", "E0768"};
-/* And these words of the inclusion, or with a number that is another one there. */
-static const char *const TELLING[] = {"include", ".long-type-"};
 
 static int is_of_parsing(const char *code)
 {
@@ -238,9 +236,8 @@ static int are_told_alike(const struct text *said)
 {
     static const char summary[] = "error: aborting due to ";
     const char *line = said->bytes, *end;
-    for (size_t number = 0; number < LENGTH(TELLING); number++)
-        if (memmem(said->bytes, said->count, TELLING[number], strlen(TELLING[number])) != NULL)
-            return 0;
+    if (memmem(said->bytes, said->count, "include", 7) != NULL)
+        return 0;
     for (; (end = memchr(line, '\n', said->count - (size_t)(line - said->bytes))) != NULL; line = end + 1) {
         size_t length = (size_t)(end - line);
         if (length < 11 || memcmp(line, "error", 5) != 0)
@@ -252,8 +249,8 @@ static int are_told_alike(const struct text *said)
     return 1;
 }
 
-/* Hear what rustc says and does, and where it reads `fifo` give it the source. What it may say otherwise where the source
- * is not included ends this at once, `included` or not what it says about linking. */
+/* Hear what rustc says and does, and where it reads `fifo` give it the source. This ends at once where it cannot link, or
+ * where the source is `included` and it says what it may say otherwise of the source alone. */
 static enum end hear(const struct rustc *rustc, int fifo, struct text source, struct text *said, int included)
 {
     struct pollfd wanted[3] = {{.fd = rustc->linked, .events = POLLIN},
