@@ -73,6 +73,7 @@ def test_the_answer_is_printed_where_it_is_asked_for(programs: pathlib.Path, by_
     assert "output_base64" not in found and "warnings" not in found
 
 
+@pytest.mark.slow
 def test_a_token_is_read_from_a_file(programs: pathlib.Path, socket_url: str) -> None:
     file = programs / "token"
     file.write_text(f"{SECRET}\n")
