@@ -28,6 +28,7 @@ The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
     cli, app, launch     what is started, and with which parts
     mcp_server           tools for agents: a client of the API, in a process of its own
     addresses, logs, places, settings                what those parts share
+    dialects             the APIs of other servers
     api                  HTTP                    validation    constructs that a deployment does not want
     grading              runs submissions on tests; verdicts, comparison, scores; packages: an uploaded problem
     judge                what a submission is, and what became of it
@@ -37,8 +38,8 @@ The rooms, and which way imports run (tests/unit/test_imports.py enforces it):
     warden               runs inside nsjail      host          this host: control groups, instances, privileges
     sandbox              words that all share: limits, outcomes, plans, messages; and the client of the keeper
 
-    cli, app -> api -> grading -> judge; api -> validation; both -> toolchain -> sandbox; api, grading -> turns
-    keeper -> host -> sandbox     warden -> sandbox
+    cli, app -> dialects -> api -> grading -> judge; api -> validation; both -> toolchain -> sandbox
+    api, grading -> turns         keeper -> host -> sandbox     warden -> sandbox
 
 docs/architecture.md has the picture, the states of a jail, who watches whom and a glossary. Where a promise of this
 text is broken, the run is refused: nothing ever runs without its limits.

@@ -27,7 +27,10 @@ from daemon.api.observer import Observer
 from daemon.api.parser import Parser
 from daemon.api.parts import Parts
 from daemon.api.readiness import Readiness
+from daemon.api.runs import Runs
 from daemon.api.tokens import Tokens
+from daemon.dialects import dialect
+from daemon.dialects.dialect import Dialects
 from daemon.grading.grader import Grader
 from daemon.grading.packages.archive import ArchiveLimits
 from daemon.grading.packages.reading import ReadingLimits
@@ -40,6 +43,7 @@ from daemon.judge.self_tests import SelfTests
 from daemon.judge.service import keep_services
 from daemon.judge.versions import Versions
 from daemon.places import ALONE, Place
+from daemon.sandbox import linux
 from daemon.sandbox.client import Client
 from daemon.settings import MB, Settings
 from daemon.toolchain import identity
@@ -59,10 +63,8 @@ def serve_http(
     When `parent` (a pid) is no longer its parent, it ends. Raises CannotStart when it has any privilege left,
     registry.BadToolchain, BadTokens.
     """
-    if parent is not None:
-        privileges.die_with_parent(signal.SIGTERM)
-        if os.getppid() != parent:
-            return
+    if parent is not None and not linux.die_with_parent(signal.SIGTERM, parent):
+        return
     if os.geteuid() == 0 or privileges.effective() != 0:
         raise launch.CannotStart("the HTTP process must not be root nor hold a capability")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -90,7 +92,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         Client(str(instance.socket_path(settings.instance)), settings.start_s) as client,
         Constructs(toolchains if settings.validation != "off" else (), settings.validation_s) as constructs,
         keep_services(client, toolchains if settings.services else (), settings.start_s) as services,
-        Parser(settings.body_bytes_max, settings.runs_at_once_of_one + settings.queue) as parser,
+        _parser(settings) as parser,
         Artifacts(settings.artifact_memory_mb << 20, settings.artifact_disk_mb << 20, settings.state).opened() as kept,
     ):
         executor = Executor(client, services, kept, versions)
@@ -127,14 +129,22 @@ def _admission(settings: Settings, client: Client) -> Admission:
     )  # fmt: skip
 
 
+def _parser(settings: Settings) -> Parser:
+    """Of large bodies, those of the dialects too."""
+    places = settings.runs_at_once_of_one + settings.queue
+    return Parser(settings.body_bytes_max, places, modules=dialect.models(settings.dialects))
+
+
 @contextlib.asynccontextmanager
 async def _front(parts: Parts, place: Place) -> AsyncIterator[Front]:
     """All of its requests are observed; at the end of the body the last of them are counted and told."""
     recorder = spans.from_environment(os.environ)
     observer = Observer(parts.metrics, recorder, parts.settings.access_log)
-    async with MetricsPage(parts, observer, place) as page:
+    dialects = Dialects(parts, Runs(parts))
+    async with MetricsPage(parts, observer, place) as page, dialects.running():
         try:
-            app, limits = api.application(parts, observer, page), Limits.of(parts.settings)
+            app = api.application(parts, observer, page, dialects.endpoints())
+            limits = Limits.of(parts.settings)
             yield Front(app, observer, limits, parts.settings.trusted_proxies)
         finally:
             observer.count()

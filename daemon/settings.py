@@ -19,6 +19,7 @@ from daemon.host.instance import check_first_uid, check_name
 from daemon.sandbox.errors import OurFault
 from daemon.sandbox.model import Limits
 from daemon.sandbox.plan import Deployment
+from daemon.settings_doors import Doors
 from daemon.toolchain.plan import Place, RunLimits
 
 MB = 1 << 20
@@ -69,7 +70,7 @@ def _of_file() -> dict[str, Any]:
 CoreList = Annotated[tuple[int, ...], pydantic.BeforeValidator(_cores)]
 
 
-class Settings(pydantic_settings.BaseSettings):
+class Settings(Doors, pydantic_settings.BaseSettings):
     """Every number that a deployment may change, with its unit in its name."""
 
     model_config = pydantic_settings.SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -271,7 +272,7 @@ class Settings(pydantic_settings.BaseSettings):
 
     @property
     def runs_spare_of_one(self) -> int:
-        """How many more, half as many, each HTTP process runs of clients that have no other there."""
+        """How many more, half as many, each HTTP process runs of clients with less than an even part."""
         return (self.runs_at_once_of_one + 1) // 2
 
     @property

@@ -12,8 +12,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from daemon.settings import Settings
 
+from . import errors
 from . import note as notes
 from .client import CLIENT, Addresses, Client, is_local
+from .endpoint import Endpoint, Endpoints
 from .errors import ApiProblem
 from .hosts import Hosts
 from .rate import Rates
@@ -46,18 +48,21 @@ class Access:
         self._of_address = settings.requests_per_minute_of_address
         self._of_token = settings.requests_per_minute_of_token
 
-    def middleware(self, app: web.Application) -> Middleware:
-        """Finds the client, which handlers have as `request[CLIENT]`; answers 401, 403, 421 and 429. While `app`
-        lives the file of tokens is watched."""
+    def middleware(self, app: web.Application, others: Endpoints) -> Middleware:
+        """Finds the client, which handlers have as `request[CLIENT]`; answers 401, 403, 421 and 429, to one of the
+        `others` in its own words. While `app` lives the file of tokens is watched."""
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._hosts.check(request)
             path = notes.of(request).path
+            other = others.find(request.method, path)
+            if other is not None:
+                request[errors.TELL] = other.tell
+            self._hosts.check(request)
             if path in OPEN:
                 request[CLIENT] = self._known(request)
             else:
-                self._admit(request, path)
+                self._admit(request, path, other)
             return await handler(request)
 
         async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
@@ -85,18 +90,19 @@ class Access:
         except ApiProblem:
             return self._without_token(request)
 
-    def _admit(self, request: web.Request, path: str) -> None:
+    def _admit(self, request: web.Request, path: str, other: Endpoint | None) -> None:
         """The request knows its client even where this raises: ApiProblem 401, 403, 429. A path that is
         UNMATCHED is none of ours, which the router tells."""
         try:
-            client = request[CLIENT] = self._client(request)
+            client = request[CLIENT] = self._client(request, () if other is None else other.token_headers)
         except ApiProblem:
             request[CLIENT] = self._without_token(request)
             self._count(request, request[CLIENT])
             raise
         self._count(request, client)
         if client.token is not None and path != notes.UNMATCHED:
-            _check_scope(client.token, request.method, path)
+            scope = scope_of(request.method, path) if other is None else other.scope
+            _check_scope(client.token, scope, f"{request.method} {path}")
 
     def _without_token(self, request: web.Request) -> Client:
         peername = request.get_extra_info("peername", ("gone",))
@@ -104,11 +110,12 @@ class Access:
         is_told = self._addresses.is_told(peername, request.headers)  # by a proxy, so that it may be anybody
         return Client(f"address {address}", is_local=is_local(address) and not is_told)
 
-    def _client(self, request: web.Request) -> Client:
+    def _client(self, request: web.Request, token_headers: tuple[str, ...] = ()) -> Client:
         """Raises ApiProblem 401."""
         if self._tokens is None:
             return self._without_token(request)
-        token = _token(self._tokens, request.headers.getall(hdrs.AUTHORIZATION, []))
+        bare = [f"Bearer {value}" for name in token_headers for value in request.headers.getall(name, [])]
+        token = _token(self._tokens, bare or request.headers.getall(hdrs.AUTHORIZATION, []))
         return Client(f"token {token.id}", token)
 
     def _count(self, request: web.Request, client: Client) -> None:
@@ -134,7 +141,7 @@ def watches(client: Client) -> bool:
 
 def scope_of(method: str, path: str) -> Scope | None:
     """What a token must be for; None: any token will do. Of an endpoint that is not in OPEN."""
-    return SCOPES.get((method, path), Scope.WATCH)
+    return SCOPES.get(("GET" if method == "HEAD" else method, path), Scope.WATCH)
 
 
 def _token(tokens: Tokens, given: list[str]) -> Token:
@@ -150,10 +157,9 @@ def _token(tokens: Tokens, given: list[str]) -> Token:
     return token
 
 
-def _check_scope(token: Token, method: str, path: str) -> None:
+def _check_scope(token: Token, scope: Scope | None, endpoint: str) -> None:
     """Raises ApiProblem 403."""
-    scope = scope_of("GET" if method == "HEAD" else method, path)
     if scope is not None and scope not in token.scopes:
-        detail = f"This token is not for {method} {path}: it lacks the scope {scope}"
+        detail = f"This token is not for {endpoint}: it lacks the scope {scope}"
         challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
         raise ApiProblem(403, "insufficient_scope", detail, challenge=challenge)

@@ -14,7 +14,8 @@ slot     `slot`, once the request is known to be right: input validation, compil
          only `crowded_places` single runs may wait, for a slot or in it for a jail, so that those that run do so soon;
          each waits for a slot for at most `wait_s`. Who grades is patient: it may wait among `places`, for as long as
          those before it take. Slots and places are divided evenly among the clients that want them (turns/line.py);
-         a few spare slots are for clients that have none, so that nobody waits for what one client runs.
+         a few spare slots are for clients that have none or less than an even part, so that nobody waits for what one
+         client runs.
          Inside a slot nobody waits for longer than a tenth of a second for what is shared: the lexer
          (validation/constructs.py) and the type checker (judge/service.py).
 """
@@ -55,8 +56,8 @@ def _counted(size: int) -> int:
 
 
 class Admission:
-    """`slots` requests run at once, and `spare` more of clients that have no other; at most `places` wait. `running`,
-    `waiting` and `body_bytes` tell the state.
+    """`slots` requests run at once, and `spare` more of clients with less than an even part; at most `places` wait.
+    `running`, `waiting` and `body_bytes` tell the state.
 
     `share` is the part of the slots, above 0 and at most 1, that one client may hold while others do not want them,
     unless its token says another. `crowded_places` and `wait_s` (seconds) bound the waiting of single runs further;

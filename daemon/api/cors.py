@@ -1,6 +1,7 @@
 """Cross-origin requests (Fetch standard): localhost on any port, and the origins that the settings name."""
 
 import re
+from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -12,9 +13,10 @@ EXPOSED = {"Access-Control-Expose-Headers": "RateLimit, RateLimit-Policy, Retry-
 MAX_AGE_S = "600"
 
 
-def middleware(app: web.Application, origins: tuple[str, ...]) -> Middleware:
+def middleware(app: web.Application, origins: tuple[str, ...], token_headers: Iterable[str] = ()) -> Middleware:
     """Adds the headers to every answer of `app`, errors and streams too, and answers preflights. Never credentials: a
-    token is a header that the page sends itself."""
+    token is a header that the page sends itself, `token_headers` names more of those."""
+    accepted = ", ".join([HEADERS, *sorted(token_headers)])
 
     def allowed(origin: str) -> bool:
         return "*" in origins or origin in origins or LOCALHOST.fullmatch(origin) is not None
@@ -29,7 +31,7 @@ def middleware(app: web.Application, origins: tuple[str, ...]) -> Middleware:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin", "")
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            preflight = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": HEADERS}
+            preflight = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": accepted}
             allowance = {**preflight, "Access-Control-Max-Age": MAX_AGE_S} if allowed(origin) else {}
             return web.Response(status=204, headers=allowance)
         return await handler(request)

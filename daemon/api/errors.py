@@ -1,6 +1,7 @@
 """Every error that HTTP can answer, as application/problem+json (RFC 9457)."""
 
 import uuid
+from collections.abc import Callable
 from typing import Annotated
 
 import pydantic
@@ -24,6 +25,7 @@ from .parsing import ERRORS_MAX, FieldError, NotJson, NotTheModel
 log = structlog.get_logger("cellblock.api")
 
 CONTENT_TYPE = "application/problem+json"
+TELL: web.RequestKey[Callable[["ApiProblem"], web.Response]] = web.RequestKey("tell")
 RETRY_AFTER_S = 1
 
 
@@ -163,7 +165,10 @@ def of_aiohttp(error: web.HTTPException, request: web.BaseRequest) -> web.Respon
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Maps every exception of a handler to an answer. A handler that has begun its own response must not raise."""
+    """Maps every exception of a handler to an answer. A handler that has begun its own response must not raise.
+
+    Where the request has its own way to tell a problem, TELL, that makes the answer.
+    """
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -171,4 +176,5 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
             raise
         return of_aiohttp(error, request)
     except Exception as error:  # the one place: the client must get an answer, and the log the whole of it
-        return response(of(error, request))
+        tell = request.get(TELL) or response
+        return tell(of(error, request))

@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import struct
+from collections.abc import Iterable
 
 import pydantic
 
@@ -36,6 +37,12 @@ CLASSES = {(one.__module__, one.__qualname__): one for one in _NAMED}
 LARGE_BYTES = 64 << 10
 ROOM_BYTES = 64 << 20  # of a pickle beyond the body's size: what a hundred thousand entries need
 _LENGTH = struct.Struct("<Q")
+
+
+def know(*requests: type[pydantic.BaseModel], parts: Iterable[type] = ()) -> None:
+    """A dialect's models of whole bodies, and the classes of what is in them: called once, when it is imported."""
+    REQUESTS.update((one.__name__, one) for one in requests)
+    CLASSES.update(((one.__module__, one.__qualname__), one) for one in (*requests, *parts))
 
 
 class BadParcel(Exception):

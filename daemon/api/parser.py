@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Self, TypeVar
 
 import pydantic
@@ -40,11 +41,11 @@ class Parser:
     fails.
 
     One body is parsed at a time, in `parse_s` seconds at most; the clients take turns, and at most `places` bodies
-    wait. `bytes_max`: of a body.
+    wait. `bytes_max`: of a body. `modules`: those that tell parcel.py more models.
     """
 
-    def __init__(self, bytes_max: int, places: int, parse_s: float = PARSE_S) -> None:
-        self._bytes_max, self._parse_s = bytes_max, parse_s
+    def __init__(self, bytes_max: int, places: int, parse_s: float = PARSE_S, modules: Iterable[str] = ()) -> None:
+        self._bytes_max, self._parse_s, self._modules = bytes_max, parse_s, tuple(modules)
         self._seats = Seats(1, places, full=f"{places} large bodies wait to be parsed; try again")
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -104,6 +105,7 @@ class Parser:
         """Raises CannotParse."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", "-m", "daemon.api.parser_process", str(its.fileno()), str(self._bytes_max)]
+        command += self._modules
         with its:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()], env={}, cwd="/"

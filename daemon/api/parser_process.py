@@ -4,6 +4,7 @@ A message is the name of a model with two descriptors: the body, and an empty fi
 """
 
 import contextlib
+import importlib
 import json
 import mmap
 import os
@@ -70,4 +71,6 @@ def _log(_: type[BaseException], error: BaseException, __: object) -> None:
 
 if __name__ == "__main__":
     sys.excepthook = _log
+    for module in sys.argv[3:]:
+        importlib.import_module(module)
     main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

@@ -7,29 +7,30 @@ import psutil
 from aiohttp import web
 
 from daemon.judge.executor import OnStage
-from daemon.judge.submission import Submission
 from daemon.toolchain.plan import run_limits
-from daemon.validation.constructs import Finding
 
 from . import cors, doc_routes, errors, grading, operations, problem_routes, responses, stream, submissions
 from . import note as notes
 from .client import CLIENT
+from .endpoint import Endpoints
 from .fact_models import DefaultLimits, Language
 from .metrics_page import MetricsPage
 from .models import ExecuteRequest
 from .note import Note
 from .observer import Observer
-from .parts import VERSION, Parts, validate
+from .parts import VERSION, Parts
+from .runs import Runs, Turn
 
 MB = 1 << 20
+NO_OTHERS = Endpoints()
 
 
-def application(parts: Parts, observer: Observer, page: MetricsPage) -> web.Application:
-    """The aiohttp application; nothing runs until it is served."""
+def application(parts: Parts, observer: Observer, page: MetricsPage, others: Endpoints = NO_OTHERS) -> web.Application:
+    """The aiohttp application; nothing runs until it is served. `others`: endpoints beyond the base contract."""
     routes = Routes(parts)
     app = web.Application()  # body.py bounds what it reads itself
-    cross_origin = cors.middleware(app, parts.settings.cors_origins)
-    app.middlewares.extend([cross_origin, errors.middleware, parts.access.middleware(app)])
+    cross_origin = cors.middleware(app, parts.settings.cors_origins, others.token_headers)
+    app.middlewares.extend([cross_origin, errors.middleware, parts.access.middleware(app, others)])
     app.router.add_post("/execute", routes.execute)
     app.router.add_post("/grade", grading.Grade(parts).grade)
     observer.install(app)
@@ -42,6 +43,7 @@ def application(parts: Parts, observer: Observer, page: MetricsPage) -> web.Appl
     app.router.add_get("/languages", routes.languages)
     app.router.add_get("/", routes.index)
     doc_routes.Documents(parts.settings, parts.toolchains).add_to(app.router)
+    others.add_to(app.router)
     return app
 
 
@@ -49,7 +51,7 @@ class Routes:
     """One method for each endpoint. What they raise, errors.middleware turns into answers."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self._parts, self._runs = parts, Runs(parts)
         self._run_limits = parts.settings.run_limits()
 
     async def execute(self, request: web.Request) -> web.StreamResponse:
@@ -57,49 +59,38 @@ class Routes:
 
         Raises ApiProblem, UnknownLanguage, SandboxUnavailable, and none of them once an event stream has begun.
         """
-        parts = self._parts
-        client = request[CLIENT]
-        parts.admission.check(client)
-        with parts.admission.room(client) as room:
-            wanted = await parts.bodies.read(request, ExecuteRequest, room)
+        parts, client = self._parts, request[CLIENT]
+        async with self._runs.received(request, ExecuteRequest) as (wanted, room):
             toolchain = parts.toolchains.find(wanted.language)
             note = notes.of(request)
-            note.language = toolchain.id
             submission = submissions.of_request(wanted, toolchain, parts.settings, self._run_limits, client.token)
-            room.resize(submissions.held_bytes(submission))
-            code, binary = wanted.code, wanted.binary
+            binary = wanted.binary
             del wanted  # its texts are as large as the body
-            async with parts.admission.slot(client) as slot:
-                note.queue_ns = slot.waited_ns
-                submission = dataclasses.replace(submission, client=client.name, sharing=slot.sharing)
-                finding = await validate(parts, toolchain, code)
+            async with self._runs.turn(submission, client, note, room) as turn:
                 if not stream.is_wanted(request):
-                    answer = await self._run(submission, None, finding, binary, note)
+                    answer = await self._run(turn, None, binary, note)
                     return web.Response(body=answer, content_type="application/json", charset="utf-8")
 
                 async def run_aloud(tell: stream.Tell) -> stream.Event:
                     output = stream.Output(tell)
                     try:
-                        heard = dataclasses.replace(submission, on_output=output.hear)
-                        answer = await self._run(heard, stream.stage(tell), finding, binary, note)
+                        heard = dataclasses.replace(turn.submission, on_output=output.hear)
+                        answer = await self._run(
+                            dataclasses.replace(turn, submission=heard), stream.stage(tell), binary, note
+                        )
                         return "result", answer.decode()
                     finally:
                         output.end()
-                        slot.release()  # whoever reads the stream slowly holds no slot
+                        turn.seat.release()  # whoever reads the stream slowly holds no slot
 
                 return await stream.stream(request, run_aloud)
 
-    async def _run(
-        self, submission: Submission, on_stage: OnStage, finding: Finding | None, binary: bool, note: Note
-    ) -> bytearray:
+    async def _run(self, turn: Turn, on_stage: OnStage, binary: bool, note: Note) -> bytearray:
         """The answer of POST /execute as JSON. Raises SandboxUnavailable."""
-        parts, toolchain = self._parts, submission.toolchain
-        report = await parts.executor.execute(submission, on_stage)
-        note.ran(report)
-        if report.success:
-            parts.self_tests.succeeded(toolchain)
-        version = parts.versions.text(toolchain.id)
-        answer = responses.of_report(toolchain, report, version, finding, binary, note.request_id)
+        toolchain = turn.submission.toolchain
+        report = await self._runs.run(turn.submission, note, on_stage)
+        version = self._parts.versions.text(toolchain.id)
+        answer = responses.of_report(toolchain, report, version, turn.finding, binary, note.request_id)
         return await responses.to_json_in_turns(answer)
 
     async def health(self, request: web.Request) -> web.Response:

@@ -19,7 +19,8 @@ from .grader import Grader
 from .packages.archive import ArchiveLimits
 from .packages.expectations import ACCEPTED, PARTIAL
 from .packages.folder import zip_folder
-from .packages.problem import Expected, Program
+from .packages.problem import Bound, Expected, Program
+from .packages.problem import Submission as Example
 from .packages.reading import Package, ReadingLimits, read_package
 from .packages.refusal import PackageRefused
 from .packages.time_limit import DEFAULT_S, LimitSource, TimeLimit, from_slowest
@@ -132,7 +133,7 @@ class Examples:
         slowest_ns, left_s, failed = 0, most_s, []
         clock = asyncio.get_running_loop().time
         for submission in self._package.problem.submissions:
-            if submission.folder != ACCEPTED:
+            if not _is_for_the_limit(submission):
                 continue
             async with self._admitted():
                 began_s = clock()
@@ -214,6 +215,12 @@ class Examples:
             return await self._grader.grade(task)
         except CheckerFailed as error:
             raise CannotGrade(str(error)) from None
+
+
+def _is_for_the_limit(submission: Example) -> bool:
+    """An accepted one, unless submissions.yaml says use_for_time_limit: false (2025-09, "Timelimit inference")."""
+    rules = submission.expected.rules
+    return submission.folder == ACCEPTED and (not rules or any(rule.bound is Bound.LOWER for rule in rules))
 
 
 def _verdicts(result: GradeResult) -> dict[str, Verdict]:

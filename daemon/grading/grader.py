@@ -201,6 +201,7 @@ class _Grading:
             for number in range(self._task.passes_max):
                 run = self._interact if self._task.is_interactive else self._check
                 finished, judged, answer = await run(test, data)
+                stack.close()  # what the pass before it left
                 total = _added(total, judged, finished, answer)
                 if answer is None or answer.next_pass is None:
                     return total

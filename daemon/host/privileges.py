@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import os
 
+from daemon.sandbox import linux
+
 CAP_KILL = 5
 CAP_SETGID = 6
 CAP_SETUID = 7
@@ -13,19 +15,9 @@ KEPT = {
     CAP_SETUID: "nsjail writes a uid map of more than its own uid",
 }
 
-PR_CAPBSET_DROP = 24
-PR_SET_PDEATHSIG = 1
-PR_SET_NO_NEW_PRIVS = 38
-PR_SET_CHILD_SUBREAPER = 36
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _prctl(option: int, argument: int) -> None:
-    if _libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl {option} {argument}: {os.strerror(number)}")
 
 
 def keep_only(kept: set[int]) -> None:
@@ -33,7 +25,7 @@ def keep_only(kept: set[int]) -> None:
 
     Raises OSError when the process lacks CAP_SETPCAP or one of `kept`.
     """
-    _bound(kept)
+    linux.drop_bounding_set(kept)
     _set(kept)
 
 
@@ -41,20 +33,12 @@ def become(uid: int, gid: int) -> None:
     """Be somebody else for good: no capability in any set, no way to gain one. Raises OSError."""
     if uid == 0:
         raise OSError("uid 0 is not somebody else")
-    _bound(set())
+    linux.drop_bounding_set()
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _set(set())
-    _prctl(PR_SET_NO_NEW_PRIVS, 1)
-
-
-def _bound(kept: set[int]) -> None:
-    with open("/proc/sys/kernel/cap_last_cap") as file:
-        last = int(file.read())
-    for capability in range(last + 1):
-        if capability not in kept:
-            _prctl(PR_CAPBSET_DROP, capability)
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _set(kept: set[int]) -> None:
@@ -67,14 +51,9 @@ def _set(kept: set[int]) -> None:
         raise OSError(number, f"capset: {os.strerror(number)}")
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Ask for a signal when the parent dies (PR_SET_PDEATHSIG); forgotten at a change of uid."""
-    _prctl(PR_SET_PDEATHSIG, signal_number)
-
-
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent dies (PR_SET_CHILD_SUBREAPER): not every pid 1 reaps."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
 
 
 def reap_orphans() -> None:

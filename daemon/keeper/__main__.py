@@ -16,6 +16,7 @@ import sys
 from daemon.host import cgroup, own_mounts, privileges, service_manager
 from daemon.host.instance import Busy, Instance
 from daemon.host.log import to_stderr
+from daemon.sandbox import linux
 from daemon.sandbox.messages import NETWORKS_MAX
 from daemon.sandbox.plan import Plan
 
@@ -54,10 +55,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    if options.parent is not None:
-        privileges.die_with_parent(signal.SIGTERM)
-        if os.getppid() != options.parent:
-            return 0
+    if options.parent is not None and not linux.die_with_parent(signal.SIGTERM, options.parent):
+        return 0
     os.lseek(options.plan, 0, os.SEEK_SET)  # a keeper before us may have read it
     with open(options.plan) as file:
         plan = Plan.from_json(file.read())

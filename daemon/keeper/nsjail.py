@@ -3,11 +3,12 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import subprocess
 
 from daemon.host.cgroup import Group
-from daemon.host.privileges import die_with_parent
 from daemon.sandbox.descriptors import close_all
+from daemon.sandbox.linux import die_with_parent
 from daemon.sandbox.plan import Mount, ToolchainPlan
 
 OOM_SCORE = 900  # of wardens and jails: the kernel ends them before the daemon (proc(5), oom_score_adj)
@@ -39,13 +40,14 @@ def start(
 
     Raises OSError that names nsjail.
     """
-    argv = _command(setup, plan, uid_base, control)
+    argv, keeper = _command(setup, plan, uid_base, control), os.getpid()
     with contextlib.ExitStack() as stack:
         joins = group.join_descriptors()
         stack.callback(close_all, joins)
 
         def before_exec() -> None:
-            die_with_parent(9)
+            if not die_with_parent(signal.SIGKILL, keeper):
+                raise OSError("the keeper is gone")
             for descriptor in joins:
                 os.write(descriptor, b"0")
             with open("/proc/self/oom_score_adj", "w") as file:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+from collections.abc import Collection
 
 # mount(2), umount2(2)
 MS_RDONLY = 0x1
@@ -20,7 +21,10 @@ MNT_DETACH = 0x2
 CLONE_NEWNS = 0x20000
 
 # prctl(2)
+PR_SET_PDEATHSIG = 1
 PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
@@ -55,13 +59,23 @@ def prctl(option: int, argument: int = 0, second: int = 0) -> None:
         raise _failed(f"prctl {option}")
 
 
-def drop_bounding_set() -> None:
-    """Take every capability from what this process and its children can ever gain (capabilities(7))."""
+def die_with_parent(signal_number: int, parent: int) -> bool:
+    """Ask for a signal when the parent dies (PR_SET_PDEATHSIG); forgotten at a change of uid, so not before it.
+
+    False: `parent` had died before we asked, and no signal will come (prctl(2)). Raises OSError.
+    """
+    prctl(PR_SET_PDEATHSIG, signal_number)
+    return os.getppid() == parent
+
+
+def drop_bounding_set(kept: Collection[int] = ()) -> None:
+    """Take every capability but `kept` from what this process and its children can ever gain (capabilities(7))."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     with open("/proc/sys/kernel/cap_last_cap") as file:
         last = int(file.read())
     for capability in range(last + 1):
-        prctl(PR_CAPBSET_DROP, capability)
+        if capability not in kept:
+            prctl(PR_CAPBSET_DROP, capability)
 
 
 def no_core_dumps() -> None:

@@ -139,14 +139,18 @@ class Line:
         return self._is_free_for(has) and not has.waiting and has.seated < seats_max
 
     def _is_free_for(self, has: _Client) -> bool:
-        is_short = has.seated == 0 or (has.seated + 1) * len(self._clients) <= self.seats
+        is_short = has.seated == 0 or self._is_below_share(has.seated, len(self._clients))
         return self.seated < self.seats + (self._spare if is_short else 0)
 
     def _is_owed(self, client: str) -> bool:
         """It has less than an equal share of the seats, or two turns fewer than another client."""
         has, clients = self._has(client), len(self._clients) + (client not in self._clients)
         most = max(map(self._has, self._clients), default=0)
-        return (clients > 1 and (has + 1) * clients <= self.seats) or has + 2 <= most
+        return (clients > 1 and self._is_below_share(has, clients)) or has + 2 <= most
+
+    def _is_below_share(self, has: int, clients: int) -> bool:
+        """One more would still be no more than an equal share of the seats."""
+        return (has + 1) * clients <= self.seats
 
     def _has(self, client: str) -> int:
         """Seats and places."""

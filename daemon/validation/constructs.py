@@ -8,7 +8,6 @@ comment or a string literal never matches.
 import asyncio
 import collections
 import concurrent.futures
-import ctypes
 import dataclasses
 import multiprocessing
 import os
@@ -20,13 +19,13 @@ from collections.abc import Iterable, Iterator
 
 import structlog
 
+from daemon.sandbox import linux
 from daemon.toolchain.schema import Forbidden, Toolchain
 
 log = structlog.get_logger("cellblock.validation")
 
 TURN_S = 0.1
 START_S = 30.0
-PR_SET_PDEATHSIG = 1
 # The tracker of semaphores, a process of its own that takes its options from here, tidies up after one that was killed.
 # Its warning would be plain text in a log of JSON.
 QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
@@ -158,8 +157,7 @@ class Constructs:
 
 def die_with_parent(parent: int) -> None:
     """A worker holds both ends of its queue and would never see that the HTTP process, its `parent`, is gone."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:  # it died before we asked, and no signal will come (prctl(2))
+    if not linux.die_with_parent(signal.SIGKILL, parent):
         os._exit(1)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.grading.packages.problem import Timing
-from daemon.grading.packages.time_limit import from_slowest, is_separated
+from daemon.grading.packages.time_limit import from_slowest
 
 
 @pytest.mark.parametrize(
@@ -15,8 +15,3 @@ from daemon.grading.packages.time_limit import from_slowest, is_separated
 )  # fmt: skip
 def test_the_limit_is_the_next_multiple(slowest: float, factor: float, resolution: float, limit: float) -> None:
     assert from_slowest(Timing(None, None, factor, 1.5, resolution), slowest) == limit
-
-
-def test_what_is_to_be_too_slow_needs_a_distance() -> None:
-    timing = Timing(None, None, 2, 1.5, 1)
-    assert is_separated(timing, 2, 3) and not is_separated(timing, 2, 2.99)

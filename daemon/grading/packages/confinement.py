@@ -5,12 +5,10 @@ import os
 import resource
 import signal
 
-from daemon.sandbox.linux import no_core_dumps, prctl
+from daemon.sandbox.linux import PR_SET_NO_NEW_PRIVS, die_with_parent, no_core_dumps, prctl
 
-PR_SET_PDEATHSIG = 1
 CPU_MORE_S = 2  # until SIGKILL: SIGXCPU tells of the limit, and SIGKILL alone of something else (getrlimit(2))
 PR_SET_DUMPABLE = 4
-PR_SET_NO_NEW_PRIVS = 38
 NOBODY = 65534
 FILES_OPEN = 64
 
@@ -38,7 +36,8 @@ def confine(directory: int, parent: int, memory_bytes: int, cpu_s: int, file_byt
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))  # forgotten at a change of uid, so not before it
+    if not die_with_parent(signal.SIGKILL, parent):
+        raise OSError("the parent is gone")
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     prctl(PR_SET_DUMPABLE, 0)
     limits = {
@@ -53,8 +52,6 @@ def confine(directory: int, parent: int, memory_bytes: int, cpu_s: int, file_byt
         resource.setrlimit(number, (limit, most))
     no_core_dumps()
     _restrict_files(directory)
-    if os.getppid() != parent:
-        raise OSError("the parent is gone")
 
 
 def landlock_version() -> int:

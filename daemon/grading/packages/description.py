@@ -1,6 +1,7 @@
 """What the store writes beside an unpacked package: all that was read in it, and its time limit."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 
@@ -25,9 +26,12 @@ class _Limit:
 
 _DESCRIPTION = pydantic.TypeAdapter(Description)
 _LIMIT = pydantic.TypeAdapter(_Limit)
-FORM = hashlib.sha256(
-    json.dumps(_DESCRIPTION.json_schema(), sort_keys=True).encode()
-).hexdigest()  # changes with a field
+
+
+@functools.cache
+def form() -> str:
+    """It changes with every field of a description. It takes 5 ms."""
+    return hashlib.sha256(json.dumps(_DESCRIPTION.json_schema(), sort_keys=True).encode()).hexdigest()
 
 
 def to_json(description: Description) -> bytes:

@@ -7,7 +7,7 @@ import structlog
 
 from daemon.sandbox.errors import CellblockError, OurFault
 
-from .description import FORM, Description, from_json, limit_of, to_json
+from .description import Description, form, from_json, limit_of, to_json
 from .reading import ReadingLimits, read_package
 from .shelf import PACKAGE, Shelf
 
@@ -21,7 +21,7 @@ async def renew(shelf: Shelf, limits: ReadingLimits) -> None:
     at the next start. Nothing is done where this release wrote the
     store last. Raises OSError for the store as a whole.
     """
-    if await asyncio.to_thread(shelf.form) == FORM:
+    if await asyncio.to_thread(shelf.form) == form():
         return
     is_done = True
     for version in await asyncio.to_thread(shelf.versions):
@@ -31,7 +31,7 @@ async def renew(shelf: Shelf, limits: ReadingLimits) -> None:
             log.error("a stored problem is not as this release writes it", version=version, reason=type(error).__name__)
             is_done &= not isinstance(error, (OurFault, OSError))
     if is_done:
-        await asyncio.to_thread(shelf.set_form, FORM)
+        await asyncio.to_thread(shelf.set_form, form())
 
 
 async def _renew(shelf: Shelf, version: str, limits: ReadingLimits) -> None:

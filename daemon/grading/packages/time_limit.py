@@ -39,13 +39,5 @@ def from_slowest(timing: Timing, slowest_accepted_s: float) -> float:
     return float(min(Fraction(LONGEST_S), max(1, -(-least // resolution)) * resolution))
 
 
-def is_separated(timing: Timing, limit_s: float, fastest_too_slow_s: float) -> bool:
-    """True where the fastest submission that is to be too slow needs `time_limit_to_tle` times the limit.
-
-    2025-09 makes it an error if it does not; legacy calls it a safety margin.
-    """
-    return _decimal(limit_s) * _decimal(timing.time_limit_to_tle) <= _decimal(fastest_too_slow_s)
-
-
 def _decimal(number: float) -> Fraction:
     return Fraction(repr(number))
