@@ -164,17 +164,22 @@ def test_a_token_opens_and_says_for_what(strict: Server, socket_url: str) -> Non
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_refused_run_is_sent_again_when_the_server_says(strict: Server, socket_url: str) -> None:
     """The slot is free again at the moment when the client has decided to wait."""
     with Client(socket_url, token=SECRET) as holder, contextlib.ExitStack() as held:
-        next(held.enter_context(holder.run_stream("python", ENDLESS, timeout=60)))
+        events = held.enter_context(holder.run_stream("python", ENDLESS, timeout=60))
+        next(events)
+        asked: list[int] = []
 
         def end_of_the_other() -> float:
             held.close()
+            asked.append(1)
             return 0.0
 
         with Client(socket_url, token=SECRET, retries=Retries(chance=end_of_the_other)) as client:
             assert client.run("python", "print(2)").stdout == "2\n"
+        assert len(asked) == 1
 
 
 def test_a_refused_run_is_an_exception_when_no_attempt_is_left(strict: Server, socket_url: str) -> None:
