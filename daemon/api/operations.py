@@ -154,6 +154,7 @@ OPERATIONS = (
         "Scripts, style and icon of the page. Not there where the setting playground is false.",
         (Answer(200, "The file.", None, playground.SCRIPT, has_etag=True, others=(playground.STYLE, playground.ICON)),
          NOT_CHANGED),
+        ("not_found",),
     ),
     Operation(
         "openapi", "GET", "/openapi.json", "server", "This description for programs",
