@@ -42,29 +42,34 @@ class Runs:
         self._parts = parts
 
     @contextlib.asynccontextmanager
-    async def received(self, request: web.Request, model: type[Model]) -> AsyncIterator[tuple[Model, Room]]:
-        """The body of a request that has a place, and the room that it holds as long as this lasts.
+    async def received(
+        self, request: web.Request, model: type[Model], *, runs_now: bool = True
+    ) -> AsyncIterator[tuple[Model, Room]]:
+        """The body of a request that has a place, and the room that it holds as long as this lasts. It needs no place
+        where it does not run now.
 
         A `model` of a dialect must be known to parcel.py, which carries large bodies. Raises turns.seats.Refused, and
         what Bodies.read raises.
         """
         client = request[CLIENT]
-        self._parts.admission.check(client)
+        if runs_now:
+            self._parts.admission.check(client)
         with self._parts.admission.room(client) as room:
             yield await self._parts.bodies.read(request, model, room), room
 
     @contextlib.asynccontextmanager
     async def turn(
-        self, submission: Submission, client: Client, note: Note, room: Room | None = None
+        self, submission: Submission, client: Client, note: Note, room: Room | None = None, is_patient: bool = False
     ) -> AsyncIterator[Turn]:
         """Wait for a slot, hold it, look for forbidden constructs in it. `room` then holds what the submission does.
+        `is_patient`: nobody waits for the answer, so that it may wait long.
 
         Raises turns.seats.Refused when there is no place, ApiProblem 400 for what the deployment forbids.
         """
         note.language = submission.toolchain.id
         if room is not None:
             room.resize(submissions.held_bytes(submission))
-        async with self._parts.admission.slot(client) as seat:
+        async with self._parts.admission.slot(client, is_patient) as seat:
             note.queue_ns = seat.waited_ns
             finding = await validate(self._parts, submission.toolchain, submission.code.decode())
             yield Turn(dataclasses.replace(submission, client=client.name, sharing=seat.sharing), seat, finding)
