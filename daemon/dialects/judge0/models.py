@@ -2,7 +2,6 @@
 does this: a client that sends `"language_id": "71"` or a field of a newer version is understood."""
 
 import binascii
-from collections.abc import Sequence
 from typing import Annotated
 
 import pydantic
@@ -12,7 +11,8 @@ from daemon.api import parcel
 from daemon.api.models import ITEMS_MAX, Data, Text
 
 TEXT_MAX = 4096  # characters of what is no source, input, output or archive
-Scalar = Annotated[bool | int | float | Annotated[Text, pydantic.Field(max_length=TEXT_MAX)] | None, pydantic.Strict()]
+Word = Annotated[pydantic.StrictStr, pydantic.Field(max_length=TEXT_MAX)]
+Scalar = pydantic.StrictBool | pydantic.StrictInt | pydantic.StrictFloat | Word | None
 BLANKS = b" \t\r\n"  # where encoders end their lines
 
 
@@ -67,13 +67,13 @@ class BatchBody(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="ignore", frozen=True)
 
-    submissions: Annotated[Sequence[SubmissionBody], pydantic.Field(max_length=ITEMS_MAX), pydantic.FailFast()] = ()
+    submissions: Annotated[tuple[SubmissionBody, ...], pydantic.Field(max_length=ITEMS_MAX), pydantic.FailFast()] = ()
 
 
 class EncodedBatch(BatchBody):
     """The same with `?base64_encoded=true`."""
 
-    submissions: Annotated[Sequence[EncodedBody], pydantic.Field(max_length=ITEMS_MAX), pydantic.FailFast()] = ()
+    submissions: Annotated[tuple[EncodedBody, ...], pydantic.Field(max_length=ITEMS_MAX), pydantic.FailFast()] = ()
 
 
 parcel.know(SubmissionBody, EncodedBody, BatchBody, EncodedBatch)
