@@ -77,6 +77,13 @@ class Access:
             app.cleanup_ctx.append(self._tokens.watched)
         return admit
 
+    def named(self, name: str) -> Client:
+        """Whoever was called so (Client.name) when they asked, for what is done for them later. A token that is gone or
+        has expired since is as none."""
+        kind, _, text = name.partition(" ")
+        token = self._tokens.named(text) if kind == "token" and self._tokens is not None else None
+        return Client(name, token)
+
     @property
     def has_stale_tokens(self) -> bool:
         """The file of tokens is wrong or away, and those are valid that it had before."""

@@ -86,6 +86,11 @@ def of_nobody(code: str) -> Note:
     return Note(new_id(), OTHER, UNREAD, None, time.monotonic_ns(), code=code)
 
 
+def of_later(path: str) -> Note:
+    """The note of what is done for a client after its request, which was for this template, has been answered."""
+    return Note(new_id(), OTHER, path, None, time.monotonic_ns())
+
+
 def begin(request: web.BaseRequest, path: str) -> Note:
     """The note of a request that begins now. `path` is the template of its endpoint, UNMATCHED or UNREAD."""
     given, traceparent = request.headers.get(REQUEST_ID), request.headers.get("traceparent")

@@ -5,7 +5,8 @@ import base64
 import dataclasses
 import json
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 import pydantic
 import pydantic_core
@@ -71,11 +72,17 @@ async def to_json_in_turns(answer: pydantic.BaseModel, optional: Collection[str]
 
     What is small is made at once, which takes 2 us and not the 18 of its pieces.
     """
+    if _is_long(answer):
+        return await in_turns(answer, optional)
     made = bytearray()
-    if not _is_long(answer):
-        made += answer.model_dump_json(exclude={name for name in optional if getattr(answer, name) is None}).encode()
-        return made
-    for piece in pieces(answer, optional):
+    made += answer.model_dump_json(exclude={name for name in optional if getattr(answer, name) is None}).encode()
+    return made
+
+
+async def in_turns(fields: Iterable[tuple[str, Any]], optional: Collection[str] = OPTIONAL) -> bytearray:
+    """One JSON object of these in UTF-8, likewise."""
+    made = bytearray()
+    for piece in pieces(fields, optional):
         made += piece.encode()
         if len(piece) >= PIECE:
             await asyncio.sleep(0)
@@ -89,10 +96,10 @@ def _is_long(answer: pydantic.BaseModel) -> bool:
     )
 
 
-def pieces(answer: pydantic.BaseModel, optional: Collection[str] = OPTIONAL) -> Iterator[str]:
-    """The JSON object of `to_json`, in pieces that take half a millisecond at most."""
+def pieces(fields: Iterable[tuple[str, Any]], optional: Collection[str] = OPTIONAL) -> Iterator[str]:
+    """A JSON object of these, without `optional` ones that are None, in pieces that take half a millisecond at most."""
     head = "{"
-    for name, value in answer:
+    for name, value in fields:
         if value is None and name in optional:
             continue
         yield f'{head}"{name}":'

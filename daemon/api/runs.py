@@ -43,14 +43,18 @@ class Runs:
 
     @contextlib.asynccontextmanager
     async def received(
-        self, request: web.Request, model: type[Model], is_patient: bool = False
+        self, request: web.Request, model: type[Model], is_patient: bool = False, runs_now: bool = True
     ) -> AsyncIterator[tuple[Model, Room]]:
-        """The body of a request that has a place, and the room that it holds as long as this lasts.
+        """The body of a request that has a place, and the room that it holds as long as this lasts. It needs no place
+        where it does not run now.
 
         A `model` of a dialect must be known to parcel.py, which carries large bodies. `is_patient`: it may wait as
         long as those before it take (admission.py). Raises turns.seats.Refused, and what Bodies.read raises.
         """
-        with self.admitted(request[CLIENT], is_patient) as room:
+        client = request[CLIENT]
+        if runs_now:
+            self._parts.admission.check(client, is_patient)
+        with self._parts.admission.room(client) as room:
             yield await self._parts.bodies.read(request, model, room), room
 
     @contextlib.contextmanager
@@ -68,6 +72,7 @@ class Runs:
         self, submission: Submission, client: Client, note: Note, room: Room | None = None, is_patient: bool = False
     ) -> AsyncIterator[Turn]:
         """Wait for a slot, hold it, look for forbidden constructs in it. `room` then holds what the submission does.
+        `is_patient`: nobody waits for the answer, so that it may wait long.
 
         Raises turns.seats.Refused when there is no place, ApiProblem 400 for what the deployment forbids.
         """

@@ -160,6 +160,10 @@ class Tokens:
         """The token that this text is, expired or not; None where there is none."""
         return self._by_hash.get(hash_of(text)) if IS_TOKEN.fullmatch(text) else None
 
+    def named(self, token_id: str) -> Token | None:
+        """The first token of this id, expired or not; None where there is none."""
+        return next((token for token in self._by_hash.values() if token.id == token_id), None)
+
     def look(self) -> None:
         """Read the file again if it has changed, or could not be read. A wrong one is an error in the log, once."""
         stamp = _stamp(self._path)

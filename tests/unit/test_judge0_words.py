@@ -1,0 +1,101 @@
+"""Judge0's dialect, without a server: what a body means, what is wrong with it, what an end is called, how it is stored."""
+
+import dataclasses
+import io
+import pathlib
+import zipfile
+
+import pytest
+
+from daemon.api.parsing import NotTheModel, parse
+from daemon.dialects.judge0 import archive, outcome, shown, wanted
+from daemon.dialects.judge0.database import Capacity, NoRoom
+from daemon.dialects.judge0.job import Job, Options
+from daemon.dialects.judge0.models import EncodedBody, SubmissionBody
+from daemon.dialects.judge0.outcome import Outcome, Status
+from daemon.dialects.judge0.store import Store
+from daemon.judge.submission import Reason, Report
+
+OPTIONS = Options(1, 5.0, 1.0, 10.0, 131072, 65536, 64, 1024)
+JOB = Job("python", 71, b"print(1)", None, None, None, OPTIONS)
+RAN = Report(Reason.EXITED, None, b"1\n", b"", 0, None, 2_000_000, 1_000_000, 0, 4096, False)
+
+
+def test_a_body_may_have_texts_for_numbers_and_fields_of_a_newer_version() -> None:
+    body = parse(b'{"language_id": "71", "cpu_time_limit": "0.5", "newer": [1]}', SubmissionBody)
+    assert wanted.language_id(body) == 71
+
+
+def test_base64_may_have_lines_and_must_be_base64() -> None:
+    assert parse(b'{"source_code": "cHJp\\nbnQ="}', EncodedBody).source_code == b"print"
+    with pytest.raises(NotTheModel, match="not base64"):
+        parse(b'{"source_code": "cHJpbnQ"}', EncodedBody)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "message"),
+    [({}, Status.ACCEPTED, None),
+     ({"exit_code": 3}, Status.NZEC, "Exited with error status 3"),
+     ({"cpu_ns": 5_500_000_000}, Status.TIME_LIMIT_EXCEEDED, "Time limit exceeded"),
+     ({"reason": Reason.TIME_LIMIT, "exit_code": None}, Status.TIME_LIMIT_EXCEEDED, "Time limit exceeded (wall clock)"),
+     ({"reason": Reason.SIGNAL, "signal": 11}, Status.SIGSEGV, "Caught fatal signal 11"),
+     ({"reason": Reason.SIGNAL, "signal": 15}, Status.OTHER, "Caught fatal signal 15"),
+     ({"reason": Reason.OUTPUT_LIMIT, "error": "Output"}, Status.SIGXFSZ, "Output")],
+)  # fmt: skip
+def test_each_end_has_its_status(changes: dict[str, object], status: Status, message: str | None) -> None:
+    found = outcome.of_report(dataclasses.replace(RAN, **changes), OPTIONS, None, None)
+    assert (found.status, found.facts.message) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("expected", "same"), [(b"1", True), (b"1 \n\n", True), (b"1\n\n2", False), (b"\n1\n", False), (b" 1", False)]
+)
+def test_blanks_at_the_ends_of_lines_and_empty_lines_at_the_end_do_not_count(expected: bytes, same: bool) -> None:
+    assert outcome.is_same(expected, b"1\n") is same
+
+
+def test_a_zip_is_read_or_refused_whole() -> None:
+    def zipped(*files: tuple[str, str]) -> bytes:
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, text in files:
+                file.writestr(name, text)
+        return made.getvalue()
+
+    (file,) = archive.read(zipped(("./a/b.txt", "hello")), 5)
+    assert (file.name, file.content) == ("a/b.txt", b"hello")
+    for bad in (b"", b"PK", zipped(("../a", "x")), zipped(("a", "x" * 6)), zipped(*((str(n), "") for n in range(101)))):
+        with pytest.raises(archive.BadArchive):
+            archive.read(bad, 5)
+
+
+def test_fields_are_the_default_ones_or_those_that_are_named() -> None:
+    assert shown.wanted(None) == shown.DEFAULT
+    assert shown.wanted("stdout,status_id") == ("stdout", "status_id")
+    with pytest.raises(shown.BadFields, match=r"invalid fields: \[nothing\]"):
+        shown.wanted("stdout,nothing")
+
+
+async def test_what_was_accepted_is_there_after_the_store_was_opened_again(tmp_path: pathlib.Path) -> None:
+    """A submission that was under way waits again; its end, once written, never changes."""
+    capacity = Capacity(2, 10, 1 << 20, 60, 1000)
+    async with Store.opened(tmp_path / "store", capacity) as store:
+        (token,) = await store.accept("a", [JOB])
+        taken = await store.take()
+        assert taken is not None and (taken.token, taken.tries) == (token, 1) and await store.take() is None
+    async with Store.opened(tmp_path / "store", capacity) as store:
+        again = await store.take()
+        assert again is not None and (again.token, again.tries, again.job) == (token, 1, JOB)
+        assert await store.finish(again, Outcome(Status.ACCEPTED, b"1\n"))
+        assert not await store.finish(again, Outcome(Status.WRONG_ANSWER, b"2\n"))
+        found = (await store.find([token], "a", ("stdout",)))[token]
+        assert (found.outcome.status, found.outcome.stdout) == (Status.ACCEPTED, b"1\n")
+        assert not await store.find([token], "b", ())
+
+
+async def test_no_more_wait_than_may(tmp_path: pathlib.Path) -> None:
+    async with Store.opened(tmp_path / "store", Capacity(2, 10, 1 << 20, 60, 1000)) as store:
+        await store.accept("a", [JOB])
+        with pytest.raises(NoRoom):
+            await store.accept("a", [JOB, JOB])
+        await store.accept("b", [JOB])
