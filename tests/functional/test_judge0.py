@@ -50,6 +50,7 @@ def test_a_batch_is_accepted_but_for_what_is_wrong(judge0: Server) -> None:
     assert ended(judge0, answer.json[0]["token"])["stdout"] == "1\n"
 
 
+@pytest.mark.slow  # until the lease of the dead process has run out
 def test_what_was_accepted_is_run_although_the_process_was_killed(judge0: Server) -> None:
     token = post(judge0, "/submissions", {"language_id": 71, "source_code": "print(2)"}).json["token"]
     judge0.http.kill()
