@@ -32,6 +32,7 @@ MAY_IMPORT = {
         "addresses",
     },
     "dialects": {
+        "addresses",
         "dialects",
         "api",
         "judge",
