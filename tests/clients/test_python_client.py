@@ -99,7 +99,7 @@ def test_a_problem_is_stored_graded_by_and_forgotten(client: Client) -> None:
     put = client.put_problem("sum", zip_bytes(LEGACY))
     assert (put.id, put.tests, put.limits.cpu_time_source) == ("sum", 3, "computed")
     assert client.get_problem("sum") == put
-    assert [one.id for one in client.problems()] == ["sum"]
+    assert "sum" in [one.id for one in client.problems()]
     found = client.grade_problem("sum", "python", SUM)
     assert found.verdict == "AC" and found.problem is not None and found.problem.version == put.version
     with client.grade_problem_stream("sum", "python", SUM) as events:
