@@ -39,7 +39,6 @@ class Holdings:
         self.pipes: list[int] = []
         self._left: dict[int, int] = {}
         self._cpu_before_ns: int | None = None
-        self._is_alone = False  # init or holder was all that was alive when the program's status came
         self.group: Group = tree.make(name)
         try:
             self.channel, self.jails_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -84,11 +83,9 @@ class Holdings:
     def is_alone(self, processes: int, lingers: bool) -> bool:
         """True when no more than so many threads of processes are alive; of one that lingers, processes are counted."""
         try:
-            is_alone = (self.group.processes() if lingers else self.group.tasks()) <= processes
+            return (self.group.processes() if lingers else self.group.tasks()) <= processes
         except OSError:
             return False
-        self._is_alone = is_alone and not lingers
-        return is_alone
 
     def is_program_alive(self) -> bool:
         """Of a fork its pidfd tells (pidfd_open(2): readable once the process has ended, as a zombie too). Of a command
@@ -185,7 +182,7 @@ class Holdings:
         """Lift the CPU quota, because a throttled process dies slowly, and kill all processes. Raises OSError.
 
         Init's death ends all others (pid_namespaces(7)), but not before init has come to die: among 64 processes that
-        spin it waited up to 80 ms for its turn. So each is killed, where there are others.
+        spin it waited up to 80 ms for its turn. So each is killed.
         """
         try:
             self.group.lift_cpu_quota()
@@ -196,8 +193,7 @@ class Holdings:
                 signal.pidfd_send_signal(self.init, signal.SIGKILL)
         except ProcessLookupError:
             return  # it is a zombie already, and all others are dead; the pidfd says so too
-        if not self._is_alone:
-            self.group.kill()
+        self.group.kill()
 
     def close_pipes(self) -> None:
         """The keeper's copies."""
