@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -43,8 +44,9 @@ class Version:
     def __init__(self, name: str, venv: pathlib.Path, port: int, language: str, code: str) -> None:
         self.name, self._port, self._language, self._code = name, port, language, code
         instance = f"two-{os.getpid()}-{name}"
+        self._state = pathlib.Path(f"/tmp/cellblock-{instance}")
         settings = {
-            "PREFIX": venv.parent, "INSTANCE": instance, "STATE": f"/tmp/cellblock-{instance}", "SELF_TEST_S": 3600,
+            "PREFIX": venv.parent, "INSTANCE": instance, "STATE": self._state, "SELF_TEST_S": 3600,
             "LANGUAGES": json.dumps([language]),
         }  # fmt: skip
         environment = {**os.environ, **{f"CELLBLOCK_{key}": str(value) for key, value in settings.items()}}
@@ -119,6 +121,7 @@ class Version:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
+        shutil.rmtree(self._state, ignore_errors=True)
 
 
 def _asked(connection: http.client.HTTPConnection, path: str, body: object) -> tuple[float, dict[str, object]]:
