@@ -106,6 +106,12 @@ DELETE FROM submission WHERE number IN
   (SELECT number FROM submission WHERE told = 1 AND client = ? AND callback = 0 AND holder IS NULL
     ORDER BY number LIMIT 64)"""
 
+# Whoever has most, of those who have something that may give way.
+GREATEST = f"""
+SELECT client, bytes FROM holding WHERE client <> '{TOTAL}' AND EXISTS
+  (SELECT 1 FROM submission WHERE told = 1 AND client = holding.client AND callback = 0 AND holder IS NULL)
+ORDER BY bytes DESC LIMIT 1"""
+
 EXPIRE = "DELETE FROM submission WHERE number IN (SELECT number FROM submission WHERE expires < ? LIMIT 500)"
 OUTPUT = ("stdout", "stderr", "compile_output")
 BLOBS = ("source", "stdin", "expected", "archive", *OUTPUT)

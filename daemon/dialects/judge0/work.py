@@ -67,8 +67,8 @@ class Crew(Generic[_Item]):
             try:
                 if (found := await self._take()) is not None:
                     return found
-            except SandboxUnavailable as error:
-                log.error("submissions", reason=str(error))
+            except Exception as error:  # of one row, which must not end the work on all others
+                log.error("submissions", reason=str(error), exc_info=None if _is_told(error) else error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._came.wait()
@@ -77,9 +77,13 @@ class Crew(Generic[_Item]):
         try:
             await self._serve(item)
         except Exception as error:  # the lease runs out, and somebody takes it again
-            log.error("submissions", reason=str(error), exc_info=error)
+            log.error("submissions", reason=str(error), exc_info=None if _is_told(error) else error)
         finally:
             self._free.release()
+
+
+def _is_told(error: Exception) -> bool:
+    return isinstance(error, SandboxUnavailable)
 
 
 class Work:
