@@ -86,10 +86,10 @@ async def test_what_was_accepted_is_there_after_the_store_was_opened_again(tmp_p
     capacity = Capacity(2, 10, 1 << 20, 60, 1000)
     async with Store.opened(tmp_path / "store", capacity) as store:
         (token,) = await store.accept("a", [JOB])
-        taken = await store.take()
-        assert taken is not None and (taken.token, taken.tries) == (token, 1) and await store.take() is None
+        taken = await store.take(2)
+        assert taken is not None and (taken.token, taken.tries) == (token, 1) and await store.take(2) is None
     async with Store.opened(tmp_path / "store", capacity) as store:
-        again = await store.take()
+        again = await store.take(2)
         assert again is not None and (again.token, again.tries, again.job) == (token, 1, JOB)
         assert await store.finish(again, Outcome(Status.ACCEPTED, b"1\n"))
         assert not await store.finish(again, Outcome(Status.WRONG_ANSWER, b"2\n"))
@@ -120,7 +120,7 @@ async def test_a_run_whose_end_could_not_be_written_is_run_again(
 
     async with Store.opened(tmp_path / "store", Capacity(2, 10, 1 << 20, 60, 1000)) as store:
         await store.accept("a", [JOB])
-        taken = await store.take()
+        taken = await store.take(2)
         assert taken is not None
         first = lease_s()
         await store.renew()
@@ -164,3 +164,15 @@ async def test_work_goes_on_after_a_row_that_cannot_be_read() -> None:
     finally:
         working.cancel()
         await asyncio.wait([working])
+
+
+async def test_a_client_with_many_that_are_under_way_leaves_places_to_others(tmp_path: pathlib.Path) -> None:
+    """Twenty runs of a minute, four of them under way, kept everybody else waiting for twenty minutes."""
+    async with Store.opened(tmp_path / "store", Capacity(10, 10, 1 << 20, 60, 1000)) as store:
+        await store.accept("a", [JOB] * 3)
+        for _ in range(2):
+            assert await store.take(2) is not None
+        assert await store.take(2) is None
+        await store.accept("b", [JOB])
+        taken = await store.take(2)
+        assert taken is not None and taken.client == "b"

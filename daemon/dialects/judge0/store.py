@@ -13,6 +13,7 @@ import concurrent.futures
 import contextlib
 import pathlib
 import sqlite3
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -129,12 +130,13 @@ class Store:
         count = "SELECT coalesce(sum(status = 1), 0), coalesce(sum(status = 2), 0) FROM submission WHERE status <= 2"
         return await self._reading.call(lambda db: tuple(db.execute(count).fetchone()))
 
-    async def take(self) -> Taken | None:
-        """The next to run, which this process holds from now on."""
+    async def take(self, most_of_one: int) -> Taken | None:
+        """The next to run, of a client that has fewer than `most_of_one` under way. This process holds it from now
+        on."""
 
         def take(db: sqlite3.Connection) -> Taken | None:
             with database.transaction(db, durable=False):
-                row = next(iter(db.execute(tables.TAKE, self._lease()).fetchall()), None)
+                row = next(iter(db.execute(tables.TAKE, self._lease(most_of_one)).fetchall()), None)
             if row is None:
                 return None
             return Taken(row["number"], row["token"], row["client"], row["tries"], database.job(row))
@@ -169,7 +171,7 @@ class Store:
 
         def take(db: sqlite3.Connection) -> Stored | None:
             with database.transaction(db, durable=False):
-                row = next(iter(db.execute(tables.TAKE_CALLBACK, self._lease()).fetchall()), None)
+                row = next(iter(db.execute(tables.TAKE_CALLBACK, self._lease(sys.maxsize)).fetchall()), None)
             if row is None:
                 return None
             return database.find(db, [row["token"]], None, tables.OUTPUT).get(row["token"])
@@ -196,9 +198,12 @@ class Store:
         """Remove some of those whose time is over; whether there may be more."""
         return await self._writing.call(lambda db: database.write(db, tables.EXPIRE, [(time.time(),)])) >= 500
 
-    def _lease(self) -> dict[str, Any]:
+    def _lease(self, most_of_one: int) -> dict[str, Any]:
         now = time.time()
-        return {"now": now, "beyond": now + 2 * LEASE_S, "until": now + LEASE_S, "holder": self._holder}
+        return {
+            "now": now, "beyond": now + 2 * LEASE_S, "until": now + LEASE_S, "holder": self._holder,
+            "most_of_one": most_of_one,
+        }  # fmt: skip
 
 
 class _Thread:

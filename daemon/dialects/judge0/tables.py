@@ -72,6 +72,7 @@ SELECT waits.number FROM
     WHERE {which} AND not_before <= :now AND {free} GROUP BY client) AS waits
   LEFT JOIN (SELECT client, count(*) AS busy FROM submission
     WHERE {which} AND NOT {free} GROUP BY client) AS works USING (client)
+WHERE coalesce(works.busy, 0) < :most_of_one
 ORDER BY coalesce(works.busy, 0), waits.number LIMIT 1"""
 
 TAKE = f"""
