@@ -137,6 +137,9 @@ class Service:
                     delay_s = AGAIN_S
                     await self._broken.wait()
             except (SandboxUnavailable, TimeoutError, OSError, EOFError, ValueError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # an error on the way out must not stand for the end
+                    raise asyncio.CancelledError from error
                 log.warning("service did not start", language=self._toolchain.id, reason=_reason(error))
                 delay_s = min(2 * delay_s, AGAIN_S_MAX)
             await asyncio.sleep(delay_s)
@@ -211,11 +214,17 @@ async def _streams(stdin: int, stdout: int) -> AsyncIterator[tuple[asyncio.Strea
         sink = os.fdopen(stdin, "wb", 0, closefd=False)
         try:
             incoming, _ = await loop.connect_read_pipe(lambda: protocol, source)
+        except asyncio.CancelledError:  # the transport has closed it
+            raise
         except BaseException:
             os.close(stdout)
             raise
         try:
-            outgoing, flow = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sink)
+            try:
+                outgoing, flow = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sink)
+            except asyncio.CancelledError:  # likewise
+                unclaimed.pop_all()
+                raise
             unclaimed.pop_all()
             try:
                 yield reader, asyncio.StreamWriter(outgoing, flow, reader, loop)

@@ -1,20 +1,25 @@
 """Judge0's dialect, without a server: what a body means, what is wrong with it, what an end is called, how it is stored."""
 
+import asyncio
+import contextlib
 import dataclasses
 import io
 import pathlib
+import sqlite3
 import zipfile
 
 import pytest
 
 from daemon.api.parsing import NotTheModel, parse
-from daemon.dialects.judge0 import archive, outcome, shown, wanted
+from daemon.dialects.judge0 import archive, database, outcome, shown, wanted
 from daemon.dialects.judge0.database import Capacity, NoRoom
 from daemon.dialects.judge0.job import Job, Options
 from daemon.dialects.judge0.models import EncodedBody, SubmissionBody
 from daemon.dialects.judge0.outcome import Outcome, Status
 from daemon.dialects.judge0.store import Store
+from daemon.dialects.judge0.work import Crew
 from daemon.judge.submission import Reason, Report
+from daemon.sandbox.order import SandboxUnavailable
 
 OPTIONS = Options(1, 5.0, 1.0, 10.0, 131072, 65536, 64, 1024)
 JOB = Job("python", 71, b"print(1)", None, None, None, OPTIONS)
@@ -81,10 +86,10 @@ async def test_what_was_accepted_is_there_after_the_store_was_opened_again(tmp_p
     capacity = Capacity(2, 10, 1 << 20, 60, 1000)
     async with Store.opened(tmp_path / "store", capacity) as store:
         (token,) = await store.accept("a", [JOB])
-        taken = await store.take()
-        assert taken is not None and (taken.token, taken.tries) == (token, 1) and await store.take() is None
+        taken = await store.take(2)
+        assert taken is not None and (taken.token, taken.tries) == (token, 1) and await store.take(2) is None
     async with Store.opened(tmp_path / "store", capacity) as store:
-        again = await store.take()
+        again = await store.take(2)
         assert again is not None and (again.token, again.tries, again.job) == (token, 1, JOB)
         assert await store.finish(again, Outcome(Status.ACCEPTED, b"1\n"))
         assert not await store.finish(again, Outcome(Status.WRONG_ANSWER, b"2\n"))
@@ -99,3 +104,75 @@ async def test_no_more_wait_than_may(tmp_path: pathlib.Path) -> None:
         with pytest.raises(NoRoom):
             await store.accept("a", [JOB, JOB])
         await store.accept("b", [JOB])
+
+
+async def test_a_run_whose_end_could_not_be_written_is_run_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease runs out, however long this process lives and renews those of what it runs."""
+
+    def fail(*_: object, **__: object) -> int:
+        raise sqlite3.OperationalError("database is locked")
+
+    def lease_s() -> float:
+        with contextlib.closing(sqlite3.connect(tmp_path / "store")) as db:
+            return float(db.execute("SELECT leased_until FROM submission").fetchone()[0])
+
+    async with Store.opened(tmp_path / "store", Capacity(2, 10, 1 << 20, 60, 1000)) as store:
+        await store.accept("a", [JOB])
+        taken = await store.take(2)
+        assert taken is not None
+        first = lease_s()
+        await store.renew()
+        renewed = lease_s()
+        assert renewed > first
+        with monkeypatch.context() as patched, pytest.raises(SandboxUnavailable):
+            patched.setattr(database, "write", fail)
+            await store.finish(taken, Outcome(Status.ACCEPTED))
+        await store.renew()
+        assert lease_s() == renewed
+
+
+async def test_what_has_been_told_gives_way_to_a_client_that_has_little(tmp_path: pathlib.Path) -> None:
+    """Neither one that has more but has been told nothing, nor many that share all of it, shut others out."""
+    size = JOB.size + 1000
+    async with Store.opened(tmp_path / "store", Capacity(100, 1000, 40 * size, 60, 1000)) as store:
+        await store.accept("untold", [JOB] * 20)
+        for client in "abcdefgh":
+            for _ in range(20):
+                await store.keep(client, JOB, Outcome(Status.ACCEPTED, b"x" * 1000))
+        await store.accept("z", [JOB])
+        tokens, count = await store.page("untold", 0, 50)
+        assert (len(tokens), count) == (20, 20)
+
+
+async def test_work_goes_on_after_a_row_that_cannot_be_read() -> None:
+    found: asyncio.Queue[str] = asyncio.Queue()
+    waiting: list[str | Exception] = ["second", TypeError("unexpected keyword argument")]
+
+    async def take() -> str | None:
+        match waiting.pop() if waiting else None:
+            case Exception() as error:
+                raise error
+            case item:
+                return item
+
+    working = asyncio.create_task(Crew(1, take, found.put).work())
+    try:
+        async with asyncio.timeout(10):
+            assert await found.get() == "second"
+    finally:
+        working.cancel()
+        await asyncio.wait([working])
+
+
+async def test_a_client_with_many_that_are_under_way_leaves_places_to_others(tmp_path: pathlib.Path) -> None:
+    """Twenty runs of a minute, four of them under way, kept everybody else waiting for twenty minutes."""
+    async with Store.opened(tmp_path / "store", Capacity(10, 10, 1 << 20, 60, 1000)) as store:
+        await store.accept("a", [JOB] * 3)
+        for _ in range(2):
+            assert await store.take(2) is not None
+        assert await store.take(2) is None
+        await store.accept("b", [JOB])
+        taken = await store.take(2)
+        assert taken is not None and taken.client == "b"

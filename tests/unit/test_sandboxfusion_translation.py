@@ -139,3 +139,10 @@ def test_errors_are_fastapis_and_a_sandbox_that_is_full_a_result_too() -> None:
     status, body, retry = told(ApiProblem(503, "queue_full", "full", retry_after_s=1))
     assert (status, body["status"], body["message"], retry) == (503, "SandboxError", "full", "1")
     assert told(ApiProblem(401, "invalid_token", "no", challenge="Bearer"))[0] == 401
+
+
+def test_one_file_is_fetched_by_one_spelling_of_its_name() -> None:
+    """Eight spellings of a file of 16 MB would be an answer of 170 MB."""
+    assert submission(fetch_files=["a", "./b", "a"]).leaves == ("a", "b")
+    with pytest.raises(ApiProblem, match="two spellings"):
+        submission(fetch_files=["a", "./a"])

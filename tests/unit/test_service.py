@@ -1,10 +1,12 @@
 """A service is asked by one after the other; nobody waits long for it, and it never has somebody's source in the log."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
 import time
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
@@ -250,3 +252,31 @@ async def test_a_service_whose_end_was_not_noticed_yet_is_gone_and_no_defect() -
         with pytest.raises(ConnectionResetError):
             await service._exchange(reader, writer, {"code": ""})
     os.close(stdout_far)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_service_that_is_ended_while_it_starts_ends(turns: int) -> None:
+    """A pipe that was closed twice turned the cancellation into an OSError, after which it started again: whoever
+    waited for its end, such as a server whose start failed, waited for ever."""
+
+    class Keeper:
+        async def wait_ready(self, _: str) -> None:
+            pass
+
+        @contextlib.asynccontextmanager
+        async def opened(self, *_: object) -> AsyncIterator[tuple[int, int]]:
+            theirs_in, stdin = os.pipe()
+            stdout, theirs_out = os.pipe()
+            try:
+                yield stdin, stdout
+            finally:
+                os.close(theirs_in)
+                os.close(theirs_out)
+
+    assert TOOLCHAIN.service is not None
+    running = asyncio.create_task(Service(cast(Client, Keeper()), TOOLCHAIN, TOOLCHAIN.service, 10.0).run())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()

@@ -138,8 +138,8 @@ def check_queue(db: sqlite3.Connection, client: str, more: int, most: int) -> No
 
 
 def make_room(db: sqlite3.Connection, client: str, rows: Sequence[dict[str, Any]], most: Capacity) -> None:
-    """What has been told gives way: the client's own where it is above its share, else of whoever has most. Raises
-    NoRoom."""
+    """What has been told gives way: of whoever has most and has been told something, or the client's own where that is
+    more, or all that there is. Raises NoRoom."""
     count, size = len(rows), sum(row["bytes"] for row in rows)
     while True:
         (all_rows, all_bytes), (own_rows, own_bytes) = holding(db, tables.TOTAL), holding(db, client)
@@ -147,9 +147,9 @@ def make_room(db: sqlite3.Connection, client: str, rows: Sequence[dict[str, Any]
         over_share = own_rows + count > SHARE * max(1, free_rows) or own_bytes + size > SHARE * free_bytes
         if free_rows >= 0 and free_bytes >= 0 and not over_share:
             return
-        greatest = "SELECT client FROM holding WHERE client <> ? ORDER BY bytes DESC LIMIT 1"
-        named = db.execute(greatest, (tables.TOTAL,)).fetchone()
-        victims = (client,) if over_share or named is None else (named["client"], client)
+        named = db.execute(tables.GREATEST).fetchone()
+        is_greatest = named is None or own_bytes > named["bytes"]
+        victims = (client,) if named is None or (over_share and is_greatest) else (named["client"], client)
         if not any(db.execute(tables.GIVE_WAY, (victim,)).rowcount for victim in victims):
             raise NoRoom("too many submissions are kept whose answers nobody has asked for", over_share)
 

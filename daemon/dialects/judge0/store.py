@@ -13,6 +13,7 @@ import concurrent.futures
 import contextlib
 import pathlib
 import sqlite3
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -35,6 +36,7 @@ class Store:
     def __init__(self, writing: "_Thread", reading: "_Thread", capacity: Capacity) -> None:
         self._writing, self._reading, self._capacity = writing, reading, capacity
         self._holder = uuid.uuid4().hex
+        self._running: set[int] = set()  # numbers of what this process runs: those leases alone are renewed
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -128,20 +130,26 @@ class Store:
         count = "SELECT coalesce(sum(status = 1), 0), coalesce(sum(status = 2), 0) FROM submission WHERE status <= 2"
         return await self._reading.call(lambda db: tuple(db.execute(count).fetchone()))
 
-    async def take(self) -> Taken | None:
-        """The next to run, which this process holds from now on."""
+    async def take(self, most_of_one: int) -> Taken | None:
+        """The next to run, of a client that has fewer than `most_of_one` under way. This process holds it from now
+        on."""
 
         def take(db: sqlite3.Connection) -> Taken | None:
             with database.transaction(db, durable=False):
-                row = next(iter(db.execute(tables.TAKE, self._lease()).fetchall()), None)
+                row = next(iter(db.execute(tables.TAKE, self._lease(most_of_one)).fetchall()), None)
             if row is None:
                 return None
             return Taken(row["number"], row["token"], row["client"], row["tries"], database.job(row))
 
-        return await self._writing.call(take)
+        taken = await self._writing.call(take)
+        if taken is not None:
+            self._running.add(taken.number)
+        return taken
 
     async def finish(self, taken: Taken, outcome: Outcome) -> bool:
-        """Whether this is the answer: False where the lease had run out, and somebody else's is."""
+        """Whether this is the answer: False where the lease had run out, and somebody else's is. Where it cannot be
+        written, the lease runs out, and it is run again."""
+        self._running.discard(taken.number)
         tries = self._capacity.callback_tries if taken.job.options.callback_url else 0
         values = {
             **database.ended(outcome, time.time()), "bytes": taken.job.size + outcome.size, "callback": tries,
@@ -151,6 +159,7 @@ class Store:
 
     async def give_back(self, taken: Taken, after_s: float, *, counted: bool) -> None:
         """Somebody is to take it in `after_s` seconds; `counted`: this was a try."""
+        self._running.discard(taken.number)
         values = {
             "number": taken.number, "holder": self._holder, "not_before": time.time() + after_s,
             "uncounted": int(not counted),
@@ -162,7 +171,7 @@ class Store:
 
         def take(db: sqlite3.Connection) -> Stored | None:
             with database.transaction(db, durable=False):
-                row = next(iter(db.execute(tables.TAKE_CALLBACK, self._lease()).fetchall()), None)
+                row = next(iter(db.execute(tables.TAKE_CALLBACK, self._lease(sys.maxsize)).fetchall()), None)
             if row is None:
                 return None
             return database.find(db, [row["token"]], None, tables.OUTPUT).get(row["token"])
@@ -179,18 +188,22 @@ class Store:
         await self._writing.call(lambda db: database.write(db, update, [values]))
 
     async def renew(self) -> None:
-        """All leases of this process."""
-        values = (time.time() + LEASE_S, self._holder)
-        update = "UPDATE submission SET leased_until = ? WHERE holder = ?"
-        await self._writing.call(lambda db: database.write(db, update, [values]))
+        """The leases of what this process runs. A URL is told within its first lease, or by somebody else."""
+        until = time.time() + LEASE_S
+        values = [(until, number, self._holder) for number in self._running]
+        update = "UPDATE submission SET leased_until = ? WHERE number = ? AND holder = ? AND status = 2"
+        await self._writing.call(lambda db: database.write(db, update, values))
 
     async def expire(self) -> bool:
         """Remove some of those whose time is over; whether there may be more."""
         return await self._writing.call(lambda db: database.write(db, tables.EXPIRE, [(time.time(),)])) >= 500
 
-    def _lease(self) -> dict[str, Any]:
+    def _lease(self, most_of_one: int) -> dict[str, Any]:
         now = time.time()
-        return {"now": now, "beyond": now + 2 * LEASE_S, "until": now + LEASE_S, "holder": self._holder}
+        return {
+            "now": now, "beyond": now + 2 * LEASE_S, "until": now + LEASE_S, "holder": self._holder,
+            "most_of_one": most_of_one,
+        }  # fmt: skip
 
 
 class _Thread:

@@ -186,7 +186,7 @@ class Submissions:
     ) -> AsyncIterator[dict[str, Stored]]:
         """Those that there are and that the client may see, in room that is held for them. Raises ApiProblem."""
         client, blobs = request[CLIENT], shown.blobs(asked.fields)
-        tokens = [token for token in tokens if len(token) <= TOKEN_CHARACTERS]
+        tokens = [token for token in tokens if len(token) <= TOKEN_CHARACTERS and token.isascii()]  # as those made here
         with self._parts.admission.room(client) as room:
             room.resize(COPIES * await self._store.size(tokens, blobs))
             found = await self._store.find(tokens, None if client.token is None else client.name, blobs)

@@ -72,6 +72,7 @@ SELECT waits.number FROM
     WHERE {which} AND not_before <= :now AND {free} GROUP BY client) AS waits
   LEFT JOIN (SELECT client, count(*) AS busy FROM submission
     WHERE {which} AND NOT {free} GROUP BY client) AS works USING (client)
+WHERE coalesce(works.busy, 0) < :most_of_one
 ORDER BY coalesce(works.busy, 0), waits.number LIMIT 1"""
 
 TAKE = f"""
@@ -105,6 +106,12 @@ GIVE_WAY = """
 DELETE FROM submission WHERE number IN
   (SELECT number FROM submission WHERE told = 1 AND client = ? AND callback = 0 AND holder IS NULL
     ORDER BY number LIMIT 64)"""
+
+# Whoever has most, of those who have something that may give way.
+GREATEST = f"""
+SELECT client, bytes FROM holding WHERE client <> '{TOTAL}' AND EXISTS
+  (SELECT 1 FROM submission WHERE told = 1 AND client = holding.client AND callback = 0 AND holder IS NULL)
+ORDER BY bytes DESC LIMIT 1"""
 
 EXPIRE = "DELETE FROM submission WHERE number IN (SELECT number FROM submission WHERE expires < ? LIMIT 500)"
 OUTPUT = ("stdout", "stderr", "compile_output")

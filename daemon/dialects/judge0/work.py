@@ -38,6 +38,7 @@ POLL_S = 1.0  # what another process has accepted, or left behind, is found so s
 BACK_S, TRIES_MAX = 1.0, 3  # until what was put back may be taken again; tries of one submission
 CALL_AGAIN_S = 10.0
 EXPIRE_S = 30.0
+CLIENTS = 4  # with as many runs as run at once, whose submissions are under way together
 _Item = TypeVar("_Item")
 
 
@@ -67,8 +68,8 @@ class Crew(Generic[_Item]):
             try:
                 if (found := await self._take()) is not None:
                     return found
-            except SandboxUnavailable as error:
-                log.error("submissions", reason=str(error))
+            except Exception as error:  # of one row, which must not end the work on all others
+                log.error("submissions", reason=str(error), exc_info=None if _is_told(error) else error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._came.wait()
@@ -77,9 +78,13 @@ class Crew(Generic[_Item]):
         try:
             await self._serve(item)
         except Exception as error:  # the lease runs out, and somebody takes it again
-            log.error("submissions", reason=str(error), exc_info=error)
+            log.error("submissions", reason=str(error), exc_info=None if _is_told(error) else error)
         finally:
             self._free.release()
+
+
+def _is_told(error: Exception) -> bool:
+    return isinstance(error, SandboxUnavailable)
 
 
 class Work:
@@ -91,7 +96,9 @@ class Work:
     ) -> None:
         self._parts, self._runs, self._store = parts, runs, store
         self._callbacks, self._language_of = callbacks, language_of
-        self._crew = Crew(parts.settings.runs_at_once_of_one, store.take, self._serve)
+        most_of_one = parts.settings.runs_at_once  # it takes no place of others, whom admission gives their turns
+        places = CLIENTS * parts.settings.runs_at_once
+        self._crew = Crew(places, lambda: store.take(most_of_one), self._serve)
 
     def wake(self) -> None:
         """Something was accepted."""

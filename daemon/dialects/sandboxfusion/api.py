@@ -20,6 +20,7 @@ REFUSED_PROGRAMS = ("dangerous_operation", "code_too_long")  # to ask again chan
 WRONG_BODIES = ("invalid_json", "invalid_request", "unsupported_language")
 UNPROCESSABLE = 422  # what FastAPI answers to those
 TRY_AGAIN = 429  # from this status on the fault is not the request's
+COPIES = 4  # of a fetched file, while its answer is made: the bytes, their base64, the JSON as text and as bytes
 MUCH_BYTES = 64 << 10  # of an answer, which a thread makes
 
 
@@ -77,7 +78,7 @@ class Api:
                 answer = translation.refused(problem.detail, self._pod_name)
                 return _json(answer)
             left_bytes = sum(map(len, report.left.values()))
-            room.resize(left_bytes)
+            room.resize(COPIES * left_bytes)
             if left_bytes + len(report.stdout) + len(report.stderr) <= MUCH_BYTES:
                 return _json(translation.response(wanted, toolchain, report, self._pod_name))
             return await asyncio.to_thread(

@@ -48,11 +48,15 @@ def submission_of(
 
 
 def names_left(wanted: Iterable[str]) -> tuple[str, ...]:
-    """The files to fetch, each once, by the names that they have below /work. Raises ApiProblem 400."""
-    names = dict.fromkeys(_name("fetch_files", name) for name in wanted)
-    for name in names:
+    """The files to fetch, each once, by the names that they have below /work. Raises ApiProblem 400, too where two
+    spellings name one file: the answer would have its content for each."""
+    names: dict[str, str] = {}
+    for spelling in wanted:
+        name = _name("fetch_files", spelling)
         if ".." in name:
             raise submissions.out_of_range("fetch_files", f"{name}: no name with '..' can be fetched")
+        if names.setdefault(name, spelling) != spelling:
+            raise submissions.out_of_range("fetch_files", f"{name}: it is asked for by two spellings of its name")
     return tuple(names)
 
 
