@@ -82,6 +82,7 @@ def test_a_chunked_body_that_is_too_long_is_refused_while_it_comes() -> None:
             assert client.recv(300).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_told_before_the_body_is_read() -> None:
     with (
         Server(languages=["python"], runs_at_once=1, queue=0) as server,

@@ -43,6 +43,7 @@ def test_a_self_test_that_prints_something_else_is_ill_health(tmp_path: pathlib.
         assert server.execute("python", "print('still answers')")["success"] is True
 
 
+@pytest.mark.slow
 def test_self_tests_go_on_in_the_background_and_a_process_may_be_alive_and_not_ready() -> None:
     """A keeper that stands still lets the proofs grow old, with nobody asking for a run; once it goes on they are new."""
     with Server(languages=["python"], self_test_s=0.3) as server:
@@ -121,6 +122,7 @@ def test_where_parked_jails_have_no_room_fewer_are_kept_and_the_log_says_so_once
     assert server.log.count("as many as parked_mb_max allows: python/run") == 1, server.log
 
 
+@pytest.mark.slow
 def test_large_inputs_do_not_stay_in_memory() -> None:
     with Server(languages=["python"]) as server:
         before = health(server)["memory_bytes"]["http"]  # type: ignore[index]

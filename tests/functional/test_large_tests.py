@@ -30,6 +30,7 @@ def package(input_bytes: int, answer_bytes: int, judge: str, kind: str) -> bytes
         ("custom interactive", INTERACTOR, "print(input())"),
     ],
 )
+@pytest.mark.slow
 def test_a_validator_gets_more_than_a_hundred_megabytes(cellblock: Server, kind: str, judge: str, code: str) -> None:
     answer = put(cellblock, "large", package(100 * MB, 70 * MB, judge, kind))
     assert answer.status in (200, 201), answer.text
@@ -37,6 +38,7 @@ def test_a_validator_gets_more_than_a_hundred_megabytes(cellblock: Server, kind:
     cellblock.request("DELETE", "/problems/large")
 
 
+@pytest.mark.slow
 def test_a_test_that_no_validator_may_be_given_refuses_the_package() -> None:
     """Each problem of one server whose bound is low; without a validator there is none."""
     with Server(languages=["python"], body_bytes_max=MB, grade_output_mb_max=1, judge_data_mb=2) as server:

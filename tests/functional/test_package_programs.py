@@ -150,6 +150,7 @@ def test_the_feedback_folder_is_kept_between_the_passes(tmp_path: pathlib.Path) 
     assert (test["verdict"], test["message"]) == ("AC", "0;1;2;")
 
 
+@pytest.mark.slow
 def test_each_pass_has_the_time_limit_for_itself(tmp_path: pathlib.Path) -> None:
     """2025-09, "Multi-pass validation". What is told is the time of the slowest pass."""
     works = "import time\nwhile time.process_time() < 0.5: pass\n"
@@ -267,6 +268,7 @@ def test_an_interactor_without_end_is_ie_at_once_and_not_the_submissions_fault(t
     )  # it may have had the time to tell of its broken pipe
 
 
+@pytest.mark.slow
 def test_what_does_not_compile_has_no_score_and_is_explained(tmp_path: pathlib.Path) -> None:
     files = {"problem.yaml": YAML, **DATA, "submissions/wrong_answer/half.rs": "fn main() {"}
     package = small_packages.write(tmp_path / "package", files)
@@ -278,6 +280,7 @@ def test_what_does_not_compile_has_no_score_and_is_explained(tmp_path: pathlib.P
     assert done.stdout.splitlines()[-1] == "0 kept, 1 broken, 0 not run"
 
 
+@pytest.mark.slow
 def test_links_out_of_a_package_are_left_out_unless_they_stay_in_the_named_folder(tmp_path: pathlib.Path) -> None:
     package = small_packages.write(tmp_path / "package", {"problem.yaml": YAML, **DATA})
     small_packages.write(tmp_path, {"shared/add.py": ADD})

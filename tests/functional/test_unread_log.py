@@ -31,6 +31,7 @@ def full_pipe() -> collections.abc.Iterator[tuple[int, int]]:
     os.close(writer)
 
 
+@pytest.mark.slow
 def test_a_full_pipe_costs_lines_and_nothing_else(full_pipe: tuple[int, int]) -> None:
     reader, writer = full_pipe
     with Server(languages=["python"], stderr=writer) as server:

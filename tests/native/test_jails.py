@@ -350,6 +350,7 @@ def test_death_of_a_helper_ends_the_warden_at_once(package: pathlib.Path, number
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.slow
 def test_helper_that_hangs_ends_the_warden_in_seconds(package: pathlib.Path) -> None:
     with Player(player.plan(FORK), package) as running:
         running.ready()

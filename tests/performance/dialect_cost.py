@@ -23,6 +23,7 @@ from daemon.toolchain import registry
 
 SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
 WARM_UP = 20
+BELOW = {"judge0": "/judge0"}  # where a dialect is not at the root
 PLAIN = "cellblock"
 
 
@@ -46,7 +47,10 @@ def measure(names: list[str], runs: int) -> tuple[dict[str, list[float]], dict[s
     latency, cpu = collections.defaultdict(list), collections.defaultdict(list)
     with servers.served("dialects", **environment) as served, contextlib.ExitStack() as stack:
         pid = http_process(served.pid)
-        opened = {name: stack.enter_context(contextlib.closing(DIALECTS[name](served.url))) for name in [PLAIN, *names]}
+        opened = {
+            name: stack.enter_context(contextlib.closing(DIALECTS[name](served.url + BELOW.get(name, ""))))
+            for name in [PLAIN, *names]
+        }
         for number in range(-WARM_UP, runs):
             for name, dialect in opened.items():
                 before_ns, started_s = cpu_ns(pid), time.perf_counter()
