@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 from aiohttp import web
 
+from daemon.api import errors
 from daemon.api import note as notes
 from daemon.api.admission import Room
 from daemon.api.client import CLIENT
@@ -50,8 +51,7 @@ def tell_of_run(problem: ApiProblem) -> web.Response:
     if problem.code not in OVERLOADS:
         return tell(problem)
     answer = _json(translation.overloaded())
-    if problem.retry_after_s is not None:
-        answer.headers["Retry-After"] = str(problem.retry_after_s)
+    answer.headers.update(errors.headers(problem))
     return answer
 
 

@@ -70,6 +70,7 @@ class Taken:
 
 
 def open_file(path: pathlib.Path) -> sqlite3.Connection:
+    """A connection to the file, which is made where it is not there. Raises OSError for another version's."""
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA journal_mode = WAL")
@@ -118,6 +119,7 @@ def write(db: sqlite3.Connection, statement: str, values: Sequence[Any], *, dura
 
 
 def give_all_back(db: sqlite3.Connection, holder: str) -> None:
+    """What this process holds may be taken by others at once."""
     write(db, tables.GIVE_ALL_BACK, [{"holder": holder}])
 
 
@@ -155,6 +157,7 @@ def make_room(db: sqlite3.Connection, client: str, rows: Sequence[dict[str, Any]
 
 
 def ended(outcome: Outcome, finished: float | None) -> dict[str, Any]:
+    """The columns of an outcome; `finished` in seconds since 1970, None where it has not ended."""
     return {
         "status": int(outcome.status), "finished": finished, "stdout": outcome.stdout, "stderr": outcome.stderr,
         "compile_output": outcome.compile_output, "facts": outcome.facts.to_json(),
@@ -162,6 +165,7 @@ def ended(outcome: Outcome, finished: float | None) -> dict[str, Any]:
 
 
 def find(db: sqlite3.Connection, tokens: Sequence[str], client: str | None, blobs: Sequence[str]) -> dict[str, Stored]:
+    """By token those that there are, of `client` where one is given, with the large parts `blobs`."""
     columns = ", ".join((*tables.SMALL, *blobs))
     marks = ",".join("?" * len(tokens))
     select = f"SELECT {columns} FROM submission WHERE token IN ({marks}) AND expires > ? AND coalesce(client = ?, 1)"
@@ -177,6 +181,7 @@ def _stored(row: sqlite3.Row, blobs: Sequence[str]) -> Stored:
 
 
 def job(row: sqlite3.Row, given: dict[str, Any] | None = None) -> Job:
+    """What a row is to run; of its large parts those in `given`, all where that is None."""
     parts: Any = row if given is None else {**dict.fromkeys(tables.BLOBS), **given}
     blobs = (parts["source"] or b"", parts["stdin"], parts["expected"], parts["archive"])
     return Job(row["toolchain"], row["language_id"], *blobs, Options.from_json(row["options"]))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from aiohttp import web
 
+from daemon.api import errors
 from daemon.api import note as notes
 from daemon.api.client import CLIENT
 from daemon.api.endpoint import Endpoint
@@ -35,10 +36,7 @@ def tell(problem: ApiProblem) -> web.Response:
         ]
     if problem.status >= TRY_AGAIN:
         body |= RunCodeResponse(status=Status.SANDBOX_ERROR, message=problem.detail).model_dump(mode="json")
-    headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
-    if problem.challenge is not None:
-        headers["WWW-Authenticate"] = problem.challenge
-    return web.json_response(body, status=status, headers=headers)
+    return web.json_response(body, status=status, headers=errors.headers(problem))
 
 
 class Api:
