@@ -4,7 +4,7 @@ import json
 
 from aiohttp import web
 
-from daemon.api import responses
+from daemon.api import errors, responses
 from daemon.api.errors import ApiProblem
 from daemon.api.parsing import FieldError
 
@@ -35,9 +35,7 @@ def no_room(error: NoRoom) -> ApiProblem:
 
 def tell(problem: ApiProblem) -> web.Response:
     """`{"error": …}`, or with 422 the fields that are wrong."""
-    headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
-    if problem.challenge is not None:
-        headers["WWW-Authenticate"] = problem.challenge
+    headers = errors.headers(problem)
     if isinstance(problem, Unprocessable):
         return json_answer(problem.by_field, problem.status, headers)
     detail = QUEUE_FULL if problem.code == "queue_full" else problem.detail
