@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Iterable
 
 from daemon.host.cgroup import Group, TooSmall, Tree
 from daemon.host.processes import is_ending, is_regular_file, opened, waited_ns
@@ -96,21 +97,25 @@ class Holdings:
         poll.register(self.program, select.POLLIN)
         return not poll.poll(0)
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the program; to nobody where there is none.
+    def signal(self, numbers: Iterable[int]) -> bool:
+        """Send signals to the program; False where there is none.
 
         What the kernel does not take is lost: a real-time signal for which there is no room (sigqueue(3), EAGAIN).
         """
-        with contextlib.suppress(OSError):
-            if self.program is not None:
-                signal.pidfd_send_signal(self.program, number)
-                return
+        if self.program is not None:
+            _send(self.program, numbers)
+            return True
+        try:
             program = opened(self.group.process_ids, PROGRAM_PID)
-            if program is not None:
-                try:
-                    signal.pidfd_send_signal(program, number)
-                finally:
-                    os.close(program)
+        except OSError:
+            return False
+        if program is None:
+            return False
+        try:
+            _send(program, numbers)
+        finally:
+            os.close(program)
+        return True
 
     def ended_with_init(self, status: int) -> bool:
         """A program's wait status is SIGKILL because somebody killed init, and the kernel all of its pid namespace
@@ -212,3 +217,9 @@ class Holdings:
                 os.close(descriptor)
         self.close_pipes()
         return self.group.remove()
+
+
+def _send(program: int, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(program, number)

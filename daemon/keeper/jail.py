@@ -24,6 +24,7 @@ from .holdings import Holdings
 from .kinds import KINDS, OUR_PROCESSES, Kind, at_start, go_message
 from .loop import Guard, Loop
 from .machine import Machine
+from .signals import Signals
 from .warden import MakeRequest, Warden
 
 log = logging.getLogger("cellblock.keeper")
@@ -76,6 +77,7 @@ class Jail:
         self._kind: Kind = KINDS[warm]
         self._warm, self._limits, self._on_gone = warm, limits, on_gone
         self._guard = loop.guard(self._broke)
+        self._signals = Signals(self._guard, lambda them: self.phase not in states.GOING_ON or self._holds.signal(them))
         self._is_background = self._is_channel_watched = self._is_channel_over = False
         self.lent = warden.lender.take()
         try:
@@ -139,9 +141,9 @@ class Jail:
         self._machine.feed(ev.Kill(why))
 
     def signal(self, number: int) -> None:
-        """Send a signal to its program. Nothing happens to one that has not begun, or is ending."""
-        if self.phase in (states.Phase.RUNNING, states.Phase.OVERDUE):
-            self._holds.signal(number)
+        """Send a signal to its program, as soon as there is one. Nothing happens before go, and when it is ending."""
+        if self.phase in states.GOING_ON:
+            self._signals.want(number)
 
     def fail(self, stage: str, reason: str) -> None:
         """Our own failure: no verdict may come of it."""
@@ -202,7 +204,7 @@ class Jail:
         self._guard.call(lambda: self._guard.watch(pidfds[0], self._on_init_dead))
 
     def _on_fork_ended(self, status: int) -> None:
-        if self.phase in (states.Phase.RUNNING, states.Phase.OVERDUE):
+        if self.phase in states.GOING_ON:
             self._hear_all()  # what went wrong before it was the program was said before it ended
         if not self._holds.ended_with_init(status):  # else that all is dead is told next
             self._machine.feed(ev.ProgramEnded(status, self._is_alone(OUR_PROCESSES)))

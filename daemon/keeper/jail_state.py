@@ -69,7 +69,7 @@ class State(NamedTuple):
 
 Step = tuple[State, tuple[ev.Effect, ...]]
 _BEFORE_GO = frozenset({Phase.MAKING, Phase.STARTING, Phase.PARKED})
-_GOING_ON = frozenset({Phase.RUNNING, Phase.OVERDUE})
+GOING_ON = frozenset({Phase.RUNNING, Phase.OVERDUE})
 _OVER = frozenset({Phase.ENDING, Phase.REMOVING, Phase.GONE})
 
 
@@ -122,9 +122,9 @@ def _of_the_program(state: State, event: ev.Event, now: float) -> Step:
         case ev.ChannelClosed(is_expected):
             if state.phase in _BEFORE_GO:
                 return _fail(state, ev.Fail("init", "ended before go"), now)
-            is_lost = state.phase in _GOING_ON and not is_expected
+            is_lost = state.phase in GOING_ON and not is_expected
             return _end(state, now) if is_lost else (state, ())
-        case ev.WallPassed() if state.phase in _GOING_ON:
+        case ev.WallPassed() if state.phase in GOING_ON:
             return _wall_passed(state, event, now)
         case ev.CpuUsed(cpu_ns) if state.phase is Phase.RUNNING:
             return _cpu_used(state, cpu_ns, now)
@@ -133,7 +133,7 @@ def _of_the_program(state: State, event: ev.Event, now: float) -> Step:
 
 
 def _on_time(state: State, now: float) -> Step:
-    if state.phase in _GOING_ON and now < state.deadline_s:
+    if state.phase in GOING_ON and now < state.deadline_s:
         if state.look_s is None or now < state.look_s:
             return state, ()
         if state.phase is Phase.OVERDUE:
@@ -212,7 +212,7 @@ def _cpu_used(state: State, cpu_ns: int | None, now: float) -> Step:
 def _program_ended(state: State, event: ev.ProgramEnded, now: float) -> Step:
     if state.phase in _BEFORE_GO:
         return _fail(state, ev.Fail("program", f"ended before go: wait status {event.status}"), now)
-    if state.phase not in _GOING_ON:
+    if state.phase not in GOING_ON:
         return state, ()
     ended_s = state.ended_s if state.phase is Phase.OVERDUE else now
     if event.ended_s is not None:  # the jail said so: not before go, and not later than now

@@ -191,8 +191,8 @@ class Kill(Message):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Signal(Message):
-    """Send a signal (signal(7)) to a run's program, and to nothing else in its jail. Nothing happens where it has not
-    begun, or has ended."""
+    """Send a signal (signal(7)) to a run's program, and to nothing else in its jail: at once, or as soon as the program
+    is there. Nothing happens where it was not told to go, or has ended."""
 
     TYPE = "signal"
     FIELDS = {"run": _ID, "number": check.number(1, SIGNAL_MAX)}

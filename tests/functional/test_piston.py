@@ -229,3 +229,20 @@ async def test_a_compiled_program_is_signalled_and_its_compiler_ended() -> None:
                 await line.say(type="signal", signal="SIGINT")
                 last = {"type": "exit", "stage": "compile", "code": None, "signal": "SIGINT"}
                 assert await line.rest() == ([last], 4999)
+
+
+@pytest.mark.slow
+async def test_a_compiled_program_is_signalled_however_early() -> None:
+    """What is sent when the stage has just begun meets a jail that copies the program's megabyte first."""
+    code = "static T: [u8; 900_000] = [7; 900_000];\nfn main() { loop { std::hint::black_box(T[0]); } }"
+    init = {"type": "init", "language": "rust", "version": "*", "files": [{"content": code}]}
+    with Server(languages=["rust"], dialects=["piston"]) as server:
+        async with aiohttp.ClientSession() as session:
+            for _ in range(10):
+                async with session.ws_connect(f"ws://localhost:{server.port}/api/v2/connect") as socket:
+                    await socket.send_json(init)
+                    line = Line(socket)
+                    await line.until(lambda said: said == {"type": "stage", "stage": "run"})
+                    await line.say(type="signal", signal="SIGTERM")
+                    last = {"type": "exit", "stage": "run", "code": None, "signal": "SIGTERM"}
+                    assert await line.rest() == ([last], 4999)
