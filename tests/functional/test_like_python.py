@@ -6,6 +6,7 @@ interpreter for each run (warm = "preload").
 
 import collections.abc
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -83,17 +84,22 @@ def test_figures_agree(cellblock: Server, cold: Server, parked: Server) -> None:
     assert max(memory) - min(memory) < 2 << 20, memory
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import random; print(random.random())",
-        "import uuid; print(uuid.uuid4())",
-        "import secrets; print(secrets.token_hex())",
-    ],
-)
-def test_randomness_differs_between_forks(cellblock: Server, code: str) -> None:
-    seen = [cellblock.execute("python", code)["output"] for _ in range(20)]
-    assert len(set(seen)) == len(seen)
+RANDOM = """
+import json, multiprocessing, os, random, secrets, ssl, tempfile, uuid
+print(json.dumps({
+    "random": random.random(), "a new Random": random.Random().random(), "SystemRandom": random.SystemRandom().random(),
+    "urandom": os.urandom(8).hex(), "secrets": secrets.token_hex(), "uuid1": str(uuid.uuid1()), "uuid4": str(uuid.uuid4()),
+    "tempfile": tempfile.mktemp(), "OpenSSL": ssl.RAND_bytes(8).hex(),
+    "multiprocessing": bytes(multiprocessing.current_process().authkey).hex(),
+}))
+"""
+
+
+@pytest.mark.threat("D2")
+def test_randomness_differs_between_forks(cellblock: Server) -> None:
+    seen = [json.loads(cellblock.execute("python", RANDOM)["output"]) for _ in range(20)]
+    for source in seen[0]:
+        assert len({one[source] for one in seen}) == len(seen), source
 
 
 def test_a_warden_is_replaced_by_count_and_nobody_notices() -> None:
