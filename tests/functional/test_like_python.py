@@ -122,22 +122,33 @@ def test_memory_of_parked_jails_is_bounded() -> None:
 
 
 @pytest.mark.slow
-def test_a_parked_program_that_dies_is_replaced(cellblock: Server) -> None:
+@pytest.mark.parametrize("command", ["python3", "MainThread", "compile"])
+def test_a_parked_program_that_dies_is_replaced(cellblock: Server, command: str) -> None:
+    """Node calls itself MainThread, and rustc, which compile starts, it does without."""
     posture.take(cellblock)
-    before = python_processes(cellblock)
+    before = processes(cellblock, command)
+    assert before
     for line in before:
         with contextlib.suppress(ProcessLookupError):  # a self-test had it, and it has ended
             os.kill(int(line.split()[0]), signal.SIGKILL)
 
     def are_replaced() -> bool:
-        now = python_processes(cellblock)
+        now = processes(cellblock, command)
         return len(now) == len(before) and not set(now) & set(before)
 
     until(are_replaced, START_S, "they are replaced")
-    assert cellblock.execute("python", "print('healed')")["output"] == "healed\n"
+    for language, code in HEALED.items():
+        assert cellblock.execute(language, code)["output"] == "healed\n"
     posture.take(cellblock)
-    assert len(python_processes(cellblock)) == len(before)
+    assert len(processes(cellblock, command)) == len(before)
 
 
-def python_processes(server: Server) -> list[str]:
-    return [line for line in posture.jail_processes(server) if line.endswith("python3")]
+HEALED = {
+    "python": "print('healed')",
+    "typescript": "console.log('healed')",
+    "rust": 'fn main() { println!("healed"); }',
+}
+
+
+def processes(server: Server, command: str) -> list[str]:
+    return [line for line in posture.jail_processes(server) if line.endswith(command)]

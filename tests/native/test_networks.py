@@ -1,5 +1,6 @@
 """A network namespace and a uid are lent to one jail after the other, and hold nothing of the one before."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -58,7 +59,8 @@ def said(jail: Jail, lines: int) -> list[str]:
 def end(warden: Player, jail: Jail) -> None:
     """All of it, as the keeper does before it lends what it had."""
     for pidfd in jail.pidfds:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended with its init, and was waited for
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     poll = select.poll()
     for pidfd in jail.pidfds:
         poll.register(pidfd, select.POLLIN)
