@@ -8,6 +8,7 @@ import asyncio
 import collections
 import contextlib
 import hashlib
+import io
 import os
 import pathlib
 import sqlite3
@@ -19,12 +20,14 @@ import cachetools
 import diskcache
 import structlog
 
-from daemon.sandbox.descriptors import copy, memfd
+from daemon.sandbox.descriptors import copy, sealed_copy
+from daemon.sandbox.threads import to_the_end
 
 log = structlog.get_logger("cellblock.artifacts")
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 LEAST_BYTES = 64 << 10
+PIECE_BYTES = 1 << 20
 SETTINGS = {"disk_min_file_size": 0}  # every artefact is a file
 WRITES_MAX = 8  # that wait for the disk; an artefact beyond them is kept in memory only
 
@@ -71,16 +74,10 @@ class Artifacts:
 
     async def find(self, key: str) -> int | None:
         """A sealed memfd from the disk, the caller's to close, or None. It is in memory then, too."""
-        content = None if self._disk is None else await asyncio.to_thread(_read, self._disk, key)
-        self.counts["disk" if content is not None else "missed"] += 1
-        if content is None:
-            return None
-        try:
-            descriptor = memfd("artifact", content, sealed=True)
-        except OSError as error:
-            log.warning("cannot use an artefact", reason=str(error))
-            return None
-        self._hold(key, descriptor, len(content))
+        descriptor = None if self._disk is None else await to_the_end(_read, self._disk, key, undo=_undo)
+        self.counts["disk" if descriptor is not None else "missed"] += 1
+        if descriptor is not None:
+            self._hold(key, descriptor, os.fstat(descriptor).st_size)
         return descriptor
 
     def keep(self, key: str, descriptor: int) -> None:
@@ -99,7 +96,7 @@ class Artifacts:
         except OSError as error:
             log.warning("cannot keep an artefact on disk", reason=str(error))
             return
-        task = asyncio.create_task(asyncio.to_thread(_write, self._disk, key, lent, size))
+        task = asyncio.create_task(asyncio.to_thread(_write, self._disk, key, lent))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
@@ -171,23 +168,55 @@ def _open(directory: pathlib.Path, size: int) -> diskcache.Cache | None:
         return None
 
 
-def _read(disk: diskcache.Cache, key: str) -> bytes | None:
+def _read(disk: diskcache.Cache, key: str) -> int | None:
+    """A sealed memfd. Neither here nor in _write is an artefact as a whole in this process's own memory."""
     try:
-        data = disk.get(key)
+        file = disk.get(key, read=True)
+        if not isinstance(file, io.BufferedReader):
+            return None
+        with file:
+            checksum = file.read(CHECKSUM_BYTES)
+            descriptor = sealed_copy(file.fileno(), CHECKSUM_BYTES)
     except (OSError, sqlite3.Error, diskcache.Timeout) as error:
         log.warning("cannot read an artefact", reason=str(error))
         return None
-    if not isinstance(data, bytes):
-        return None
-    checksum, content = data[:CHECKSUM_BYTES], data[CHECKSUM_BYTES:]
-    return content if hashlib.sha256(content).digest() == checksum else None
+    if _checksum(descriptor) == checksum:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
-def _write(disk: diskcache.Cache, key: str, descriptor: int, size: int) -> None:
+def _undo(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _write(disk: diskcache.Cache, key: str, descriptor: int) -> None:
     try:
-        content = os.pread(descriptor, size, 0)
-        disk.set(key, hashlib.sha256(content).digest() + content)
+        disk.set(key, _Content(descriptor), read=True)
     except (OSError, sqlite3.Error, diskcache.Timeout) as error:
         log.warning("cannot keep an artefact on disk", reason=str(error))
     finally:
         os.close(descriptor)
+
+
+class _Content:
+    """What a file on the disk is to hold, in pieces: the checksum, then the bytes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._checksum, self._offset = descriptor, _checksum(descriptor), 0
+
+    def read(self, size: int) -> bytes:
+        piece, self._checksum = self._checksum, b""
+        if not piece:
+            piece = os.pread(self._descriptor, size, self._offset)
+            self._offset += len(piece)
+        return piece
+
+
+def _checksum(descriptor: int) -> bytes:
+    digest, offset = hashlib.sha256(), 0
+    while piece := os.pread(descriptor, PIECE_BYTES, offset):
+        digest.update(piece)
+        offset += len(piece)
+    return digest.digest()

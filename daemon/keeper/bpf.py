@@ -73,14 +73,37 @@ def _look_up(ranges: list[tuple[int, Rule]]) -> list[Instruction]:
 
 def _decide(condition: Condition) -> list[Instruction]:
     """Decides by the arguments."""
-    values = condition.values
-    if len(values) > CONDITIONAL_MAX:
-        raise ValueError(f"a condition with {len(values)} values")
     code = [_load(_offset(condition.argument))]
     if condition.mask != NUMBERS - 1:
         code.append((AND, 0, 0, condition.mask))
-    code += [(EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
-    return [*code, (RETURN, 0, 0, condition.otherwise), *_second(condition)]
+    return [*code, *_is_one_of(_runs(condition.values)), (RETURN, 0, 0, condition.otherwise), *_second(condition)]
+
+
+def _runs(values: tuple[int, ...]) -> list[tuple[int, int]]:
+    """First and last of each run of numbers that follow each other. The values are sorted."""
+    found: list[tuple[int, int]] = []
+    for value in values:
+        if found and found[-1][1] == value - 1:
+            found[-1] = found[-1][0], value
+        else:
+            found.append((value, value))
+    return found
+
+
+def _is_one_of(runs: list[tuple[int, int]]) -> list[Instruction]:
+    """Skips one more instruction than there are here where what is loaded is in a run. Raises ValueError."""
+    code: list[Instruction] = []
+    for first, last in reversed(runs):
+        past = len(code) + 1  # over the rest, and what follows it
+        if past > CONDITIONAL_MAX:
+            raise ValueError(f"a condition with {len(runs)} runs of values")
+        if first == last:
+            code.insert(0, (EQUAL, past, 0, first))
+        elif last == NUMBERS - 1:
+            code.insert(0, (AT_LEAST, past, 0, first))
+        else:
+            code[:0] = [(AT_LEAST, 0, 1, first), (AT_LEAST, 0, past, last + 1)]
+    return code
 
 
 def _second(condition: Condition) -> list[Instruction]:

@@ -6,6 +6,7 @@ interpreter for each run (warm = "preload").
 
 import collections.abc
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -83,17 +84,22 @@ def test_figures_agree(cellblock: Server, cold: Server, parked: Server) -> None:
     assert max(memory) - min(memory) < 2 << 20, memory
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import random; print(random.random())",
-        "import uuid; print(uuid.uuid4())",
-        "import secrets; print(secrets.token_hex())",
-    ],
-)
-def test_randomness_differs_between_forks(cellblock: Server, code: str) -> None:
-    seen = [cellblock.execute("python", code)["output"] for _ in range(20)]
-    assert len(set(seen)) == len(seen)
+RANDOM = """
+import json, multiprocessing, os, random, secrets, ssl, tempfile, uuid
+print(json.dumps({
+    "random": random.random(), "a new Random": random.Random().random(), "SystemRandom": random.SystemRandom().random(),
+    "urandom": os.urandom(8).hex(), "secrets": secrets.token_hex(), "uuid1": str(uuid.uuid1()), "uuid4": str(uuid.uuid4()),
+    "tempfile": tempfile.mktemp(), "OpenSSL": ssl.RAND_bytes(8).hex(),
+    "multiprocessing": bytes(multiprocessing.current_process().authkey).hex(),
+}))
+"""
+
+
+@pytest.mark.threat("D2")
+def test_randomness_differs_between_forks(cellblock: Server) -> None:
+    seen = [json.loads(cellblock.execute("python", RANDOM)["output"]) for _ in range(20)]
+    for source in seen[0]:
+        assert len({one[source] for one in seen}) == len(seen), source
 
 
 def test_a_warden_is_replaced_by_count_and_nobody_notices() -> None:
@@ -116,22 +122,33 @@ def test_memory_of_parked_jails_is_bounded() -> None:
 
 
 @pytest.mark.slow
-def test_a_parked_program_that_dies_is_replaced(cellblock: Server) -> None:
+@pytest.mark.parametrize("command", ["python3", "MainThread", "compile", "rustc"])
+def test_a_parked_program_that_dies_is_replaced(cellblock: Server, command: str) -> None:
+    """Node calls itself MainThread."""
     posture.take(cellblock)
-    before = python_processes(cellblock)
+    before = processes(cellblock, command)
+    assert before
     for line in before:
         with contextlib.suppress(ProcessLookupError):  # a self-test had it, and it has ended
             os.kill(int(line.split()[0]), signal.SIGKILL)
 
     def are_replaced() -> bool:
-        now = python_processes(cellblock)
+        now = processes(cellblock, command)
         return len(now) == len(before) and not set(now) & set(before)
 
     until(are_replaced, START_S, "they are replaced")
-    assert cellblock.execute("python", "print('healed')")["output"] == "healed\n"
+    for language, code in HEALED.items():
+        assert cellblock.execute(language, code)["output"] == "healed\n"
     posture.take(cellblock)
-    assert len(python_processes(cellblock)) == len(before)
+    assert len(processes(cellblock, command)) == len(before)
 
 
-def python_processes(server: Server) -> list[str]:
-    return [line for line in posture.jail_processes(server) if line.endswith("python3")]
+HEALED = {
+    "python": "print('healed')",
+    "typescript": "console.log('healed')",
+    "rust": 'fn main() { println!("healed"); }',
+}
+
+
+def processes(server: Server, command: str) -> list[str]:
+    return [line for line in posture.jail_processes(server) if line.endswith(command)]

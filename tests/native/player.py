@@ -216,9 +216,10 @@ class Player:
         return self
 
     def ask(
-        self, step_id: str, warm: Warm, argv: tuple[str, ...] = (), groups: tuple[int, ...] | None = None, network: int = 0
+        self, step_id: str, warm: Warm, argv: tuple[str, ...] = (), groups: tuple[int, ...] | None = None, network: int = 0,
+        uid: int | None = None,
     ) -> Jail:  # fmt: skip
-        """Send `Make` with a group that is nothing but a file, where none are given."""
+        """Send `Make` with a group that is nothing but a file, and a uid that none had, where none are given."""
         channel, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         channel.settimeout(PATIENCE_S)
         number = len(self._jails) + 1
@@ -226,16 +227,17 @@ class Player:
         self._jails.append(jail)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         with inner:
-            make = Make(number, step_id, warm, 1000 + number, network, argv)
+            make = Make(number, step_id, warm, uid or 1000 + number, network, argv)
             wire.send(self.control, make.encode(), [inner.fileno(), *((null,) if groups is None else groups)])
         os.close(null)
         return jail
 
     def make(
-        self, step_id: str, warm: Warm, argv: tuple[str, ...] = (), groups: tuple[int, ...] | None = None, network: int = 0
+        self, step_id: str, warm: Warm, argv: tuple[str, ...] = (), groups: tuple[int, ...] | None = None, network: int = 0,
+        uid: int | None = None,
     ) -> Jail:  # fmt: skip
         """A jail that has been made; it may not be parked yet."""
-        jail = self.ask(step_id, warm, argv, groups, network)
+        jail = self.ask(step_id, warm, argv, groups, network, uid)
         said, jail.pidfds = self.hear()
         assert said == Made(jail.number), said
         return jail

@@ -22,7 +22,7 @@ from daemon.sandbox.messages import Failed, NotMade, Status
 from daemon.sandbox.plan import StepPlan, Warm
 
 from . import player
-from .player import FORK, Player
+from .player import FORK, Jail, Player
 
 HELPERS = 2  # of a warden: the zygote and the maker
 PYTHON = "/usr/bin/python3"
@@ -31,6 +31,7 @@ EXEC = player.step("exec", (PYTHON,), Warm.EXEC, source_name="main.py", leaves=(
 BUILT = player.step("built", ("/work/main",), Warm.EXEC, takes_artifact="main")
 STDIN = player.step("stdin", (PYTHON, "-"), Warm.STDIN, leaves=("made",))
 GATED = player.step("gated", (SHELL, "-c"), Warm.PRELOAD)
+TAKES = "import os; os.write(3, b'takes'); os.read(3, 99)"
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +232,47 @@ def test_program_that_ends_before_go_is_a_failure_of_parking(commands: Player) -
     failed = jail.failure()
     assert failed.stage == "park"
     assert f"wait status {4 << 8}" in failed.reason
+
+
+def program_of(jail: Jail) -> int:
+    """The pid of what its init has started."""
+    about = pathlib.Path(f"/proc/self/fdinfo/{jail.pidfds[0]}").read_text()
+    (program,) = psutil.Process(int(about.partition("\nPid:")[2].split()[0])).children()
+    return program.pid
+
+
+@pytest.mark.parametrize("warm", [Warm.STDIN, Warm.PRELOAD])
+def test_program_that_is_killed_while_it_is_parked_is_a_failure_before_go(commands: Player, warm: Warm) -> None:
+    """It was nobody's run, so a run that is given this jail would be told of an end that it has not had."""
+    step = STDIN if warm is Warm.STDIN else GATED
+    argv = step.argv if warm is Warm.STDIN else (PYTHON, "-c", TAKES)
+    jail = commands.make(step.id, warm, argv).park()
+    os.kill(program_of(jail), signal.SIGKILL)
+    failed = jail.failure()
+    assert failed.stage == "park"
+    assert f"wait status {int(signal.SIGKILL)}" in failed.reason
+
+
+def test_program_that_is_killed_before_it_hears_go_has_not_run(commands: Player) -> None:
+    """Init has passed go on, or is about to: the files that came with it are in place."""
+    jail = commands.make("gated", Warm.PRELOAD, (PYTHON, "-c", TAKES)).park()
+    program = program_of(jail)
+    os.kill(program, signal.SIGSTOP)
+    jail.go(files=struct.pack("<IIQ", 6, 0, 0) + b"beside")
+    until(lambda: os.path.exists(f"/proc/{program}/root/work/beside"))
+    os.kill(program, signal.SIGKILL)
+    assert jail.failure().stage == "go"
+
+
+def test_program_that_is_killed_after_it_has_heard_go_was_killed(commands: Player) -> None:
+    jail = commands.make(
+        "gated", Warm.PRELOAD, (PYTHON, "-c", TAKES + "; import signal; print('heard', flush=True); signal.pause()")
+    ).park()
+    jail.go()
+    with open(jail.pipes[1], "rb", buffering=0, closefd=False) as stdout:
+        assert stdout.readline() == b"heard\n"
+    os.kill(program_of(jail), signal.SIGKILL)
+    assert jail.status() == Status(signal.SIGKILL)
 
 
 @pytest.mark.threat("P4")

@@ -1,5 +1,6 @@
-"""A network namespace is lent to one jail after the other, and holds nothing of the one before."""
+"""A network namespace and a uid are lent to one jail after the other, and hold nothing of the one before."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from daemon.sandbox.plan import Warm
+from tests.server import until
 
 from . import player
 from .player import Jail, Player
@@ -37,13 +39,13 @@ def commands(package: pathlib.Path) -> Iterator[Player]:
         yield running.ready()
 
 
-def start(warden: Player, network: int, source: bytes) -> Jail:
+def start(warden: Player, network: int, source: bytes, uid: int | None = None) -> Jail:
     """A program that runs."""
     if warden.plan.forked is None:
-        jail = warden.make("exec", Warm.EXEC, network=network).park()
+        jail = warden.make("exec", Warm.EXEC, network=network, uid=uid).park()
         jail.go(PYTHON, "main.py", source=source)
     else:
-        jail = warden.make("fork", Warm.FORK, network=network).park()
+        jail = warden.make("fork", Warm.FORK, network=network, uid=uid).park()
         jail.go(source=source)
     return jail
 
@@ -57,7 +59,8 @@ def said(jail: Jail, lines: int) -> list[str]:
 def end(warden: Player, jail: Jail) -> None:
     """All of it, as the keeper does before it lends what it had."""
     for pidfd in jail.pidfds:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended with its init, and was waited for
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     poll = select.poll()
     for pidfd in jail.pidfds:
         poll.register(pidfd, select.POLLIN)
@@ -140,3 +143,66 @@ def test_a_network_shows_the_same_at_its_hundredth_use_as_at_its_first(commands:
         end(commands, jail)
     assert len(shown[0][1]) > 5
     assert shown == shown[:1] * len(shown)
+
+
+TAKES_ALL = (
+    NETWORK
+    + b"""
+import ctypes, fcntl, json, signal, struct
+FILE = os.open('/usr/lib/os-release', os.O_RDONLY)  # one that all share
+LOCK, FOLDERS = struct.Struct('hhqqi4x'), ('/work', '/tmp', '/dev/shm')
+
+def until_refused(take):
+    try:
+        for times in range(100_000):
+            take()
+    except OSError as error:
+        return times, error.strerror
+
+def queue_a_signal():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+    about = struct.pack('iiiiii104x', 40, 0, -1, 0, os.getpid(), os.getuid())
+    if libc.syscall(129, os.getpid(), 40, about):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+def pipe_with_room():
+    pipes.append(os.pipe())
+    fcntl.fcntl(pipes[-1][1], 1031, 1 << 20)
+
+libc, pipes, pair = ctypes.CDLL(None, use_errno=True), [], socket.socketpair()
+pair[0].setblocking(False)
+found = {
+    'lock of a range': LOCK.unpack(fcntl.fcntl(FILE, fcntl.F_GETLK, LOCK.pack(fcntl.F_WRLCK, 0, 0, 0, 0)))[0],
+    'lock of the file': fcntl.flock(FILE, fcntl.LOCK_EX | fcntl.LOCK_NB),
+    'descriptors': sorted(os.listdir('/proc/self/fd')),
+    'files': [sorted(os.listdir(folder)) for folder in FOLDERS],
+    'pipes': until_refused(pipe_with_room),
+    'signals': until_refused(queue_a_signal),
+    'nice': os.nice(5),
+    'name': os.uname().nodename,
+}
+for pipe in pipes:
+    os.close(pipe[0])
+found['descriptors on their way'] = until_refused(lambda: socket.send_fds(pair[0], [b'x'], [0, pair[1].fileno()]))
+fcntl.fcntl(FILE, fcntl.F_SETLK, LOCK.pack(fcntl.F_RDLCK, 0, 0, 0, 0))
+for folder in FOLDERS:
+    open(folder + '/left', 'w').close()
+print(json.dumps(found), flush=True)
+"""
+)
+
+
+def taken(warden: Player) -> str:
+    jail = start(warden, 6, TAKES_ALL + STAYS, uid=30_000)
+    _, text = said(jail, 2)
+    end(warden, jail)
+    return text
+
+
+@pytest.mark.threat("F5", "M4")
+def test_a_uid_that_is_used_again_has_all_that_the_first_had(warden: Player) -> None:
+    """Each takes all that the kernel gives one user of pipes, signals and descriptors in sockets, and leaves locks and files.
+    What is on its way in a circle of sockets the kernel takes back a moment after the processes are gone."""
+    first = taken(warden)
+    for _ in range(2):
+        until(lambda: taken(warden) == first, PATIENCE_MS / 1000, first)

@@ -77,12 +77,34 @@ def telling(part: dict[str, Any], chance: random.Random) -> list[int]:
 
 def test_a_lookup_longer_than_a_conditional_jump_finds_every_call() -> None:
     rules: dict[int, bpf.Rule] = {number: bpf.ERRNO | number for number in range(0, 3000, 2)}
-    rules[7] = bpf.Condition(0, 0xFFFFFFFF, tuple(range(200)), 1, None, None)
+    values = tuple(range(0, 400, 2))
+    rules[7] = bpf.Condition(0, 0xFFFFFFFF, values, 1, None, None)
     machine = Machine(bpf.program(HERE, rules, default=5))
     for number in range(3001):
         expected = 1 if number == 7 else rules.get(number, 5)
-        assert machine.answers(HERE, number, (200, 0, 0, 0, 0, 0)) == expected
-    assert [machine.answers(HERE, 7, (value, 0, 0, 0, 0, 0)) for value in range(200)] == [bpf.ALLOW] * 200
+        assert machine.answers(HERE, number, (201, 0, 0, 0, 0, 0)) == expected
+    assert [machine.answers(HERE, 7, (value, 0, 0, 0, 0, 0)) for value in values] == [bpf.ALLOW] * 200
+
+
+@pytest.mark.threat("K1")
+def test_runs_of_values_hold_their_ends_and_nothing_beside() -> None:
+    values = (*range(3, 9), 11, *range(20, 23), 24, 2**31 - 1, 2**31, *range(2**32 - 3, 2**32))
+    machine = Machine(bpf.program(HERE, {7: bpf.Condition(0, 0xFFFFFFFF, values, 1, None, None)}, default=5))
+    near = {value + step for value in values for step in (-1, 0, 1)} - {2**32}
+    for value in {0, 1, 2**30, *near}:
+        expected = bpf.ALLOW if value in values else 1
+        assert [machine.answers(HERE, 7, (high | value, *NOTHING[1:])) for high in (0, HIGH)] == [expected] * 2, value
+
+
+@pytest.mark.parametrize("gap", [1, 2])
+def test_a_condition_that_no_jump_can_skip_is_refused(gap: int) -> None:
+    values = tuple(range(0, 1200 * gap, gap))
+    rules: dict[int, bpf.Rule] = {7: bpf.Condition(0, 0xFFFFFFFF, values, 1, None, None)}
+    if gap == 1:
+        assert bpf.program(HERE, rules, default=5)
+    else:
+        with pytest.raises(ValueError, match="1200 runs"):
+            bpf.program(HERE, rules, default=5)
 
 
 def test_the_shipped_policy_is_small() -> None:

@@ -302,16 +302,28 @@ static void end_with(const struct rustc *rustc, enum end end, const struct text 
     }
 }
 
+/* A rustc that was killed before there is a source: this process ends too, and who has parked it parks another. */
+static void child_ended(int number, siginfo_t *how, void *context)
+{
+    (void)number, (void)context;
+    if (how->si_code == CLD_KILLED || how->si_code == CLD_DUMPED)
+        _exit(NOT_ME);
+}
+
 int main(int argc, char **argv, char **environment)
 {
+    struct sigaction watched = {.sa_sigaction = child_ended, .sa_flags = SA_SIGINFO | SA_RESTART};
     struct text source = {NULL, 0}, said = {NULL, 0}, none = {NULL, 0};
     if (argc < 2 || argc > ARGUMENTS_MAX - (int)LENGTH(LINK_ARGUMENTS))
         errx(NOT_ME, "usage: compile RUSTC ARGUMENT...");
     checked(mkfifo(SOURCE, 0600), SOURCE);
     int fifo = checked(open(SOURCE, O_RDWR | O_NONBLOCK | O_CLOEXEC), SOURCE); /* neither end waits for the other */
+    sigaction(SIGCHLD, &watched, NULL);
     struct rustc rustc = start(argv + 1, environment, root());
     if (regcomp(&lints, LINTS, REG_EXTENDED) != 0)
         errx(NOT_ME, "regcomp");
+    read_more(STDIN_FILENO, &source);
+    signal(SIGCHLD, SIG_DFL);
     while (read_more(STDIN_FILENO, &source))
         ;
     put_source(&source);

@@ -1,4 +1,4 @@
-"""Reaches others through files that all jails share: watches, leases, flushes, advice, what is in memory of them.
+"""Reaches others through what all jails share: watches, leases, flushes, advice, and what is in memory of them.
 
 threat: U8
 needs: x86-64
@@ -16,7 +16,11 @@ PRETENDED = {
     "fsync": (74, NOBODYS), "fdatasync": (75, NOBODYS), "fadvise64": (221, NOBODYS, 0, 0, 4),
     "sync_file_range": (277, NOBODYS, 0, 0, 7), "msync": (26, 4096, 4096, 4),
 }  # fmt: skip
+ADVICE = {"MADV_MERGEABLE": 12, "MADV_COLD": 20, "MADV_PAGEOUT": 21, "MADV_COLLAPSE": 25}  # on no bytes: 0 where known
 
+for name, advice in ADVICE.items():
+    answer = ask(28, 0, 0, advice)
+    tell(name, answer != "EINVAL", f"answered {answer}")
 for name, call in PRETENDED.items():
     answer = ask(*call)
     tell(f"{name} reaches the kernel", answer != 0 and answer != "ENOSYS", f"answered {answer}")

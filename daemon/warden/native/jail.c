@@ -313,17 +313,23 @@ static int wait_for(int channel, long pid)
     }
 }
 
-/*
- * As wait_for(), but a program that is warm by preload may say on `end` that it has ended with 0 and waits to be killed:
- * then this returns -1. A program that says so without having ended is killed as well, as if it had called exit.
- */
-static int wait_for_end(int channel, long pid, int end)
+/* A descriptor that can be read when a child has ended, in place of SIGCHLD. */
+static int watch_children(int channel)
 {
     const uint64_t child = UINT64_C(1) << (SIGCHLD - 1);
     must(channel, "wait", "rt_sigprocmask", SYS(rt_sigprocmask, SIG_BLOCK, &child, 0, SIGNAL_SET_BYTES));
     long signals = SYS(signalfd4, -1, &child, SIGNAL_SET_BYTES, O_CLOEXEC | O_NONBLOCK);
     must(channel, "wait", "signalfd4", signals);
-    struct pollfd wanted[2] = {{.fd = (int)signals, .events = POLLIN}, {.fd = end, .events = POLLIN}};
+    return (int)signals;
+}
+
+/*
+ * As wait_for(), but a program that is warm by preload may say on `end` that it has ended with 0 and waits to be killed:
+ * then this returns -1. A program that says so without having ended is killed as well, as if it had called exit.
+ */
+static int wait_for_end(int channel, long pid, int signals, int end)
+{
+    struct pollfd wanted[2] = {{.fd = signals, .events = POLLIN}, {.fd = end, .events = POLLIN}};
     for (;;) {
         int status;
         char text[128];
@@ -347,8 +353,15 @@ static int wait_for_end(int channel, long pid, int end)
 /* A program that starts before go. */
 struct early {
     long pid;
-    int gate, end;
+    int gate, end, signals;
 };
+
+static noreturn void fail_early(int channel, int status)
+{
+    char what[64];
+    snprintf(what, sizeof what, "the program ended before go: wait status %d", status);
+    fail(channel, "park", what, -ECHILD);
+}
 
 /* Start it and wait until it has come as far as it can without its source. Closes the program's ends of the pipes. */
 static struct early start_early(int channel, const struct jail *jail, const int program_ends[3])
@@ -362,21 +375,37 @@ static struct early start_early(int channel, const struct jail *jail, const int 
     /* In the program the gate is 3, the end 4. */
     const int descriptors[5] = {program_ends[0], program_ends[1], program_ends[2], gate[1], end[1]};
     struct start start = {descriptors, with_gate ? 5 : 3, jail->argv, jail->environment, 0, 0};
-    struct early early = {spawn(&start), gate[0], end[0]};
+    struct early early = {spawn(&start), gate[0], end[0], -1};
     must(channel, "exec", jail->argv[0], early.pid);
+    early.signals = watch_children(channel);
     close_each(descriptors, start.count);
     char text[5];
     if (with_gate) {
         long said = SYS(read, gate[0], text, sizeof text);
         if (said == sizeof text && memcmp(text, "ready", sizeof text) == 0) /* it would leave its input at the gate */
             fail(channel, "park", "the program says \"ready\", not \"takes\", so its input would be lost", -EPROTO);
-        if (said != sizeof text || memcmp(text, "takes", sizeof text) != 0) {
-            char what[64];
-            snprintf(what, sizeof what, "the program ended before go: wait status %d", wait_for(channel, early.pid));
-            fail(channel, "park", what, -ECHILD);
-        }
+        if (said != sizeof text || memcmp(text, "takes", sizeof text) != 0)
+            fail_early(channel, wait_for(channel, early.pid));
     }
     return early;
+}
+
+/* Wait until the keeper says something. A program that was killed while it was parked has not run: what ended it is not
+ * its own end. */
+static void wait_for_word(int channel, const struct early *early)
+{
+    struct pollfd wanted[2] = {{.fd = channel, .events = POLLIN}, {.fd = early->signals, .events = POLLIN}};
+    do {
+        int status;
+        char text[128];
+        SYS(ppoll, wanted, 2, 0, 0, SIGNAL_SET_BYTES);
+        if (wanted[1].revents)
+            SYS(read, early->signals, text, sizeof text);
+        long ended;
+        while ((ended = SYS(wait4, -1, &status, WNOHANG, 0)) > 0)
+            if (ended == early->pid)
+                fail_early(channel, status);
+    } while (wanted[0].revents == 0);
 }
 
 /* Start the program now. What a submission's own build left may be no program: that is the submission's failure, and
@@ -401,14 +430,13 @@ static int run_now(int channel, struct jail *jail, const struct go *go, const in
 }
 
 /* Tell the program's arguments to the gate: "go", then each, with a NUL at its end, and beside them its input, which it
- * puts at 0 (input.c). A program that has ended while it was parked does not hear it, as its status tells. */
+ * puts at 0 (input.c). */
 static void open_gate(int channel, const struct early *early, const struct go *go)
 {
     char *text = go->strings - 3; /* over the end of the head, which has been read */
     memcpy(text, "go", 3);
     long sent = send_with(early->gate, text, go->bytes + 3, &go->input, go->input >= 0);
-    must(channel, "go", "the gate", sent == -EPIPE ? 0 : sent);
-    SYS(close, early->gate);
+    must(channel, "go", "the gate", sent);
     if (go->input >= 0)
         SYS(close, go->input);
 }
@@ -425,6 +453,8 @@ static void run(int channel, struct jail *jail, int program_ends[3], const struc
 {
     struct go go;
     int status;
+    if (jail->head.start != START_EXEC)
+        wait_for_word(channel, early);
     receive_go(channel, jail, &go);
     put_in_place(channel, jail, &go);
     if (jail->head.start == START_EXEC) {
@@ -437,7 +467,10 @@ static void run(int channel, struct jail *jail, int program_ends[3], const struc
         status = wait_for(channel, early->pid);
     } else {
         open_gate(channel, early, &go);
-        status = wait_for_end(channel, early->pid, early->end);
+        status = wait_for_end(channel, early->pid, early->signals, early->end);
+        char word; /* a socket whose other end was closed before it was read to the end says so (unix(7)) */
+        if (status > 0 && SYS(recvfrom, early->gate, &word, 1, MSG_DONTWAIT, 0, 0) == -ECONNRESET)
+            fail(channel, "go", "the program ended before it heard go", -ECHILD);
     }
     const uint64_t ended_ns = now_ns();
     struct reply reply = {.kind = status < 0 ? REPLY_LINGERS : REPLY_STATUS, .value = status < 0 ? 0 : (uint32_t)status};
@@ -473,7 +506,7 @@ static noreturn void be_init(struct jail *jail, uint32_t uid, int channel, const
     must(channel, "descriptors", "close_range", close_all_but(kept, count + 1));
     confine(jail, channel, uid, groups, count);
     make_pipes(channel, jail->head.pipe_bytes, program_ends, keeper_ends);
-    struct early early = {0, -1, -1};
+    struct early early = {0, -1, -1, -1};
     if (jail->head.start != START_EXEC)
         early = start_early(channel, jail, program_ends);
     /* Until now our standard descriptors were the keeper's; nothing of the host stays open beside a program. */
