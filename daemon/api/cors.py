@@ -10,7 +10,6 @@ from .errors import ApiProblem
 from .parsing import NAMED_MAX
 
 LOCALHOST = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
-METHODS = "GET, POST, OPTIONS"
 HEADERS = "Content-Type, Accept, Authorization, X-Request-Id, Traceparent"
 EXPOSED = {"Access-Control-Expose-Headers": "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"}
 MAX_AGE_S = "600"
@@ -28,6 +27,12 @@ def _is_allowed(origin: str, origins: tuple[str, ...]) -> bool:
     return "*" in origins or origin in origins or LOCALHOST.fullmatch(origin) is not None
 
 
+def _methods(request: web.Request) -> str:
+    """Those of the routes of its path; none where there is no such path."""
+    wrong = request.match_info.http_exception  # no route is for OPTIONS
+    return ", ".join(sorted(wrong.allowed_methods)) if isinstance(wrong, web.HTTPMethodNotAllowed) else ""
+
+
 def middleware(app: web.Application, origins: tuple[str, ...], token_headers: Iterable[str] = ()) -> Middleware:
     """Adds the headers to every answer of `app`, errors and streams too, and answers preflights. Never credentials: a
     token is a header that the page sends itself, `token_headers` names more of those."""
@@ -42,7 +47,7 @@ def middleware(app: web.Application, origins: tuple[str, ...], token_headers: It
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin", "")
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            preflight = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": accepted}
+            preflight = {"Access-Control-Allow-Methods": _methods(request), "Access-Control-Allow-Headers": accepted}
             allowance = {**preflight, "Access-Control-Max-Age": MAX_AGE_S} if _is_allowed(origin, origins) else {}
             return web.Response(status=204, headers=allowance)
         return await handler(request)

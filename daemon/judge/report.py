@@ -38,7 +38,7 @@ def of_compilation(limits: Limits, output_bytes: int, finished: Finished, compil
         case Reason.CPU_LIMIT:
             error = f"Compilation used more than {seconds(limits.cpu_ns or 0)} of CPU time"
         case Reason.MEMORY_LIMIT:
-            error = f"Compilation exceeded its memory limit of {limits.memory_bytes // MB} MB"
+            error = f"Compilation exceeded its memory limit of {size(limits.memory_bytes)}"
         case Reason.OUTPUT_LIMIT:
             error = "Compilation exceeded its limit of diagnostics:\n" + diagnostics[:4096]
         case _:
@@ -120,7 +120,7 @@ def _error(reason: Reason, limits: Limits, output_bytes: int, finished: Finished
         case Reason.CPU_LIMIT:
             return f"CPU time limit of {seconds(limits.cpu_ns or 0)} exceeded"
         case Reason.MEMORY_LIMIT:
-            return f"Memory limit of {limits.memory_bytes // MB} MB exceeded"
+            return f"Memory limit of {size(limits.memory_bytes)} exceeded"
         case Reason.OUTPUT_LIMIT:
             return f"Output limit of {size(output_bytes)} exceeded"
         case Reason.SIGNAL:

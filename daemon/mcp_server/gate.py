@@ -7,6 +7,7 @@ one client and of all; a body has a deadline. Each request stands alone (no sess
 import asyncio
 import collections
 import contextlib
+import ipaddress
 import json
 from collections.abc import Iterator
 
@@ -14,6 +15,8 @@ from cellblock_client import ApiError, AsyncClient, ClientError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .doorway import Doorway, Unanswered
 
 PATH = "/mcp"
 REQUESTS_MAX, REQUESTS_OF_ONE_MAX = 256, 32  # of MCP; how many programs run is the API's to say
@@ -62,6 +65,7 @@ class Gate:
 
     def __init__(self, inner: ASGIApp, api: AsyncClient, needs_token: bool) -> None:
         self._inner, self._api, self._needs_token = inner, api, needs_token
+        self._doorway = Doorway(api)
         self._requests = Bounded(REQUESTS_MAX, REQUESTS_OF_ONE_MAX, "requests")
         self._room = Bounded(ROOM_BYTES, ROOM_BYTES // 2, "bytes of bodies")
 
@@ -88,12 +92,20 @@ class Gate:
         if int(size) > BODY_BYTES_MAX:
             raise Refused(413, "body_too_large", f"Request body too large (max {BODY_BYTES_MAX} bytes)")
         token = token_of(request)
-        client = token or f"address {request.client.host if request.client else 'unix'}"
+        client = await self._client(request, token)
         with self._requests.held(client, 1):
             await self._check(token)
             with self._room.held(client, int(size)):
                 body = await _body(request)
                 await self._until_gone(request, body, send)
+
+    async def _client(self, request: Request, token: str | None) -> str:
+        """Whose share it is: a token's where the API has tokens, else an address's. Raises Refused."""
+        try:
+            is_known = token is not None and await self._doorway.wants_tokens()
+        except Unanswered as error:
+            raise _unavailable(error) from error
+        return f"token {token}" if is_known else _address(request)
 
     async def _until_gone(self, request: Request, body: bytes, send: Send) -> None:
         """Lets `inner` answer; when the client is gone it is cancelled, and with it the program that it waits for."""
@@ -119,7 +131,17 @@ class Gate:
         except ApiError as error:
             raise Refused(error.status, error.code, error.detail, error.retry_after_s) from error
         except (ClientError, TimeoutError) as error:
-            raise Refused(503, "sandbox_unavailable", f"The API does not answer: {error}", RETRY_AFTER_S) from error
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> Refused:
+    return Refused(503, "sandbox_unavailable", f"The API does not answer: {error}", RETRY_AFTER_S)
+
+
+def _address(request: Request) -> str:
+    """Where it comes from. This host is one, whichever of its loopback addresses (127.0.0.0/8) it chose."""
+    host = request.client.host if request.client else None
+    return "this host" if host is None or ipaddress.ip_address(host).is_loopback else f"address {host}"
 
 
 def token_of(request: Request) -> str | None:

@@ -69,12 +69,14 @@ def texts(value: Any) -> tuple[str, ...]:
 
 
 def paths(most: int) -> Check:
-    """At most so many relative paths, of which no part leads upwards (is_path_below of jail.c)."""
+    """At most so many relative paths of files, of which no part leads upwards (is_path_below of jail.c)."""
 
     def check(value: Any) -> tuple[str, ...]:
         found = texts(value)
         if len(found) > most or any(not path or path.startswith("/") or ".." in path for path in found):
             raise ValueError(f"not at most {most} relative paths without '..'")
+        if any(path.endswith("/") for path in found):
+            raise ValueError("a path that ends with '/': a run leaves files, and no folders")
         return found
 
     return check

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import pathlib
+import select
 import subprocess
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from daemon.mcp_server import gate
 from tests.clients.conftest import SECRET, WATCHER
 from tests.server import COMMAND, Server, until
 
@@ -207,6 +209,29 @@ def test_a_request_is_checked_before_anything_is_done(
         body = answer.read()
     assert (answer.status, json.loads(body)["code"] if code else None) == (status, code)
     assert (answer.headers["WWW-Authenticate"] is not None) == (status == 401)
+
+
+def _begun(port: int, token: str, source: str) -> http.client.HTTPConnection:
+    """A request whose body does not come: it holds its place until the connection is closed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(source, 0))
+    connection.putrequest("POST", "/mcp", skip_host=True)
+    for name, value in (USUAL | {"Authorization": f"Bearer {token}", "Content-Length": "10"}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+def test_without_tokens_one_peer_has_one_share_whatever_it_calls_itself(cellblock: Server) -> None:
+    """Neither by a made-up token nor by another of the addresses that a host has for itself."""
+    with serving(cellblock) as port, contextlib.ExitStack() as stack:
+        held = [
+            stack.enter_context(contextlib.closing(_begun(port, f"cb_{number}", f"127.0.0.{2 + number}")))
+            for number in range(gate.REQUESTS_OF_ONE_MAX + 1)
+        ]
+        ready, _, _ = select.select([connection.sock for connection in held], [], [], 20)
+        (refused,) = (connection for connection in held if connection.sock in ready)
+        answer = refused.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (429, "over_share")
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,18 @@ def test_a_preflight_is_answered_and_errors_carry_the_headers_too(cellblock: Ser
     assert (wrong.status, wrong.headers["Access-Control-Allow-Origin"]) == (400, "http://localhost:3000")
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/execute", "POST"), ("/problems/any", "DELETE, GET, HEAD, PUT"), ("/languages", "GET, HEAD"), ("/nothing", "")],
+)
+def test_a_preflight_names_the_methods_of_its_path(cellblock: Server, path: str, methods: str) -> None:
+    headers = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "DELETE"}
+    answer = cellblock.request("OPTIONS", path, headers=headers)
+    assert (answer.status, answer.headers["Access-Control-Allow-Methods"]) == (204, methods)
+    elsewhere = cellblock.request("OPTIONS", path, headers={**headers, "Origin": "https://example.org"})
+    assert "Access-Control-Allow-Methods" not in elsewhere.headers
+
+
 @pytest.mark.threat("F3")
 def test_arguments_full_of_quotes_arrive(cellblock: Server) -> None:
     argument = '"\\' * 3000

@@ -46,6 +46,8 @@ def test_the_public_instances_paths_are_known_too(piston: Server) -> None:
 def test_limits_end_a_program_as_the_original_says_it(piston: Server) -> None:
     run = execute(piston, "import time; time.sleep(9)", run_timeout=100).json["run"]
     assert (run["code"], run["signal"], run["status"]) == (None, "SIGKILL", "TO")
+    run = execute(piston, "", run_memory_limit=64 << 10).json["run"]
+    assert (run["signal"], run["message"]) == ("SIGKILL", "Memory limit of 64 KB exceeded")
     run = execute(piston, "print('x' * (2 << 20))").json["run"]
     assert (run["status"], run["message"], len(run["stdout"])) == ("OL", "stdout length exceeded", 1 << 20)
 

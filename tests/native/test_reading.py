@@ -87,6 +87,8 @@ def test_what_a_run_leaves_is_told_apart_from_its_arguments(harness: Harness) ->
     for wrong in (("/a",), ("../a",), ("",), ("a",) * (LEAVES_MAX + 1)):
         data = Go(True, False, False, ("one",), leaves=wrong).encode()
         assert harness("go", "1", "", "1", given=data) == "refused: Protocol error\n", wrong
+    data = Go(True, False, False, ("one",), leaves=("a", "b/")).encode()
+    assert harness("go", "1", "", "1", given=data) == "refused: Is a directory\n"  # steps leave folders, runs do not
 
 
 def test_input_is_not_for_a_program_that_reads_its_source_there(harness: Harness) -> None:

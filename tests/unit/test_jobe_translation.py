@@ -61,11 +61,17 @@ def test_limits_are_jobes_unless_asked_for_and_never_above_ours() -> None:
     assert submission("c", parameters={"streamsize": 100}).output_bytes == SETTINGS.output_bytes
 
 
-@pytest.mark.parametrize("value", ["x", None, True, [], {}, 1e400, -1, 0, ""])
+@pytest.mark.parametrize("value", ["x", None, True, [], {}, 1e400, 0, ""])
 def test_parameter_that_is_no_number_is_as_if_it_were_not_there(value: object) -> None:
     limits = submission("c", parameters={"cputime": value, "numprocs": value}).limits
     assert 0 < (limits.cpu_ns or 0) <= 5e9
     assert 0 < limits.processes <= 30
+
+
+@pytest.mark.parametrize("field", ["cputime", "memorylimit", "numprocs", "streamsize", "disklimit"])
+@pytest.mark.parametrize("value", [-1, "-1", -0.001])
+def test_a_limit_below_nothing_is_refused(field: str, value: object) -> None:
+    assert refusal(parameters={field: value}) == f"The parameter {field} cannot be negative"
 
 
 def test_parameters_may_be_phps_empty_list() -> None:

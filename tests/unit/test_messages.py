@@ -113,6 +113,14 @@ def test_anything_else_is_a_bad_message(data: bytes) -> None:
         messages.decode(data, 0, messages.TO_KEEPER)
 
 
+@pytest.mark.parametrize("path", ["a/", "a/b/", "a//"])
+def test_a_run_leaves_files_and_no_folders(path: str) -> None:
+    """A folder is packed, and whoever asks for a file would not know that it is none."""
+    data = messages.Run(1, "python", "run", LIMITS, leaves=(path,)).encode()
+    with pytest.raises(BadMessage, match="leaves: a path that ends with '/'"):
+        messages.decode(data, 1, messages.TO_KEEPER)
+
+
 def test_a_message_that_is_too_long_is_not_encoded() -> None:
     with pytest.raises(ValueError, match="at most 65536"):
         dataclasses.replace(EXAMPLES[0][0], toolchain="x" * 70000).encode()  # type: ignore[call-arg]

@@ -83,6 +83,10 @@ def refusal(**fields: Any) -> str:
             'File path "a/../../b" tries to escape parent directory: ../b',
         ),
         ({"files": [*JOB["files"], {"name": "main.py", "content": ""}]}, "files: main.py is there already"),
+        (
+            {"files": [*JOB["files"], {"name": "a\ud800", "content": ""}]},
+            "files[1].name has a lone surrogate, which is no text",
+        ),
         ({"files": [*JOB["files"], {"content": "0", "encoding": "hex"}]}, "files[1].content is not hex"),
         ({"files": [*JOB["files"], {"content": "!", "encoding": "base64"}]}, "files[1].content is not base64"),
     ],

@@ -21,7 +21,7 @@ def starts(unit: configparser.ConfigParser) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", ["cellblock.service", "cellblock-keeper.service"])
+@pytest.mark.parametrize("name", ["cellblock.service", "cellblock-keeper.service", "cellblock-mcp.service"])
 def test_systemd_does_not_give_up_a_service_that_fails_at_once(name: str) -> None:
     """What it lacks (a disk, a network, memory) may come back in the night."""
     unit = configparser.ConfigParser(strict=False, interpolation=None)

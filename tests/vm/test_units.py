@@ -20,6 +20,7 @@ from tests import small_packages
 from tests.server import START_S, until
 
 KEEPER, HTTP, SOCKET = "cellblock-keeper.service", "cellblock.service", "cellblock.socket"
+MCP = "cellblock-mcp.service"  # installed, and not enabled
 UNITS = (KEEPER, HTTP, SOCKET)
 CLONE = pathlib.Path(__file__).parents[2]
 CONFIG = pathlib.Path("/etc/cellblock")
@@ -111,15 +112,16 @@ def service() -> collections.abc.Iterator[None]:
 
 
 def test_systemd_has_no_objection_to_the_units() -> None:
-    done = subprocess.run(["systemd-analyze", "verify", *UNITS], capture_output=True, text=True, check=False)
+    done = subprocess.run(["systemd-analyze", "verify", *UNITS, MCP], capture_output=True, text=True, check=False)
     ours = [line for line in done.stderr.splitlines() if "cellblock" in line]
     assert (done.returncode, ours) == (0, [])
 
 
-def test_the_http_process_is_exposed_to_little() -> None:
+@pytest.mark.parametrize("unit", [HTTP, MCP])
+def test_what_listens_is_exposed_to_little(unit: str) -> None:
     """As systemd-analyze(1) counts it: 0 is nothing, 10 is all that root could do."""
     command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", "--no-pager"]
-    done = subprocess.run([*command, INSTALLED / HTTP], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, INSTALLED / unit], capture_output=True, text=True, check=False)
     print(done.stdout.splitlines()[-1])
     assert done.returncode == 0, done.stdout
 

@@ -24,6 +24,7 @@ CPU_S, PROCESSES, STREAM_MB = 5.0, 30, 2.0  # Jobe's defaults (app/Libraries/Lan
 WALL_FACTOR = 2  # of the CPU time
 BOUND = 1e9  # of a number, so that nothing overflows
 ID_MIN, ID_MAX = 8, 128
+LIMITS = ("cputime", "memorylimit", "numprocs", "streamsize", "disklimit")
 OPTIONS = ("compileargs", "linkargs", "interpreterargs")
 OVERLOAD_TEST = "!** TESTING OVERLOAD EXCEPTION **!"  # a source for which Jobe says that it is full
 _FILE_ID = re.compile(r"[A-Za-z0-9]+")
@@ -70,6 +71,7 @@ def wanted_of(run: JobeRun, languages: Languages) -> Wanted:
         raise _wrong(f"Language '{spec.language_id.lower()[:100]}' is not known")
     if spec.sourcefilename and _SOURCE_NAME.fullmatch(spec.sourcefilename) is None:
         raise _wrong("The sourcefilename for the run_spec is illegal")
+    _check_limits(spec.parameters)
     _check_options(spec.parameters, found[0])
     return Wanted(spec, *found, spec.sourcecode, _file_ids(spec))
 
@@ -94,6 +96,13 @@ def _is_file_name(name: str) -> bool:
 def is_file_id(text: str) -> bool:
     """Letters and digits, mostly the MD5 of the content."""
     return ID_MIN <= len(text) <= ID_MAX and _FILE_ID.fullmatch(text) is not None
+
+
+def _check_limits(parameters: JobeParameters) -> None:
+    """Raises ApiProblem 400 for one below 0, with which Jobe starts nothing (its runguard takes no such option)."""
+    for field in LIMITS:
+        if (getattr(parameters, field) or 0) < 0:
+            raise _wrong(f"The parameter {field} cannot be negative")
 
 
 def _check_options(parameters: JobeParameters, language: JobeLanguage) -> None:

@@ -142,6 +142,7 @@ def _file(number: int, given: Any) -> File:
     name, encoding, content = given.get("name") or None, given.get("encoding"), given["content"]
     if name is not None and not isinstance(name, str):
         _refuse(f"{where}.name must be a string")
+    _bytes(f"{where}.name", name or "")
     if encoding not in ENCODINGS:
         encoding = ENCODINGS[0]
     return File(name=name, content=_decoded(f"{where}.content", content, encoding), is_text=encoding == ENCODINGS[0])

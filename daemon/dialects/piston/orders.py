@@ -49,7 +49,7 @@ def _beside(number: int, file: File) -> Beside:
         raise _refusal(f'File path "{given}" tries to escape parent directory: {name}')
     try:
         return Beside(check_name(name), file.content)
-    except (BadName, UnicodeEncodeError) as error:
+    except BadName as error:
         raise _refusal(f"files[{number}].name: {error}") from None
 
 

@@ -480,7 +480,7 @@ static void run(int channel, struct jail *jail, int program_ends[3], const struc
     char *const *leaves = jail->head.leaves > 0 ? jail->leaves : go.left;
     for (uint32_t number = 0; leaves[number] != NULL; number++) {
         char *name = leaves[number];
-        long file = name[strlen(name) - 1] == '/' ? pack_folder(name) : open_left(name);
+        long file = is_folder(name) ? pack_folder(name) : open_left(name);
         if (file < 0)
             continue;
         files[count++] = (int)file;

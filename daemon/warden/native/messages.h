@@ -76,6 +76,12 @@ static int is_path_below(const char *path)
     return *path != 0 && *path != '/' && strstr(path, "..") == NULL;
 }
 
+/* Whether a path, which is not empty, ends as that of a folder. */
+static int is_folder(const char *path)
+{
+    return path[strlen(path) - 1] == '/';
+}
+
 /* Check a description and point into it; it must stay where it is. 0, or -EINVAL for anything that is not as above. */
 static long read_description(const uint8_t *data, size_t bytes, struct jail *jail)
 {
@@ -125,7 +131,7 @@ struct go {
     int descriptors[DESCRIPTORS_MAX]; /* source, artefact, files, input, group to join: those that the flags name */
 };
 
-/* Check what came as "go" for this jail. 0, or -EPROTO. */
+/* Check what came as "go" for this jail. 0, or -EISDIR where it is to leave a folder, or -EPROTO. */
 static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const struct jail *jail, struct go *go)
 {
     struct go_head head;
@@ -159,9 +165,12 @@ static long read_go(uint8_t *data, size_t bytes, unsigned descriptors, const str
     go->bytes = (uint32_t)(place - go->strings);
     if (found < go->count || !read_strings(&place, end, head.left, go->left, LENGTH(go->left)) || place != end)
         return -EPROTO;
-    for (uint32_t number = 0; number < head.left; number++)
+    for (uint32_t number = 0; number < head.left; number++) {
         if (!is_path_below(go->left[number]))
             return -EPROTO;
+        if (is_folder(go->left[number]))
+            return -EISDIR;
+    }
     return 0;
 }
 
