@@ -2,6 +2,8 @@
 
 import collections.abc
 import json
+import pathlib
+import pwd
 from typing import Any
 
 import pytest
@@ -50,12 +52,25 @@ def test_a_batch_is_accepted_but_for_what_is_wrong(judge0: Server) -> None:
     assert ended(judge0, answer.json[0]["token"])["stdout"] == "1\n"
 
 
+def test_what_was_answered_is_there_although_the_process_was_killed_at_once(judge0: Server) -> None:
+    answer = post(judge0, "/submissions?wait=true", {"language_id": 71, "source_code": "print(3)"})
+    judge0.http.kill()
+    until(judge0.answers, START_S)
+    assert ended(judge0, answer.json["token"]) == answer.json
+
+
 @pytest.mark.slow  # until the lease of the dead process has run out
 def test_what_was_accepted_is_run_although_the_process_was_killed(judge0: Server) -> None:
     token = post(judge0, "/submissions", {"language_id": 71, "source_code": "print(2)"}).json["token"]
     judge0.http.kill()
     until(judge0.answers, START_S)
     assert ended(judge0, token)["stdout"] == "2\n"
+
+
+def test_the_file_belongs_to_the_user_of_the_http_process(judge0: Server) -> None:
+    """And not to whoever looked at it before the start."""
+    owner = (pathlib.Path(judge0.state) / "judge0.sqlite").stat().st_uid
+    assert owner == pwd.getpwnam("cellblock").pw_uid
 
 
 def test_a_submission_that_is_not_there_is_404(judge0: Server) -> None:

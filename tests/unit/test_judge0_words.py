@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from daemon.api.parsing import NotTheModel, parse
-from daemon.dialects.judge0 import archive, database, outcome, shown, wanted
+from daemon.dialects.judge0 import archive, database, journal, outcome, shown, wanted
 from daemon.dialects.judge0.database import Capacity, NoRoom
 from daemon.dialects.judge0.job import Job, Options
 from daemon.dialects.judge0.models import EncodedBody, SubmissionBody
@@ -176,3 +176,47 @@ async def test_a_client_with_many_that_are_under_way_leaves_places_to_others(tmp
         await store.accept("b", [JOB])
         taken = await store.take(2)
         assert taken is not None and taken.client == "b"
+
+
+async def test_what_was_answered_is_found_at_once_by_all_processes(tmp_path: pathlib.Path) -> None:
+    capacity = Capacity(2, 10, 1 << 20, 60, 1000)
+    async with Store.opened(tmp_path / "store", capacity) as store, Store.opened(tmp_path / "store", capacity) as other:
+        kept = await store.keep("a", JOB, Outcome(Status.ACCEPTED, b"1\n"))
+        assert await other.size([kept.token], ("stdout",)) == 2
+        assert (await other.find([kept.token], "a", ("stdout",)))[kept.token].outcome == kept.outcome
+        assert await store.page("a", 0, 5) == ([kept.token], 1), "it is there once"
+    assert not list((tmp_path / "judge0-answered").iterdir())
+
+
+def test_what_a_killed_process_left_is_taken_up_to_its_last_whole_record(tmp_path: pathlib.Path) -> None:
+    taken: list[journal.Row] = []
+    db = sqlite3.connect(":memory:")
+    killed = journal.Journal(tmp_path / "answered", lambda _, rows: taken.extend(rows))
+    killed.open(db)
+    assert killed.add({"token": "a"}) and killed.add({"token": "b"}) and not killed.add({"stdout": bytes(1 << 20)})
+    (written,) = [path for path in (tmp_path / "answered").iterdir() if path.stat().st_size]
+    (tmp_path / "answered" / "left").write_bytes(written.read_bytes()[:-1])
+    journal.Journal(tmp_path / "answered", lambda _, rows: taken.extend(rows)).open(db)
+    assert taken == [{"token": "a"}] and not (tmp_path / "answered" / "left").exists()
+    assert written.exists(), "it is of a process that lives"
+
+
+def test_what_could_not_be_put_into_the_database_is_put_there_later(tmp_path: pathlib.Path) -> None:
+    taken: list[str] = []
+    full = True
+
+    def put(_: sqlite3.Connection, rows: list[journal.Row]) -> None:
+        if full:
+            raise sqlite3.OperationalError("database or disk is full")
+        taken.extend(row["token"] for row in rows)
+
+    db = sqlite3.connect(":memory:")
+    one = journal.Journal(tmp_path / "answered", lambda *given: put(*given) if given[1] else None)
+    one.open(db)
+    for token in "ab":
+        assert one.add({"token": token})
+        with pytest.raises(sqlite3.OperationalError):
+            one.fold(db)
+    full = False
+    one.close(db)
+    assert taken == ["a", "b"] and not list((tmp_path / "answered").iterdir())

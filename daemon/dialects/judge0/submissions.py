@@ -18,6 +18,8 @@ from daemon.api.client import CLIENT, Client
 from daemon.api.errors import ApiProblem
 from daemon.api.parts import Parts
 from daemon.api.runs import Runs
+from daemon.api.tokens import Token
+from daemon.toolchain.schema import Toolchain
 
 from . import shown, wanted
 from .answers import Unprocessable, json_answer, large_answer, no_room, submission_answer
@@ -63,6 +65,7 @@ class Submissions:
     def __init__(self, parts: Parts, runs: Runs, languages: Languages, callbacks: Callbacks) -> None:
         self._parts, self._runs, self._languages, self._callbacks = parts, runs, languages, callbacks
         self._run_limits = parts.settings.run_limits()
+        self._common_bounds: dict[str, wanted.Bounds] = {}  # by toolchain, where no token lowers them
         self._store: Store
         self._work: Work
 
@@ -88,6 +91,7 @@ class Submissions:
                     self._work.wake()
                     return json_answer({"token": token}, 201)
                 notes.of(request).language = job.toolchain
+                self._store.check()
                 outcome = await self._work.run(job, client, notes.of(request), room)
                 found = await self._store.keep(client.name, job, outcome)
             if job.options.callback_url:
@@ -171,7 +175,7 @@ class Submissions:
         """Raises Unprocessable."""
         toolchain = self._languages.find(wanted.language_id(body))
         known = toolchain or next(iter(self._parts.toolchains))  # whose bounds tell what is wrong with other fields
-        bounds = wanted.bounds_of(known, self._run_limits, lambda limits: within(client.token, limits))
+        bounds = self._bounds(known, client.token)
         given = (body, toolchain, bounds, self._parts.settings, self._callbacks.refusal)
         try:
             if body.additional_files is None:
@@ -179,6 +183,15 @@ class Submissions:
             return await asyncio.to_thread(wanted.job_of, *given)
         except wanted.Invalid as invalid:
             raise Unprocessable(invalid) from None
+
+    def _bounds(self, toolchain: Toolchain, token: Token | None) -> wanted.Bounds:
+        if token is not None:
+            return wanted.bounds_of(toolchain, self._run_limits, lambda limits: within(token, limits))
+        found = self._common_bounds.get(toolchain.id)
+        if found is None:
+            found = wanted.bounds_of(toolchain, self._run_limits, lambda limits: limits)
+            self._common_bounds[toolchain.id] = found
+        return found
 
     @contextlib.asynccontextmanager
     async def _found(

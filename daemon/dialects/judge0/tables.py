@@ -62,6 +62,8 @@ INSERT INTO submission (token, client, status, told, created, expires, finished,
 VALUES (:token, :client, :status, :told, :created, :expires, :finished, :toolchain, :language_id, :source, :stdin,
   :expected, :archive, :options, :stdout, :stderr, :compile_output, :facts, :bytes, :callback)"""
 
+INSERT_NEW = f"{INSERT} ON CONFLICT (token) DO NOTHING"
+
 # A lease beyond what anybody gives is of a clock that went back since, and has run out too.
 FREE = "(leased_until IS NULL OR leased_until < :now OR leased_until > :beyond)"
 
