@@ -11,18 +11,21 @@ import zipfile
 import pytest
 
 from daemon.api.parsing import NotTheModel, parse
-from daemon.dialects.judge0 import archive, database, journal, outcome, shown, wanted
+from daemon.dialects.judge0 import answers, archive, database, journal, outcome, shown, wanted
 from daemon.dialects.judge0.database import Capacity, NoRoom
 from daemon.dialects.judge0.job import Job, Options
 from daemon.dialects.judge0.models import EncodedBody, SubmissionBody
-from daemon.dialects.judge0.outcome import Outcome, Status
+from daemon.dialects.judge0.outcome import Facts, Outcome, Status
 from daemon.dialects.judge0.store import Store
 from daemon.dialects.judge0.work import Crew
 from daemon.judge.submission import Reason, Report
+from daemon.sandbox.model import Limits
 from daemon.sandbox.order import SandboxUnavailable
+from daemon.settings import Settings
 
 OPTIONS = Options(1, 5.0, 1.0, 10.0, 131072, 65536, 64, 1024)
 JOB = Job("python", 71, b"print(1)", None, None, None, OPTIONS)
+BOUNDS = wanted.Bounds.of(Limits(1 << 28, 10**10, 64), Limits(1 << 28, 10**10, 64), 64, 1 << 20)
 RAN = Report(Reason.EXITED, None, b"1\n", b"", 0, None, 2_000_000, 1_000_000, 0, 4096, False)
 
 
@@ -220,3 +223,51 @@ def test_what_could_not_be_put_into_the_database_is_put_there_later(tmp_path: pa
     full = False
     one.close(db)
     assert taken == ["a", "b"] and not list((tmp_path / "answered").iterdir())
+
+
+async def test_what_is_older_than_it_is_kept_is_gone(tmp_path: pathlib.Path) -> None:
+    async with Store.opened(tmp_path / "store", Capacity(2, 10, 1 << 20, 0.0, 1000)) as store:
+        (token,) = await store.accept("a", [JOB])
+        assert not await store.find([token], "a", ())
+        assert not await store.expire()
+        assert await store.page("a", 0, 5) == ([], 0)
+
+
+async def test_where_as_many_are_kept_as_may_be_those_that_were_told_give_way(tmp_path: pathlib.Path) -> None:
+    """An answer that nobody has asked for is never given up for a new submission."""
+    async with Store.opened(tmp_path / "store", Capacity(9, 2, 1 << 20, 60, 1000)) as store:
+        (token,) = await store.accept("a", [JOB])
+        taken = await store.take(2)
+        assert taken is not None and await store.finish(taken, Outcome(Status.ACCEPTED, b"1\n"))
+        await store.accept("b", [JOB])
+        with pytest.raises(NoRoom) as refused:
+            await store.accept("c", [JOB])
+        told = answers.tell(answers.no_room(refused.value))
+        assert told.status in (429, 503) and told.headers["Retry-After"]
+        await store.tell(list((await store.find([token], "a", ())).values()))
+        await store.accept("c", [JOB])
+        assert not await store.find([token], "a", ())
+
+
+async def test_who_holds_what_is_counted_by_leases_that_last(tmp_path: pathlib.Path) -> None:
+    async with Store.opened(tmp_path / "store", Capacity(9, 9, 1 << 20, 60, 1000)) as store:
+        await store.accept("a", [JOB] * 3)
+        async with Store.opened(tmp_path / "store", Capacity(9, 9, 1 << 20, 60, 1000)) as other:
+            assert await other.take(9) is not None
+            assert (await store.waiting(), await other.waiting()) == ((2, [1]), (2, []))
+        assert await store.waiting() == (3, []), "what it held is given back"
+
+
+def test_a_list_in_place_of_a_number_is_as_none() -> None:
+    body = parse(b'{"language_id": [], "cpu_time_limit": {}, "source_code": "x"}', SubmissionBody)
+    with pytest.raises(wanted.Invalid) as refused:
+        wanted.job_of(body, None, BOUNDS, Settings(), lambda _: None)
+    assert refused.value.errors["language_id"][0] == "can't be blank" and list(refused.value.errors) == ["language_id"]
+
+
+def test_of_several_runs_the_last_is_told_with_the_mean_of_all() -> None:
+    runs = [Outcome(Status.ACCEPTED, text, facts=Facts(time=time, memory=memory)) for text, time, memory in (
+        (b"a", 0.1, 100), (b"b", 0.3, 201)
+    )]  # fmt: skip
+    found = outcome.average(runs)
+    assert (found.stdout, found.facts.time, found.facts.memory) == (b"b", 0.2, 150)

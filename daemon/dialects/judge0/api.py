@@ -154,10 +154,14 @@ class _Door:
         return json_answer(facts.config(settings, bounds, self._capacity, bool(self._callbacks.hosts)))
 
     async def _workers(self, _: web.Request) -> web.Response:
-        """Of all HTTP processes together. Raises SandboxUnavailable."""
+        """Of all HTTP processes together: a worker is a run that may be under way, whoever asked for it and in whose
+        words; of other processes those of Judge0 are seen alone. Raises SandboxUnavailable."""
         assert self._store is not None
-        waiting, working = await self._store.waiting()
-        available = self._parts.settings.runs_at_once_of_one * self._parts.settings.http_processes
+        admission, of_one = self._parts.admission, self._parts.settings.runs_at_once_of_one
+        size, others = await self._store.waiting()
+        size += admission.waiting + sum(max(0, held - of_one) for held in others)
+        working = min(of_one, admission.running) + sum(min(of_one, held) for held in others)
+        available = of_one * self._parts.settings.http_processes
         idle = max(0, available - working)
-        queue = {"queue": self._flavour.version, "size": waiting, "available": available, "idle": idle}
+        queue = {"queue": self._flavour.version, "size": size, "available": available, "idle": idle}
         return json_answer([{**queue, "working": working, "paused": 0, "failed": 0}])

@@ -187,10 +187,16 @@ class Store:
         delete = "DELETE FROM submission WHERE token = ? AND status > 2"
         return bool(await self._writing.call(lambda db: database.write(db, delete, [(token,)])))
 
-    async def waiting(self) -> tuple[int, int]:
-        """How many wait, and how many are under way, in all processes."""
-        count = "SELECT coalesce(sum(status = 1), 0), coalesce(sum(status = 2), 0) FROM submission WHERE status <= 2"
-        return await self._reading.call(lambda db: tuple(db.execute(count).fetchone()))
+    async def waiting(self) -> tuple[int, list[int]]:
+        """How many nobody holds, and how many each other process does."""
+        now = time.time()
+
+        def waiting(db: sqlite3.Connection) -> tuple[int, list[int]]:
+            held = db.execute(tables.HELD, {"now": now, "beyond": now + 2 * LEASE_S}).fetchall()
+            found: dict[str | None, int] = {row["held_by"]: row["held"] for row in held}
+            return found.pop(None, 0), [count for holder, count in found.items() if holder != self._holder]
+
+        return await self._reading.call(waiting)
 
     async def take(self, most_of_one: int) -> Taken | None:
         """The next to run, of a client that has fewer than `most_of_one` under way. This process holds it from now

@@ -24,6 +24,7 @@ from daemon.toolchain.schema import Toolchain
 from . import shown, wanted
 from .answers import Unprocessable, json_answer, large_answer, no_room, submission_answer
 from .callbacks import Callbacks
+from .connection import Unusable
 from .database import NoRoom, Stored
 from .facts import BATCH_MAX
 from .job import Job
@@ -36,6 +37,7 @@ from .work import Work
 PER_PAGE, PER_PAGE_MAX, PAGE_MAX = 20, 100, 10**9
 TOKEN_CHARACTERS = 36
 MUCH_BYTES = 64 << 10  # of large parts, which a thread makes into text
+TELLING = {"stdout", "status"}  # whoever asks for neither, as one who polls `status_id`, has not been told the answer
 COPIES = 3  # of a part, while its answer is made: the bytes, their base64, the JSON
 NOT_TEXT = "cannot be converted to UTF-8, use base64_encoded=true query parameter"
 
@@ -127,9 +129,11 @@ class Submissions:
         async with self._found(request, [request.match_info["token"]], asked) as found:
             for one in found.values():
                 try:
-                    return await submission_answer(await self._fields(one, asked.fields, asked.is_base64))
+                    fields = await self._fields(one, asked.fields, asked.is_base64)
                 except shown.NotText:
                     raise _bad(f"some attributes for this submission {NOT_TEXT}") from None
+                await self._tell([one], asked)
+                return await submission_answer(fields)
         raise _gone()
 
     async def show_batch(self, request: web.Request) -> web.Response:
@@ -203,15 +207,23 @@ class Submissions:
         with self._parts.admission.room(client) as room:
             room.resize(COPIES * await self._store.size(tokens, blobs))
             found = await self._store.find(tokens, None if client.token is None else client.name, blobs)
-            await self._store.tell(list(found.values()))
             yield found
 
+    async def _tell(self, found: Sequence[Stored], asked: _Asked) -> None:
+        """Those whose answer is about to be told give way to others from now on; where that cannot be written, they
+        do not."""
+        if not TELLING.isdisjoint(asked.fields):
+            with contextlib.suppress(Unusable):
+                await self._store.tell(found)
+
     async def _all_fields(self, found: Sequence[Stored | None], asked: _Asked) -> list[dict[str, object] | None]:
-        """Raises ApiProblem 400."""
+        """Of what is about to be told. Raises ApiProblem 400."""
         try:
-            return [None if one is None else await self._fields(one, asked.fields, asked.is_base64) for one in found]
+            made = [None if one is None else await self._fields(one, asked.fields, asked.is_base64) for one in found]
         except shown.NotText:
             raise _bad(f"some attributes for one or more submissions {NOT_TEXT}") from None
+        await self._tell([one for one in found if one is not None], asked)
+        return made
 
     async def _fields(self, found: Stored, names: Sequence[str], is_base64: bool) -> dict[str, object]:
         """Raises shown.NotText."""

@@ -77,6 +77,11 @@ SELECT waits.number FROM
 WHERE coalesce(works.busy, 0) < :most_of_one
 ORDER BY coalesce(works.busy, 0), waits.number LIMIT 1"""
 
+# How many each process holds; those that nobody does have no holder.
+HELD = f"""
+SELECT CASE WHEN status = 1 OR {FREE} THEN NULL ELSE holder END AS held_by, count(*) AS held FROM submission
+WHERE status <= 2 GROUP BY held_by"""
+
 TAKE = f"""
 UPDATE submission SET status = 2, tries = tries + 1, holder = :holder, leased_until = :until
 WHERE number = ({_NEXT.format(which="status <= 2", free=FREE)})
