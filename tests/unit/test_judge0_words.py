@@ -185,10 +185,20 @@ async def test_what_was_answered_is_found_at_once_by_all_processes(tmp_path: pat
     capacity = Capacity(2, 10, 1 << 20, 60, 1000)
     async with Store.opened(tmp_path / "store", capacity) as store, Store.opened(tmp_path / "store", capacity) as other:
         kept = await store.keep("a", JOB, Outcome(Status.ACCEPTED, b"1\n"))
-        assert await other.size([kept.token], ("stdout",)) == 2
-        assert (await other.find([kept.token], "a", ("stdout",)))[kept.token].outcome == kept.outcome
+        size, found = await other.look([kept.token], "a", ("stdout",))
+        assert found is not None and (size, found[kept.token].outcome) == (2, kept.outcome)
         assert await store.page("a", 0, 5) == ([kept.token], 1), "it is there once"
     assert not list((tmp_path / "judge0-answered").iterdir())
+
+
+async def test_what_was_removed_does_not_come_back_from_the_process_that_answered_it(tmp_path: pathlib.Path) -> None:
+    capacity = Capacity(2, 10, 1 << 20, 60, 1000)
+    async with Store.opened(tmp_path / "store", capacity) as other:
+        async with Store.opened(tmp_path / "store", capacity) as store:
+            kept = await store.keep("a", JOB, Outcome(Status.ACCEPTED, b"1\n"))
+            assert (await other.look([kept.token], "a", ()))[1]
+            assert await other.remove(kept.token)
+        assert await other.page("a", 0, 5) == ([], 0)
 
 
 def test_what_a_killed_process_left_is_taken_up_to_its_last_whole_record(tmp_path: pathlib.Path) -> None:

@@ -128,6 +128,10 @@ class Journal:
             for half in halves:
                 half.close()
 
+    def others_have(self, token: str) -> bool:
+        """Another process is yet to put this row into the database, whether it is there or was there already."""
+        return any(row["token"] == token for row in self._of_others())
+
     def _of_others(self) -> Iterator[Row]:
         own = {half.path for half in self._halves}
         for path in self._folder.iterdir() if own else ():

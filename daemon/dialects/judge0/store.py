@@ -26,7 +26,8 @@ from .journal import Journal, Row
 from .outcome import Outcome, Status
 
 FOLD_S = 0.2  # what was answered is put into the database together with all that is answered meanwhile
-AGAIN_S = 1.0  # and where that failed
+AGAIN_S, REMOVE_TRIES = 1.0, 10  # and where that failed; whoever removes a row waits for that of others
+SMALL_BYTES = 64 << 10  # of large parts, which are read before there is room for them
 JOURNAL = "judge0-answered"  # beside the file
 LEASE_S = 15.0  # renewed each third of it; what a dead process held is taken up after it
 
@@ -141,7 +142,7 @@ class Store:
         }  # fmt: skip
 
     async def find(self, tokens: Sequence[str], client: str | None, blobs: Sequence[str]) -> dict[str, Stored]:
-        """Those of the tokens that `size` has seen; of `client`, where one is given. `blobs`: large parts that are
+        """Those of the tokens that `look` has seen; of `client`, where one is given. `blobs`: large parts that are
         wanted."""
         return await self._reading.call(lambda db: database.find(db, tokens, client, blobs))
 
@@ -149,20 +150,24 @@ class Store:
         """What has been answered by now, whichever process did, is in the database."""
         await self._writing.call(lambda db: self._journal.fold(db, with_others=True))
 
-    async def size(self, tokens: Sequence[str], blobs: Sequence[str]) -> int:
-        """Bytes of these parts. All of the tokens that there are are in the database then."""
+    async def look(
+        self, tokens: Sequence[str], client: str | None, blobs: Sequence[str]
+    ) -> tuple[int, dict[str, Stored] | None]:
+        """Bytes of these parts, and what `find` finds where that is SMALL_BYTES at most, else None. All of the tokens
+        that there are are in the database then."""
         sizes = " + ".join(f"coalesce(length({name}), 0)" for name in blobs) or "0"
         marks = ",".join("?" * len(tokens))
         select = f"SELECT count(*), coalesce(sum({sizes}), 0) FROM submission WHERE token IN ({marks})"
 
-        def count(db: sqlite3.Connection) -> tuple[int, int]:
-            return tuple(db.execute(select, tuple(tokens)).fetchone())
+        def look(db: sqlite3.Connection) -> tuple[int, int, dict[str, Stored] | None]:
+            count, size = db.execute(select, tuple(tokens)).fetchone()
+            return count, size, database.find(db, tokens, client, blobs) if size <= SMALL_BYTES else None
 
-        found, size = await self._reading.call(count)
-        if found < len(set(tokens)):
+        count, size, found = await self._reading.call(look)
+        if count < len(set(tokens)):
             await self._fold_all()
-            _, size = await self._reading.call(count)
-        return size
+            _, size, found = await self._reading.call(look)
+        return size, found
 
     async def tell(self, found: Sequence[Stored]) -> None:
         """Those whose end is about to be told give way to others from now on."""
@@ -183,7 +188,12 @@ class Store:
         return await self._reading.call(page)
 
     async def remove(self, token: str) -> bool:
-        """Whether there was such a submission that had ended."""
+        """Whether there was such a submission that had ended. It does not come back by what another process has in its
+        journal."""
+        for _ in range(REMOVE_TRIES):
+            if not await self._writing.call(lambda _: self._journal.others_have(token)):
+                break
+            await asyncio.sleep(FOLD_S)
         delete = "DELETE FROM submission WHERE token = ? AND status > 2"
         return bool(await self._writing.call(lambda db: database.write(db, delete, [(token,)])))
 

@@ -205,8 +205,11 @@ class Submissions:
         client, blobs = request[CLIENT], shown.blobs(asked.fields)
         tokens = [token for token in tokens if len(token) <= TOKEN_CHARACTERS and token.isascii()]  # as those made here
         with self._parts.admission.room(client) as room:
-            room.resize(COPIES * await self._store.size(tokens, blobs))
-            found = await self._store.find(tokens, None if client.token is None else client.name, blobs)
+            whose = None if client.token is None else client.name
+            size, found = await self._store.look(tokens, whose, blobs)
+            room.resize(COPIES * size)
+            if found is None:
+                found = await self._store.find(tokens, whose, blobs)
             yield found
 
     async def _tell(self, found: Sequence[Stored], asked: _Asked) -> None:
