@@ -234,3 +234,15 @@ def test_the_file_belongs_to_the_user_of_the_http_process(judge0: Server) -> Non
 
 def test_a_submission_that_is_not_there_is_404(judge0: Server) -> None:
     assert ask(judge0, "GET", "/submissions/none").status == 404
+
+
+@pytest.mark.slow  # a server of its own
+def test_several_processes_have_the_same_submissions() -> None:
+    """An answer that one of them gave a moment ago is shown and deleted by any other."""
+    with Server(healthy=False, languages=["python"], dialects=["judge0"], http_processes=2) as server:
+        for number in range(20):
+            answer = post(server, "/submissions?wait=true", {"language_id": 71, "source_code": f"print({number})"}).json
+            path = f"/submissions/{answer['token']}"
+            assert [ask(server, "GET", path).json for _ in range(3)] == [answer] * 3
+            assert ask(server, "DELETE", path).status == 200
+            assert [ask(server, "GET", path).status for _ in range(3)] == [404] * 3

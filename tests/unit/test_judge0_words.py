@@ -7,6 +7,7 @@ import io
 import pathlib
 import sqlite3
 import zipfile
+from collections.abc import Iterable
 
 import pytest
 
@@ -198,6 +199,9 @@ async def test_what_was_removed_does_not_come_back_from_the_process_that_answere
             kept = await store.keep("a", JOB, Outcome(Status.ACCEPTED, b"1\n"))
             assert (await other.look([kept.token], "a", ()))[1]
             assert await other.remove(kept.token)
+            kept = await store.keep("a", JOB, Outcome(Status.ACCEPTED, b"2\n"))
+            assert (await other.look([kept.token], "a", ()))[1]
+            assert await store.remove(kept.token)
         assert await other.page("a", 0, 5) == ([], 0)
 
 
@@ -218,13 +222,13 @@ def test_what_could_not_be_put_into_the_database_is_put_there_later(tmp_path: pa
     taken: list[str] = []
     full = True
 
-    def put(_: sqlite3.Connection, rows: list[journal.Row]) -> None:
+    def put(_: sqlite3.Connection, rows: Iterable[journal.Row]) -> None:
         if full:
             raise sqlite3.OperationalError("database or disk is full")
         taken.extend(row["token"] for row in rows)
 
     db = sqlite3.connect(":memory:")
-    one = journal.Journal(tmp_path / "answered", lambda *given: put(*given) if given[1] else None)
+    one = journal.Journal(tmp_path / "answered", put)
     one.open(db)
     for token in "ab":
         assert one.add({"token": token})

@@ -8,7 +8,7 @@ import dataclasses
 import pathlib
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from daemon.sandbox.errors import CellblockError
@@ -190,17 +190,19 @@ def make_room(db: sqlite3.Connection, client: str, rows: Sequence[Row], most: Ca
             raise NoRoom("too many submissions are kept whose answers nobody has asked for", over_share)
 
 
-def put_told(db: sqlite3.Connection, rows: Sequence[Row], most: Capacity) -> None:
-    """Rows that have been told and may be there already. Those that find no room give way as told ones do."""
+def put_told(db: sqlite3.Connection, rows: Iterable[Row], most: Capacity) -> None:
+    """Rows that have been told and may be there already. Those that find no room give way as told ones do.
+
+    `rows` is read within the transaction.
+    """
     by_client: dict[str, list[Row]] = {}
-    for row in rows:
-        by_client.setdefault(row["client"], []).append(row)
-    if by_client:
-        with transaction(db, durable=False):
-            for client, own in by_client.items():
-                with contextlib.suppress(NoRoom):
-                    make_room(db, client, own, most)
-                    db.executemany(tables.INSERT_NEW, own)
+    with transaction(db, durable=False):
+        for row in rows:
+            by_client.setdefault(row["client"], []).append(row)
+        for client, own in by_client.items():
+            with contextlib.suppress(NoRoom):
+                make_room(db, client, own, most)
+                db.executemany(tables.INSERT_NEW, own)
 
 
 def ended(outcome: Outcome, finished: float | None) -> dict[str, Any]:
@@ -209,6 +211,21 @@ def ended(outcome: Outcome, finished: float | None) -> dict[str, Any]:
         "status": int(outcome.status), "finished": finished, "stdout": outcome.stdout, "stderr": outcome.stderr,
         "compile_output": outcome.compile_output, "facts": outcome.facts.to_json(),
     }  # fmt: skip
+
+
+def held(db: sqlite3.Connection, lease: Row) -> dict[str | None, int]:
+    """How many each process holds, None: nobody."""
+    found = db.execute(tables.HELD, lease)
+    return {row["held_by"]: row["held"] for row in found}
+
+
+def sizes(db: sqlite3.Connection, tokens: Sequence[str], blobs: Sequence[str]) -> tuple[int, int]:
+    """How many of the tokens there are, and the bytes of these parts of them."""
+    of_one = " + ".join(f"coalesce(length({name}), 0)" for name in blobs) or "0"
+    marks = ",".join("?" * len(tokens))
+    select = f"SELECT count(*), coalesce(sum({of_one}), 0) FROM submission WHERE token IN ({marks})"
+    count, size = db.execute(select, tuple(tokens)).fetchone()
+    return count, size
 
 
 def find(db: sqlite3.Connection, tokens: Sequence[str], client: str | None, blobs: Sequence[str]) -> dict[str, Stored]:

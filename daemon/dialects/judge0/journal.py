@@ -17,11 +17,11 @@ import struct
 import threading
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Row = dict[str, Any]
-Put = Callable[[sqlite3.Connection, list[Row]], None]
+Put = Callable[[sqlite3.Connection, Iterable[Row]], None]
 
 HEAD = struct.Struct("<II")  # of a record: its length and its CRC-32
 ROW_BYTES_MAX = 64 << 10  # what is larger is better written by a thread
@@ -63,7 +63,8 @@ class _Half:
 
 
 class Journal:
-    """`put` inserts rows whose token is not there yet. Only `add` may be called where nothing may block."""
+    """`put` inserts rows whose token is not there yet. It reads them within its transaction: what is deleted meanwhile
+    by who put it there does not come back. Only `add` may be called where nothing may block."""
 
     def __init__(self, folder: pathlib.Path, put: Put) -> None:
         self._folder, self._put = folder, put
@@ -82,7 +83,7 @@ class Journal:
         for path in self._folder.iterdir():
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 if _is_left(file.fileno()):
-                    self._put(db, list(records(file.read())))
+                    self._put(db, records(file.read()))
                     path.unlink(missing_ok=True)
         halves = [_Half(self._folder), _Half(self._folder)]
         with self._adding:
@@ -108,8 +109,8 @@ class Journal:
                 with self._adding:
                     self._halves.reverse()
                 self._fold_half(db)
-            if with_others:
-                self._put(db, list(self._of_others()))
+            if with_others and next(self._of_others(), None) is not None:
+                self._put(db, self._of_others())
 
     def _fold_half(self, db: sqlite3.Connection) -> None:
         half = self._halves[1]

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from . import database, tables
@@ -79,7 +79,7 @@ class Store:
         await self._writing.call(self._journal.open)
         self._condition.works()
 
-    def _put(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    def _put(self, db: sqlite3.Connection, rows: Iterable[Row]) -> None:
         database.put_told(db, rows, self._capacity)
 
     async def _fold(self) -> None:
@@ -155,12 +155,9 @@ class Store:
     ) -> tuple[int, dict[str, Stored] | None]:
         """Bytes of these parts, and what `find` finds where that is SMALL_BYTES at most, else None. All of the tokens
         that there are are in the database then."""
-        sizes = " + ".join(f"coalesce(length({name}), 0)" for name in blobs) or "0"
-        marks = ",".join("?" * len(tokens))
-        select = f"SELECT count(*), coalesce(sum({sizes}), 0) FROM submission WHERE token IN ({marks})"
 
         def look(db: sqlite3.Connection) -> tuple[int, int, dict[str, Stored] | None]:
-            count, size = db.execute(select, tuple(tokens)).fetchone()
+            count, size = database.sizes(db, tokens, blobs)
             return count, size, database.find(db, tokens, client, blobs) if size <= SMALL_BYTES else None
 
         count, size, found = await self._reading.call(look)
@@ -188,10 +185,15 @@ class Store:
         return await self._reading.call(page)
 
     async def remove(self, token: str) -> bool:
-        """Whether there was such a submission that had ended. It does not come back by what another process has in its
+        """Whether there was such a submission that had ended. It does not come back by what a process has in its
         journal."""
+
+        def may_come_back(db: sqlite3.Connection) -> bool:
+            self._journal.fold(db)
+            return self._journal.others_have(token)
+
         for _ in range(REMOVE_TRIES):
-            if not await self._writing.call(lambda _: self._journal.others_have(token)):
+            if not await self._writing.call(may_come_back):
                 break
             await asyncio.sleep(FOLD_S)
         delete = "DELETE FROM submission WHERE token = ? AND status > 2"
@@ -199,14 +201,8 @@ class Store:
 
     async def waiting(self) -> tuple[int, list[int]]:
         """How many nobody holds, and how many each other process does."""
-        now = time.time()
-
-        def waiting(db: sqlite3.Connection) -> tuple[int, list[int]]:
-            held = db.execute(tables.HELD, {"now": now, "beyond": now + 2 * LEASE_S}).fetchall()
-            found: dict[str | None, int] = {row["held_by"]: row["held"] for row in held}
-            return found.pop(None, 0), [count for holder, count in found.items() if holder != self._holder]
-
-        return await self._reading.call(waiting)
+        held = await self._reading.call(lambda db: database.held(db, self._lease(sys.maxsize)))
+        return held.pop(None, 0), [count for holder, count in held.items() if holder != self._holder]
 
     async def take(self, most_of_one: int) -> Taken | None:
         """The next to run, of a client that has fewer than `most_of_one` under way. This process holds it from now
