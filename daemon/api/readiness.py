@@ -6,6 +6,7 @@ ready  every language was seen to work lately, the keeper speaks and the process
 """
 
 import time
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ class Readiness:
     def __init__(self, client: Client, self_tests: SelfTests) -> None:
         self._client, self._self_tests = client, self_tests
         self._is_draining = False
+        self._others: dict[str, Callable[[], str | None]] = {}
 
     def __repr__(self) -> str:
         return f"<Readiness: {self.problems() or 'ready'}>"
@@ -30,6 +32,15 @@ class Readiness:
     def drain(self) -> None:
         """No new requests are wanted from now on."""
         self._is_draining = True
+
+    def watch(self, name: str, problem: Callable[[], str | None]) -> None:
+        """`problem` says what keeps a part from working that programs run without; None: nothing."""
+        self._others[name] = problem
+
+    def of_all(self) -> dict[str, str]:
+        """What is wrong: with the sandbox, and with parts that programs run without."""
+        others = {name: problem() for name, problem in self._others.items()}
+        return {**self.of_sandbox(), **{name: why for name, why in others.items() if why is not None}}
 
     def of_sandbox(self) -> dict[str, str]:
         """What keeps programs from running, by toolchain id, and `keeper`."""

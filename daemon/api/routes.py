@@ -98,11 +98,11 @@ class Routes:
         return await responses.to_json_in_turns(answer)
 
     async def health(self, request: web.Request) -> web.Response:
-        """200 when every language was seen to work lately, else 503; the body tells the sandbox's facts either way, but
-        not to whom has no token for that."""
+        """200 when every language was seen to work lately and every part works, else 503; the body tells the sandbox's
+        facts either way, but not to whom has no token for that."""
         parts = self._parts
         wardens, state, facts = parts.client.wardens(), parts.client.state, parts.client.facts
-        wrong = parts.readiness.of_sandbox()
+        wrong = parts.readiness.of_all()
         status: dict[str, Any] = {"status": "unhealthy" if wrong else "healthy", "version": VERSION}
         if not parts.access.may_watch(request[CLIENT]):
             return web.json_response(status, status=503 if wrong else 200)

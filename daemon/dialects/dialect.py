@@ -17,7 +17,7 @@ class Dialect(Protocol):
         """What it answers."""
 
     def running(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """What lives as long as the server serves: stores, tasks. Raises OSError where that cannot be."""
+        """What lives as long as the server serves: stores, tasks."""
 
 
 class Dialects:

@@ -7,22 +7,26 @@ import io
 import pathlib
 import sqlite3
 import zipfile
+from collections.abc import Iterable
 
 import pytest
 
 from daemon.api.parsing import NotTheModel, parse
-from daemon.dialects.judge0 import archive, database, outcome, shown, wanted
+from daemon.dialects.judge0 import answers, archive, database, journal, outcome, shown, wanted
 from daemon.dialects.judge0.database import Capacity, NoRoom
 from daemon.dialects.judge0.job import Job, Options
 from daemon.dialects.judge0.models import EncodedBody, SubmissionBody
-from daemon.dialects.judge0.outcome import Outcome, Status
+from daemon.dialects.judge0.outcome import Facts, Outcome, Status
 from daemon.dialects.judge0.store import Store
 from daemon.dialects.judge0.work import Crew
 from daemon.judge.submission import Reason, Report
+from daemon.sandbox.model import Limits
 from daemon.sandbox.order import SandboxUnavailable
+from daemon.settings import Settings
 
 OPTIONS = Options(1, 5.0, 1.0, 10.0, 131072, 65536, 64, 1024)
 JOB = Job("python", 71, b"print(1)", None, None, None, OPTIONS)
+BOUNDS = wanted.Bounds.of(Limits(1 << 28, 10**10, 64), Limits(1 << 28, 10**10, 64), 64, 1 << 20)
 RAN = Report(Reason.EXITED, None, b"1\n", b"", 0, None, 2_000_000, 1_000_000, 0, 4096, False)
 
 
@@ -176,3 +180,108 @@ async def test_a_client_with_many_that_are_under_way_leaves_places_to_others(tmp
         await store.accept("b", [JOB])
         taken = await store.take(2)
         assert taken is not None and taken.client == "b"
+
+
+async def test_what_was_answered_is_found_at_once_by_all_processes(tmp_path: pathlib.Path) -> None:
+    capacity = Capacity(2, 10, 1 << 20, 60, 1000)
+    async with Store.opened(tmp_path / "store", capacity) as store, Store.opened(tmp_path / "store", capacity) as other:
+        kept = await store.keep("a", JOB, Outcome(Status.ACCEPTED, b"1\n"))
+        size, found = await other.look([kept.token], "a", ("stdout",))
+        assert found is not None and (size, found[kept.token].outcome) == (2, kept.outcome)
+        assert await store.page("a", 0, 5) == ([kept.token], 1), "it is there once"
+    assert not list((tmp_path / "judge0-answered").iterdir())
+
+
+async def test_what_was_removed_does_not_come_back_from_the_process_that_answered_it(tmp_path: pathlib.Path) -> None:
+    capacity = Capacity(2, 10, 1 << 20, 60, 1000)
+    async with Store.opened(tmp_path / "store", capacity) as other:
+        async with Store.opened(tmp_path / "store", capacity) as store:
+            kept = await store.keep("a", JOB, Outcome(Status.ACCEPTED, b"1\n"))
+            assert (await other.look([kept.token], "a", ()))[1]
+            assert await other.remove(kept.token)
+            kept = await store.keep("a", JOB, Outcome(Status.ACCEPTED, b"2\n"))
+            assert (await other.look([kept.token], "a", ()))[1]
+            assert await store.remove(kept.token)
+        assert await other.page("a", 0, 5) == ([], 0)
+
+
+def test_what_a_killed_process_left_is_taken_up_to_its_last_whole_record(tmp_path: pathlib.Path) -> None:
+    taken: list[journal.Row] = []
+    db = sqlite3.connect(":memory:")
+    killed = journal.Journal(tmp_path / "answered", lambda _, rows: taken.extend(rows))
+    killed.open(db)
+    assert killed.add({"token": "a"}) and killed.add({"token": "b"}) and not killed.add({"stdout": bytes(1 << 20)})
+    (written,) = [path for path in (tmp_path / "answered").iterdir() if path.stat().st_size]
+    (tmp_path / "answered" / "left").write_bytes(written.read_bytes()[:-1])
+    journal.Journal(tmp_path / "answered", lambda _, rows: taken.extend(rows)).open(db)
+    assert taken == [{"token": "a"}] and not (tmp_path / "answered" / "left").exists()
+    assert written.exists(), "it is of a process that lives"
+
+
+def test_what_could_not_be_put_into_the_database_is_put_there_later(tmp_path: pathlib.Path) -> None:
+    taken: list[str] = []
+    full = True
+
+    def put(_: sqlite3.Connection, rows: Iterable[journal.Row]) -> None:
+        if full:
+            raise sqlite3.OperationalError("database or disk is full")
+        taken.extend(row["token"] for row in rows)
+
+    db = sqlite3.connect(":memory:")
+    one = journal.Journal(tmp_path / "answered", put)
+    one.open(db)
+    for token in "ab":
+        assert one.add({"token": token})
+        with pytest.raises(sqlite3.OperationalError):
+            one.fold(db)
+    full = False
+    one.close(db)
+    assert taken == ["a", "b"] and not list((tmp_path / "answered").iterdir())
+
+
+async def test_what_is_older_than_it_is_kept_is_gone(tmp_path: pathlib.Path) -> None:
+    async with Store.opened(tmp_path / "store", Capacity(2, 10, 1 << 20, 0.0, 1000)) as store:
+        (token,) = await store.accept("a", [JOB])
+        assert not await store.find([token], "a", ())
+        assert not await store.expire()
+        assert await store.page("a", 0, 5) == ([], 0)
+
+
+async def test_where_as_many_are_kept_as_may_be_those_that_were_told_give_way(tmp_path: pathlib.Path) -> None:
+    """An answer that nobody has asked for is never given up for a new submission."""
+    async with Store.opened(tmp_path / "store", Capacity(9, 2, 1 << 20, 60, 1000)) as store:
+        (token,) = await store.accept("a", [JOB])
+        taken = await store.take(2)
+        assert taken is not None and await store.finish(taken, Outcome(Status.ACCEPTED, b"1\n"))
+        await store.accept("b", [JOB])
+        with pytest.raises(NoRoom) as refused:
+            await store.accept("c", [JOB])
+        told = answers.tell(answers.no_room(refused.value))
+        assert told.status in (429, 503) and told.headers["Retry-After"]
+        await store.tell(list((await store.find([token], "a", ())).values()))
+        await store.accept("c", [JOB])
+        assert not await store.find([token], "a", ())
+
+
+async def test_who_holds_what_is_counted_by_leases_that_last(tmp_path: pathlib.Path) -> None:
+    async with Store.opened(tmp_path / "store", Capacity(9, 9, 1 << 20, 60, 1000)) as store:
+        await store.accept("a", [JOB] * 3)
+        async with Store.opened(tmp_path / "store", Capacity(9, 9, 1 << 20, 60, 1000)) as other:
+            assert await other.take(9) is not None
+            assert (await store.waiting(), await other.waiting()) == ((2, [1]), (2, []))
+        assert await store.waiting() == (3, []), "what it held is given back"
+
+
+def test_a_list_in_place_of_a_number_is_as_none() -> None:
+    body = parse(b'{"language_id": [], "cpu_time_limit": {}, "source_code": "x"}', SubmissionBody)
+    with pytest.raises(wanted.Invalid) as refused:
+        wanted.job_of(body, None, BOUNDS, Settings(), lambda _: None)
+    assert refused.value.errors["language_id"][0] == "can't be blank" and list(refused.value.errors) == ["language_id"]
+
+
+def test_of_several_runs_the_last_is_told_with_the_mean_of_all() -> None:
+    runs = [Outcome(Status.ACCEPTED, text, facts=Facts(time=time, memory=memory)) for text, time, memory in (
+        (b"a", 0.1, 100), (b"b", 0.3, 201)
+    )]  # fmt: skip
+    found = outcome.average(runs)
+    assert (found.stdout, found.facts.time, found.facts.memory) == (b"b", 0.2, 150)

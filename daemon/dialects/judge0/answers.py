@@ -61,9 +61,11 @@ async def large_answer(
 
 
 async def submission_answer(fields: dict[str, object], status: int = 200) -> web.Response:
-    """One JSON object of a submission's fields, in turns with others."""
-    return _body(await responses.in_turns(fields.items()), status)
+    """One JSON object of a submission's fields, in turns with others where it is long."""
+    if any(isinstance(value, str) and len(value) > responses.PIECE for value in fields.values()):
+        return _body(await responses.in_turns(fields.items()), status)
+    return _body(json.dumps(fields, ensure_ascii=False).encode(), status)
 
 
-def _body(made: bytearray, status: int) -> web.Response:
+def _body(made: bytes | bytearray, status: int) -> web.Response:
     return web.Response(body=made, status=status, content_type="application/json", charset="utf-8")

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from daemon.api.allowance import within
 from daemon.api.client import CLIENT
@@ -15,9 +16,10 @@ from daemon.api.tokens import Scope
 from daemon.toolchain.schema import StepLimits
 
 from . import facts, shown
-from .answers import json_answer, tell
+from .answers import RETRY_AFTER_S, json_answer, tell
 from .callbacks import Callbacks
-from .database import Capacity
+from .connection import Unusable
+from .database import Capacity, file_below
 from .job import Job
 from .languages import FLAVOURS, Flavour, Languages
 from .outcome import Status
@@ -28,6 +30,7 @@ from .work import Work
 
 MB = 1 << 20
 ANSWER_BYTES = MB  # at least, of a submission that has no answer yet: what a compiler may print
+UNUSABLE = "Submissions cannot be stored or read right now"
 TOKEN_HEADERS = ("X-Auth-Token", "X-Judge0-Token")
 
 
@@ -51,9 +54,10 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The store is open and what waits is run. Raises OSError where the store's file cannot be used."""
-        path = self._parts.settings.state / "judge0.sqlite"
+        """What waits is run. While the store's file cannot be used, /health says so, and submissions are refused."""
+        path = file_below(self._parts.settings.state)
         async with Store.opened(path, self._capacity) as store:
+            self._parts.readiness.watch("judge0", lambda: store.wrong)
             work = Work(self._parts, self._runs, store, self._callbacks, self._language_of)
             for door in self._doors:
                 door.open(store, work)
@@ -62,6 +66,18 @@ class Api:
 
     def _language_of(self, job: Job) -> str:
         return self._doors[0].submissions.language_of(job)
+
+
+def _told(handle: Handler) -> Handler:
+    """An endpoint that answers 503 while the store cannot be used."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except Unusable:
+            raise ApiProblem(503, "sandbox_unavailable", UNUSABLE, retry_after_s=RETRY_AFTER_S) from None
+
+    return answer
 
 
 class _Door:
@@ -100,7 +116,7 @@ class _Door:
             ("GET", "/system_info", self._system, watch),
             ("GET", "/workers", self._workers, watch),
         ):
-            yield Endpoint(method, f"{self._flavour.prefix}{path}", handle, tell, scope, TOKEN_HEADERS)
+            yield Endpoint(method, f"{self._flavour.prefix}{path}", _told(handle), tell, scope, TOKEN_HEADERS)
 
     async def _list_languages(self, _: web.Request) -> web.Response:
         return json_answer([self._languages.entry(number) for number in self._languages])
@@ -138,10 +154,14 @@ class _Door:
         return json_answer(facts.config(settings, bounds, self._capacity, bool(self._callbacks.hosts)))
 
     async def _workers(self, _: web.Request) -> web.Response:
-        """Of all HTTP processes together. Raises SandboxUnavailable."""
+        """Of all HTTP processes together: a worker is a run that may be under way, whoever asked for it and in whose
+        words; of other processes those of Judge0 are seen alone. Raises SandboxUnavailable."""
         assert self._store is not None
-        waiting, working = await self._store.waiting()
-        available = self._parts.settings.runs_at_once_of_one * self._parts.settings.http_processes
+        admission, of_one = self._parts.admission, self._parts.settings.runs_at_once_of_one
+        size, others = await self._store.waiting()
+        size += admission.waiting + sum(max(0, held - of_one) for held in others)
+        working = min(of_one, admission.running) + sum(min(of_one, held) for held in others)
+        available = of_one * self._parts.settings.http_processes
         idle = max(0, available - working)
-        queue = {"queue": self._flavour.version, "size": waiting, "available": available, "idle": idle}
+        queue = {"queue": self._flavour.version, "size": size, "available": available, "idle": idle}
         return json_answer([{**queue, "working": working, "paused": 0, "failed": 0}])

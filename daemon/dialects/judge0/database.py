@@ -8,19 +8,31 @@ import dataclasses
 import pathlib
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from daemon.sandbox.errors import CellblockError
 
 from . import tables
 from .job import Job, Options
+from .journal import Row
 from .outcome import Facts, Outcome, Status
 
+FILE = "judge0.sqlite"  # below the state directory
+PROBE_BYTES = 256 << 10  # more than a file that has room for nothing new can take in pages that it has already
 BUSY_S = 5.0  # another process writes for milliseconds
 SHARE = 3  # one client has three quarters at most, a second one three quarters of the rest, as of the room for bodies
 WAL_BYTES = 64 << 20
-Row = dict[str, Any]
+REMEDIES = {  # by what SQLite says, or we
+    "full": "make room on its disk",
+    "another version": "go back to that version, or move the file away: its submissions are lost then",
+    "not a database": "move the file and those beside it away (its submissions are lost), or put a copy of it there",
+    "malformed": "move the file and those beside it away (its submissions are lost), or put a copy of it there",
+    "unable to open": "it must be a file that the service's user may read and write, in a folder where that may write",
+    "readonly": "the service's user must be allowed to write it, and its file system be mounted for writing",
+    "locked": "another program has it open, and writes to it",
+}
+REMEDY = "see whether its disk is full or broken, and whether the service's user may write there"
 
 
 class NoRoom(CellblockError):
@@ -69,23 +81,45 @@ class Taken:
     job: Job
 
 
+def file_below(state: pathlib.Path) -> pathlib.Path:
+    """Where the store is."""
+    return state / FILE
+
+
 def open_file(path: pathlib.Path) -> sqlite3.Connection:
-    """A connection to the file, which is made where it is not there. Raises OSError for another version's."""
+    """A connection to the file, which is made where it is not there. Raises sqlite3.Error, and OSError for
+    another version's."""
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    db.row_factory = sqlite3.Row
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-    db.execute("PRAGMA trusted_schema = OFF")
-    db.execute("BEGIN IMMEDIATE")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        for statement in _statements(tables.SCHEMA):
-            db.execute(statement)
-    db.execute("COMMIT")
-    if version not in (0, tables.VERSION):
+    try:
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        db.execute("PRAGMA trusted_schema = OFF")
+        with transaction(db, durable=True):
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _statements(tables.SCHEMA):
+                    db.execute(statement)
+        if version not in (0, tables.VERSION):
+            raise OSError("it was written by another version of cellblock")
+    except BaseException:
         db.close()
-        raise OSError(f"{path}: it was written by another version of cellblock; remove it, or go back to that version")
+        raise
     return db
+
+
+def told(path: pathlib.Path, error: Exception) -> str:
+    """The file, what is wrong with it, and what to do about it."""
+    text = str(error)
+    return f"{path}: {text}; {next((remedy for part, remedy in REMEDIES.items() if part in text), REMEDY)}"
+
+
+def probe(db: sqlite3.Connection) -> None:
+    """Write something that needs room, and take it back."""
+    with transaction(db, durable=True):
+        db.execute("CREATE TABLE IF NOT EXISTS probe (data BLOB NOT NULL) STRICT")
+        db.execute("INSERT INTO probe VALUES (zeroblob(?))", (PROBE_BYTES,))
+    write(db, "DELETE FROM probe", [()])
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -139,7 +173,7 @@ def check_queue(db: sqlite3.Connection, client: str, more: int, most: int) -> No
         raise NoRoom("queue is full for you: you have your share of it", over_share=True)
 
 
-def make_room(db: sqlite3.Connection, client: str, rows: Sequence[dict[str, Any]], most: Capacity) -> None:
+def make_room(db: sqlite3.Connection, client: str, rows: Sequence[Row], most: Capacity) -> None:
     """What has been told gives way: of whoever has most and has been told something, or the client's own where that is
     more, or all that there is. Raises NoRoom."""
     count, size = len(rows), sum(row["bytes"] for row in rows)
@@ -156,12 +190,42 @@ def make_room(db: sqlite3.Connection, client: str, rows: Sequence[dict[str, Any]
             raise NoRoom("too many submissions are kept whose answers nobody has asked for", over_share)
 
 
+def put_told(db: sqlite3.Connection, rows: Iterable[Row], most: Capacity) -> None:
+    """Rows that have been told and may be there already. Those that find no room give way as told ones do.
+
+    `rows` is read within the transaction.
+    """
+    by_client: dict[str, list[Row]] = {}
+    with transaction(db, durable=False):
+        for row in rows:
+            by_client.setdefault(row["client"], []).append(row)
+        for client, own in by_client.items():
+            with contextlib.suppress(NoRoom):
+                make_room(db, client, own, most)
+                db.executemany(tables.INSERT_NEW, own)
+
+
 def ended(outcome: Outcome, finished: float | None) -> dict[str, Any]:
     """The columns of an outcome; `finished` in seconds since 1970, None where it has not ended."""
     return {
         "status": int(outcome.status), "finished": finished, "stdout": outcome.stdout, "stderr": outcome.stderr,
         "compile_output": outcome.compile_output, "facts": outcome.facts.to_json(),
     }  # fmt: skip
+
+
+def held(db: sqlite3.Connection, lease: Row) -> dict[str | None, int]:
+    """How many each process holds, None: nobody."""
+    found = db.execute(tables.HELD, lease)
+    return {row["held_by"]: row["held"] for row in found}
+
+
+def sizes(db: sqlite3.Connection, tokens: Sequence[str], blobs: Sequence[str]) -> tuple[int, int]:
+    """How many of the tokens there are, and the bytes of these parts of them."""
+    of_one = " + ".join(f"coalesce(length({name}), 0)" for name in blobs) or "0"
+    marks = ",".join("?" * len(tokens))
+    select = f"SELECT count(*), coalesce(sum({of_one}), 0) FROM submission WHERE token IN ({marks})"
+    count, size = db.execute(select, tuple(tokens)).fetchone()
+    return count, size
 
 
 def find(db: sqlite3.Connection, tokens: Sequence[str], client: str | None, blobs: Sequence[str]) -> dict[str, Stored]:

@@ -1,6 +1,7 @@
 """What a client asked for, as it is stored until it has run and as long as its answer is kept."""
 
 import dataclasses
+import functools
 import json
 
 
@@ -20,9 +21,10 @@ class Options:
     redirect_stderr_to_stdout: bool = False
     callback_url: str | None = None
 
+    @functools.lru_cache(64)  # noqa: B019 (most have the same, and there are few of them)
     def to_json(self) -> str:
         """As it is stored."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
     def from_json(cls, text: str) -> "Options":

@@ -12,8 +12,17 @@ from daemon.api.models import ITEMS_MAX, Data, Text
 
 TEXT_MAX = 4096  # characters of what is no source, input, output or archive
 Word = Annotated[pydantic.StrictStr, pydantic.Field(max_length=TEXT_MAX)]
-Scalar = pydantic.StrictBool | pydantic.StrictInt | pydantic.StrictFloat | Word | None
 BLANKS = b" \t\r\n"  # where encoders end their lines
+
+
+def _no_list(value: object) -> object:
+    """Rails drops what is a list or an object where it expects neither."""
+    return None if isinstance(value, list | dict) else value
+
+
+Scalar = Annotated[
+    pydantic.StrictBool | pydantic.StrictInt | pydantic.StrictFloat | Word | None, pydantic.BeforeValidator(_no_list)
+]
 
 
 def _decoded(data: bytes) -> bytes:

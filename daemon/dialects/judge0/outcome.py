@@ -72,7 +72,7 @@ class Facts:
 
     def to_json(self) -> str:
         """As it is stored."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
     def from_json(cls, text: str) -> "Facts":

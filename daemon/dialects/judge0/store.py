@@ -5,49 +5,96 @@ process that is killed loses nothing, and neither does a host without power. A r
 holds its lease; only that one may write its end, and an end never changes. So what ran twice, because a process died or
 hung, still has one answer.
 
-Each transaction is one call in a thread of the store's own, by the standard library's sqlite3.
+Each transaction is one call in a thread of the store's own (connection.py), by the standard library's sqlite3.
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
 import pathlib
 import sqlite3
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, TypeVar
-
-from daemon.sandbox.order import SandboxUnavailable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
 
 from . import database, tables
+from .connection import Condition, Thread, Unusable
 from .database import Capacity, Stored, Taken
 from .job import Job
+from .journal import Journal, Row
 from .outcome import Outcome, Status
 
+FOLD_S = 0.2  # what was answered is put into the database together with all that is answered meanwhile
+AGAIN_S, REMOVE_TRIES = 1.0, 10  # and where that failed; whoever removes a row waits for that of others
+SMALL_BYTES = 64 << 10  # of large parts, which are read before there is room for them
+JOURNAL = "judge0-answered"  # beside the file
 LEASE_S = 15.0  # renewed each third of it; what a dead process held is taken up after it
-_T = TypeVar("_T")
 
 
 class Store:
-    """`async with Store.opened(path, capacity) as store`. Methods raise SandboxUnavailable where the disk fails."""
+    """`async with Store.opened(path, capacity) as store`. Methods raise Unusable where the disk fails; then the file is
+    opened anew, and nothing that was accepted is lost."""
 
-    def __init__(self, writing: "_Thread", reading: "_Thread", capacity: Capacity) -> None:
-        self._writing, self._reading, self._capacity = writing, reading, capacity
+    def __init__(self, writing: Thread, reading: Thread, condition: Condition, capacity: Capacity) -> None:
+        self._writing, self._reading, self._condition, self._capacity = writing, reading, condition, capacity
+        self._journal = Journal(condition.path.with_name(JOURNAL), self._put)
+        self._added = asyncio.Event()  # something to the journal
         self._holder = uuid.uuid4().hex
         self._running: set[int] = set()  # numbers of what this process runs: those leases alone are renewed
 
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(cls, path: pathlib.Path, capacity: Capacity) -> AsyncIterator["Store"]:
-        """Raises OSError where the file cannot be used. At the end all that is held is given back."""
-        async with _Thread.started(path) as writing, _Thread.started(path) as reading:
-            store = cls(writing, reading, capacity)
+        """The file may become usable later. At the end all that is held is given back; where that cannot be written,
+        leases run out."""
+        condition = Condition(path)
+        async with Thread.started(condition) as writing, Thread.started(condition) as reading:
+            store = cls(writing, reading, condition, capacity)
+            with contextlib.suppress(Unusable):  # which is in the log, and in /health
+                await store.probe()
+            folding = asyncio.create_task(store._fold())
             try:
                 yield store
             finally:
-                await writing.call(lambda db: database.give_all_back(db, store._holder))
+                folding.cancel()
+                await asyncio.wait([folding])
+                with contextlib.suppress(Unusable):
+                    await writing.call(store._journal.close)
+                    await writing.call(lambda db: database.give_all_back(db, store._holder))
+
+    @property
+    def wrong(self) -> str | None:
+        """Why nothing can be stored; None: as far as is known it can."""
+        return self._condition.wrong
+
+    def check(self) -> None:
+        """Before something is run whose answer is to be kept. Raises Unusable while nothing can be stored."""
+        if self.wrong is not None:
+            raise Unusable(self.wrong)
+
+    async def probe(self) -> None:
+        """Write something: whether that can be done (again)."""
+        await self._writing.call(database.probe)
+        await self._writing.call(self._journal.open)
+        self._condition.works()
+
+    def _put(self, db: sqlite3.Connection, rows: Iterable[Row]) -> None:
+        database.put_told(db, rows, self._capacity)
+
+    async def _fold(self) -> None:
+        """Put what is added to the journal into the database, until it is cancelled."""
+        wait_s = FOLD_S
+        while True:
+            await self._added.wait()
+            await asyncio.sleep(wait_s)
+            self._added.clear()
+            try:
+                await self._writing.call(self._journal.fold)
+                wait_s = FOLD_S
+            except Unusable:
+                wait_s = AGAIN_S
+                self._added.set()
 
     async def accept(self, client: str, jobs: Sequence[Job]) -> list[str]:
         """Tokens for jobs that are to run: all of them, or none. Raises NoRoom."""
@@ -70,6 +117,10 @@ class Store:
         """
         now = time.time()
         row = self._row(client, job, outcome, now, 0)
+        kept = Stored(row["token"], job, outcome, now, now, told=True)
+        if job.options.callback_url is None and self._journal.add(row):
+            self._added.set()
+            return kept
 
         def keep(db: sqlite3.Connection) -> None:
             with database.transaction(db, durable=False):
@@ -77,7 +128,7 @@ class Store:
                 db.execute(tables.INSERT, row)
 
         await self._writing.call(keep)
-        return Stored(row["token"], job, outcome, now, now, told=True)
+        return kept
 
     def _row(self, client: str, job: Job, outcome: Outcome, now: float, more_bytes: int) -> dict[str, Any]:
         is_over = outcome.status > Status.PROCESSING
@@ -91,17 +142,29 @@ class Store:
         }  # fmt: skip
 
     async def find(self, tokens: Sequence[str], client: str | None, blobs: Sequence[str]) -> dict[str, Stored]:
-        """Those of the tokens that there are; of `client`, where one is given. `blobs`: large parts that are wanted."""
+        """Those of the tokens that `look` has seen; of `client`, where one is given. `blobs`: large parts that are
+        wanted."""
         return await self._reading.call(lambda db: database.find(db, tokens, client, blobs))
 
-    async def size(self, tokens: Sequence[str], blobs: Sequence[str]) -> int:
-        """Bytes of these parts."""
-        if not blobs:
-            return 0
-        sizes = " + ".join(f"coalesce(length({name}), 0)" for name in blobs)
-        marks = ",".join("?" * len(tokens))
-        select = f"SELECT coalesce(sum({sizes}), 0) FROM submission WHERE token IN ({marks})"
-        return await self._reading.call(lambda db: int(db.execute(select, tuple(tokens)).fetchone()[0]))
+    async def _fold_all(self) -> None:
+        """What has been answered by now, whichever process did, is in the database."""
+        await self._writing.call(lambda db: self._journal.fold(db, with_others=True))
+
+    async def look(
+        self, tokens: Sequence[str], client: str | None, blobs: Sequence[str]
+    ) -> tuple[int, dict[str, Stored] | None]:
+        """Bytes of these parts, and what `find` finds where that is SMALL_BYTES at most, else None. All of the tokens
+        that there are are in the database then."""
+
+        def look(db: sqlite3.Connection) -> tuple[int, int, dict[str, Stored] | None]:
+            count, size = database.sizes(db, tokens, blobs)
+            return count, size, database.find(db, tokens, client, blobs) if size <= SMALL_BYTES else None
+
+        count, size, found = await self._reading.call(look)
+        if count < len(set(tokens)):
+            await self._fold_all()
+            _, size, found = await self._reading.call(look)
+        return size, found
 
     async def tell(self, found: Sequence[Stored]) -> None:
         """Those whose end is about to be told give way to others from now on."""
@@ -118,17 +181,28 @@ class Store:
             select = "SELECT token FROM submission WHERE client = ? ORDER BY number DESC LIMIT ? OFFSET ?"
             return [token for (token,) in db.execute(select, (client, limit, offset))], database.holding(db, client)[0]
 
+        await self._fold_all()
         return await self._reading.call(page)
 
     async def remove(self, token: str) -> bool:
-        """Whether there was such a submission that had ended."""
+        """Whether there was such a submission that had ended. It does not come back by what a process has in its
+        journal."""
+
+        def may_come_back(db: sqlite3.Connection) -> bool:
+            self._journal.fold(db)
+            return self._journal.others_have(token)
+
+        for _ in range(REMOVE_TRIES):
+            if not await self._writing.call(may_come_back):
+                break
+            await asyncio.sleep(FOLD_S)
         delete = "DELETE FROM submission WHERE token = ? AND status > 2"
         return bool(await self._writing.call(lambda db: database.write(db, delete, [(token,)])))
 
-    async def waiting(self) -> tuple[int, int]:
-        """How many wait, and how many are under way, in all processes."""
-        count = "SELECT coalesce(sum(status = 1), 0), coalesce(sum(status = 2), 0) FROM submission WHERE status <= 2"
-        return await self._reading.call(lambda db: tuple(db.execute(count).fetchone()))
+    async def waiting(self) -> tuple[int, list[int]]:
+        """How many nobody holds, and how many each other process does."""
+        held = await self._reading.call(lambda db: database.held(db, self._lease(sys.maxsize)))
+        return held.pop(None, 0), [count for holder, count in held.items() if holder != self._holder]
 
     async def take(self, most_of_one: int) -> Taken | None:
         """The next to run, of a client that has fewer than `most_of_one` under way. This process holds it from now
@@ -204,32 +278,3 @@ class Store:
             "now": now, "beyond": now + 2 * LEASE_S, "until": now + LEASE_S, "holder": self._holder,
             "most_of_one": most_of_one,
         }  # fmt: skip
-
-
-class _Thread:
-    """A connection, and the thread that it belongs to."""
-
-    def __init__(self, thread: concurrent.futures.ThreadPoolExecutor, db: sqlite3.Connection) -> None:
-        self._thread, self._db = thread, db
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def started(cls, path: pathlib.Path) -> AsyncIterator["_Thread"]:
-        """Raises OSError."""
-        loop = asyncio.get_running_loop()
-        with concurrent.futures.ThreadPoolExecutor(1, "judge0-store") as thread:
-            try:
-                db = await loop.run_in_executor(thread, database.open_file, path)
-            except sqlite3.Error as error:
-                raise OSError(f"{path}: {error}") from error
-            try:
-                yield cls(thread, db)
-            finally:
-                await loop.run_in_executor(thread, db.close)
-
-    async def call(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
-        """In its turn. Raises SandboxUnavailable."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, function, self._db)
-        except sqlite3.Error as error:
-            raise SandboxUnavailable("submissions", str(error)) from error

@@ -18,10 +18,13 @@ from daemon.api.client import CLIENT, Client
 from daemon.api.errors import ApiProblem
 from daemon.api.parts import Parts
 from daemon.api.runs import Runs
+from daemon.api.tokens import Token
+from daemon.toolchain.schema import Toolchain
 
 from . import shown, wanted
 from .answers import Unprocessable, json_answer, large_answer, no_room, submission_answer
 from .callbacks import Callbacks
+from .connection import Unusable
 from .database import NoRoom, Stored
 from .facts import BATCH_MAX
 from .job import Job
@@ -34,6 +37,7 @@ from .work import Work
 PER_PAGE, PER_PAGE_MAX, PAGE_MAX = 20, 100, 10**9
 TOKEN_CHARACTERS = 36
 MUCH_BYTES = 64 << 10  # of large parts, which a thread makes into text
+TELLING = {"stdout", "status"}  # whoever asks for neither, as one who polls `status_id`, has not been told the answer
 COPIES = 3  # of a part, while its answer is made: the bytes, their base64, the JSON
 NOT_TEXT = "cannot be converted to UTF-8, use base64_encoded=true query parameter"
 
@@ -63,6 +67,7 @@ class Submissions:
     def __init__(self, parts: Parts, runs: Runs, languages: Languages, callbacks: Callbacks) -> None:
         self._parts, self._runs, self._languages, self._callbacks = parts, runs, languages, callbacks
         self._run_limits = parts.settings.run_limits()
+        self._common_bounds: dict[str, wanted.Bounds] = {}  # by toolchain, where no token lowers them
         self._store: Store
         self._work: Work
 
@@ -88,6 +93,7 @@ class Submissions:
                     self._work.wake()
                     return json_answer({"token": token}, 201)
                 notes.of(request).language = job.toolchain
+                self._store.check()
                 outcome = await self._work.run(job, client, notes.of(request), room)
                 found = await self._store.keep(client.name, job, outcome)
             if job.options.callback_url:
@@ -123,9 +129,11 @@ class Submissions:
         async with self._found(request, [request.match_info["token"]], asked) as found:
             for one in found.values():
                 try:
-                    return await submission_answer(await self._fields(one, asked.fields, asked.is_base64))
+                    fields = await self._fields(one, asked.fields, asked.is_base64)
                 except shown.NotText:
                     raise _bad(f"some attributes for this submission {NOT_TEXT}") from None
+                await self._tell([one], asked)
+                return await submission_answer(fields)
         raise _gone()
 
     async def show_batch(self, request: web.Request) -> web.Response:
@@ -171,7 +179,7 @@ class Submissions:
         """Raises Unprocessable."""
         toolchain = self._languages.find(wanted.language_id(body))
         known = toolchain or next(iter(self._parts.toolchains))  # whose bounds tell what is wrong with other fields
-        bounds = wanted.bounds_of(known, self._run_limits, lambda limits: within(client.token, limits))
+        bounds = self._bounds(known, client.token)
         given = (body, toolchain, bounds, self._parts.settings, self._callbacks.refusal)
         try:
             if body.additional_files is None:
@@ -179,6 +187,15 @@ class Submissions:
             return await asyncio.to_thread(wanted.job_of, *given)
         except wanted.Invalid as invalid:
             raise Unprocessable(invalid) from None
+
+    def _bounds(self, toolchain: Toolchain, token: Token | None) -> wanted.Bounds:
+        if token is not None:
+            return wanted.bounds_of(toolchain, self._run_limits, lambda limits: within(token, limits))
+        found = self._common_bounds.get(toolchain.id)
+        if found is None:
+            found = wanted.bounds_of(toolchain, self._run_limits, lambda limits: limits)
+            self._common_bounds[toolchain.id] = found
+        return found
 
     @contextlib.asynccontextmanager
     async def _found(
@@ -188,17 +205,28 @@ class Submissions:
         client, blobs = request[CLIENT], shown.blobs(asked.fields)
         tokens = [token for token in tokens if len(token) <= TOKEN_CHARACTERS and token.isascii()]  # as those made here
         with self._parts.admission.room(client) as room:
-            room.resize(COPIES * await self._store.size(tokens, blobs))
-            found = await self._store.find(tokens, None if client.token is None else client.name, blobs)
-            await self._store.tell(list(found.values()))
+            whose = None if client.token is None else client.name
+            size, found = await self._store.look(tokens, whose, blobs)
+            room.resize(COPIES * size)
+            if found is None:
+                found = await self._store.find(tokens, whose, blobs)
             yield found
 
+    async def _tell(self, found: Sequence[Stored], asked: _Asked) -> None:
+        """Those whose answer is about to be told give way to others from now on; where that cannot be written, they
+        do not."""
+        if not TELLING.isdisjoint(asked.fields):
+            with contextlib.suppress(Unusable):
+                await self._store.tell(found)
+
     async def _all_fields(self, found: Sequence[Stored | None], asked: _Asked) -> list[dict[str, object] | None]:
-        """Raises ApiProblem 400."""
+        """Of what is about to be told. Raises ApiProblem 400."""
         try:
-            return [None if one is None else await self._fields(one, asked.fields, asked.is_base64) for one in found]
+            made = [None if one is None else await self._fields(one, asked.fields, asked.is_base64) for one in found]
         except shown.NotText:
             raise _bad(f"some attributes for one or more submissions {NOT_TEXT}") from None
+        await self._tell([one for one in found if one is not None], asked)
+        return made
 
     async def _fields(self, found: Stored, names: Sequence[str], is_base64: bool) -> dict[str, object]:
         """Raises shown.NotText."""

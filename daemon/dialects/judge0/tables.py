@@ -62,6 +62,8 @@ INSERT INTO submission (token, client, status, told, created, expires, finished,
 VALUES (:token, :client, :status, :told, :created, :expires, :finished, :toolchain, :language_id, :source, :stdin,
   :expected, :archive, :options, :stdout, :stderr, :compile_output, :facts, :bytes, :callback)"""
 
+INSERT_NEW = f"{INSERT} ON CONFLICT (token) DO NOTHING"
+
 # A lease beyond what anybody gives is of a clock that went back since, and has run out too.
 FREE = "(leased_until IS NULL OR leased_until < :now OR leased_until > :beyond)"
 
@@ -74,6 +76,11 @@ SELECT waits.number FROM
     WHERE {which} AND NOT {free} GROUP BY client) AS works USING (client)
 WHERE coalesce(works.busy, 0) < :most_of_one
 ORDER BY coalesce(works.busy, 0), waits.number LIMIT 1"""
+
+# How many each process holds; those that nobody does have no holder.
+HELD = f"""
+SELECT CASE WHEN status = 1 OR {FREE} THEN NULL ELSE holder END AS held_by, count(*) AS held FROM submission
+WHERE status <= 2 GROUP BY held_by"""
 
 TAKE = f"""
 UPDATE submission SET status = 2, tries = tries + 1, holder = :holder, leased_until = :until

@@ -5,6 +5,7 @@ GET /config_info tells the bounds.
 """
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ from .models import Scalar, SubmissionBody
 KB = 1 << 10
 CPU_S, EXTRA_S, EXTRA_S_MAX, WALL_S_MIN = 5.0, 1.0, 5.0, 1.0
 MEMORY_KB_MIN, RUNS_MAX, LINE_MAX = 2048, 20, 512
+NO_OPTIONS = {"source_code", "language_id", "stdin", "expected_output", "additional_files"}
 SHELL = str.maketrans("", "", "$&;<>|`")  # what Judge0 takes out of arguments before a shell reads them
 
 
@@ -148,7 +150,8 @@ def job_of(
     zipped = body.additional_files or None
     if zipped is not None and toolchain is not None:
         _check_archive(reader, zipped, toolchain, settings.files_bytes_max)
-    options = _options(reader, bounds, callback_refusal)
+    has_options = not body.model_fields_set <= NO_OPTIONS
+    options = _options(reader, bounds, callback_refusal) if has_options else _defaults(bounds)
     if reader.errors or toolchain is None or number is None:
         raise Invalid(reader.errors)
     return Job(toolchain.id, number, source, body.stdin, body.expected_output, zipped, options)
@@ -172,6 +175,11 @@ def _check_archive(reader: _Reader, zipped: bytes, toolchain: Toolchain, bytes_m
         check_together(archive.read(zipped, bytes_max), set(toolchain.own_files))
     except (archive.BadArchive, BadName) as error:
         reader.wrong("additional_files", str(error))
+
+
+@functools.lru_cache(64)
+def _defaults(bounds: Bounds) -> Options:
+    return _options(_Reader(SubmissionBody()), bounds, lambda _: None)
 
 
 def _options(reader: _Reader, bounds: Bounds, callback_refusal: Callable[[str], str | None]) -> Options:
@@ -209,16 +217,16 @@ def _options(reader: _Reader, bounds: Bounds, callback_refusal: Callable[[str], 
 
 def arguments_of(line: str | None) -> list[str]:
     """As a shell splits it, without what Judge0 takes out of it. Raises ValueError where a quotation does not end."""
-    return shlex.split((line or "").translate(SHELL))
+    return shlex.split(line.translate(SHELL)) if line else []
 
 
-def submission_of(job: Job, toolchain: Toolchain, settings: Settings) -> Submission:
-    """What runs: its limits are lowered where the settings have become narrower since it was accepted.
+def submission_of(job: Job, toolchain: Toolchain, settings: Settings, run: RunLimits) -> Submission:
+    """What runs: its limits are lowered where the settings have become narrower since it was accepted. `run`: theirs.
 
     It blocks as `job_of` does.
     """
     asked = job.options
-    default, most = run_limits(toolchain, settings.run_limits())
+    default, most = run_limits(toolchain, run)
     cpu_ns = int((asked.cpu_time_limit + asked.cpu_extra_time) * 1e9)
     limits = dataclasses.replace(
         default,

@@ -26,6 +26,7 @@ from daemon.turns.seats import Refused
 
 from . import outcome, shown
 from .callbacks import CONNECTIONS, Callbacks
+from .connection import Unusable
 from .database import Stored, Taken
 from .job import Job
 from .outcome import Outcome, Status
@@ -69,7 +70,7 @@ class Crew(Generic[_Item]):
                 if (found := await self._take()) is not None:
                     return found
             except Exception as error:  # of one row, which must not end the work on all others
-                log.error("submissions", reason=str(error), exc_info=None if _is_told(error) else error)
+                _log(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._came.wait()
@@ -78,13 +79,15 @@ class Crew(Generic[_Item]):
         try:
             await self._serve(item)
         except Exception as error:  # the lease runs out, and somebody takes it again
-            log.error("submissions", reason=str(error), exc_info=None if _is_told(error) else error)
+            _log(error)
         finally:
             self._free.release()
 
 
-def _is_told(error: Exception) -> bool:
-    return isinstance(error, SandboxUnavailable)
+def _log(error: Exception) -> None:
+    """But what connection.py tells once, however often it happens."""
+    if not isinstance(error, Unusable):
+        log.error("submissions", reason=str(error), exc_info=None if isinstance(error, SandboxUnavailable) else error)
 
 
 class Work:
@@ -96,6 +99,7 @@ class Work:
     ) -> None:
         self._parts, self._runs, self._store = parts, runs, store
         self._callbacks, self._language_of = callbacks, language_of
+        self._run_limits = parts.settings.run_limits()
         most_of_one = parts.settings.runs_at_once  # it takes no place of others, whom admission gives their turns
         places = CLIENTS * parts.settings.runs_at_once
         self._crew = Crew(places, lambda: store.take(most_of_one), self._serve)
@@ -125,15 +129,19 @@ class Work:
                 await asyncio.wait(tasks)
 
     async def _keep(self) -> None:
-        """Renew what is held, remove what has expired."""
-        since_s = EXPIRE_S
+        """Renew what is held, remove what has expired; where nothing can be stored, see whether it can be again."""
+        renew_s = expire_s = 0.0  # of CLOCK_MONOTONIC, when that is due
+        clock = asyncio.get_running_loop().time
         while True:
             with contextlib.suppress(SandboxUnavailable):
-                await self._store.renew()
-                since_s += LEASE_S / 3
-                if since_s >= EXPIRE_S and not await self._store.expire():
-                    since_s = 0
-            await asyncio.sleep(LEASE_S / 3)
+                if self._store.wrong is not None:
+                    await self._store.probe()
+                if clock() >= renew_s:
+                    await self._store.renew()
+                    renew_s = clock() + LEASE_S / 3
+                if clock() >= expire_s and not await self._store.expire():
+                    expire_s = clock() + EXPIRE_S
+            await asyncio.sleep(POLL_S)
 
     async def _serve(self, taken: Taken) -> None:
         if taken.tries > TRIES_MAX:
@@ -171,11 +179,8 @@ class Work:
         toolchain = next((one for one in self._parts.toolchains if one.id == job.toolchain), None)
         if toolchain is None:
             return outcome.not_run("Its language is not here any more")
-        settings = self._parts.settings
-        if job.archive is None:
-            submission = submission_of(job, toolchain, settings)
-        else:
-            submission = await asyncio.to_thread(submission_of, job, toolchain, settings)
+        given = (job, toolchain, self._parts.settings, self._run_limits)
+        submission = submission_of(*given) if job.archive is None else await asyncio.to_thread(submission_of, *given)
         outcomes: list[Outcome] = []
         for _ in range(job.options.number_of_runs):
             try:
