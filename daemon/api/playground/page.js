@@ -226,7 +226,10 @@ function markErrors(result, source) {
 
 /** @param {unknown} error */
 function tellError(error) {
-  if (!(error instanceof Refused || error instanceof ConnectionLost)) throw error;
+  if (!(error instanceof Refused || error instanceof ConnectionLost)) {
+    say("What the server told cannot be shown; the browser's console says why", "bad");
+    throw error;
+  }
   if (error instanceof Refused && error.status === 401) needToken("");
   output.wait("");
   say(error.message, "bad");
