@@ -234,6 +234,15 @@ def test_each_language_keeps_what_was_written_in_it(page: Page) -> None:
     expect(page.locator("#code")).to_have_value("print('mine')")
 
 
+@pytest.mark.parametrize("kept", ["{", "5", '{"byId": null}', '{"language": 5, "byId": {}}'])
+def test_what_another_page_has_stored_does_not_matter(opener: Opener, server: Server, kept: str) -> None:
+    page = opener(server)
+    page.evaluate("(kept) => sessionStorage.setItem('cellblock drafts', kept)", kept)
+    page.reload()
+    expect(page.locator("#code")).not_to_have_value("")
+    assert opener.complaints == []
+
+
 def test_the_keyboard_alone_suffices(page: Page) -> None:
     """Tab indents and Enter keeps the indentation; Esc and Tab leave the editor; Ctrl+Enter runs and Esc stops."""
     page.select_option("#language", "python")
