@@ -2,6 +2,7 @@
 
 import asyncio
 import pathlib
+import signal
 
 import click
 
@@ -37,6 +38,9 @@ def mcp(url: str, token_file: pathlib.Path | None, port: int | None, hosts: tupl
         token = remote.token_of(token_file)
         try:
             if port is None:
+                signal.signal(
+                    signal.SIGINT, signal.SIG_DFL
+                )  # a thread reads standard input, and Python would wait for it
                 asyncio.run(serving.by_stdio(url, token))
             else:
                 asyncio.run(serving.by_http(url, port, hosts))

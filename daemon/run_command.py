@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daemon.host.delegation import into_delegated_group
-from daemon.terminal import our_errors
+from daemon.terminal import our_errors, say, write
 
 if TYPE_CHECKING:
     from cellblock_client import Client, RunResult
@@ -67,23 +68,23 @@ def run(
     """Run FILE in a jail, without a server, or by the one that --url names.
 
     Exits with the program's code; 128 + n for signal n; 124 time limit, 137 memory and other limits, 65 compile
-    error, 125 a failure of ours or a refusal of the server.
+    error, 125 a failure of ours or a refusal of the server, 130 after Ctrl-C, which ends the program.
     """
     with our_errors():
         if token_file is not None and url is None:
             raise click.UsageError("--token-file is for a server: --url says which")
         wanted = Wanted(file, stdin.read() if stdin else b"", language, timeout)
         end = _here(wanted) if url is None else _by_server(wanted, url, token_file, as_json)
-    if as_json:
-        click.echo(end.answer)
-    else:
-        _show(end)
+        if as_json:
+            say(end.answer)
+        else:
+            _show(end)
     sys.exit(exit_status(end))
 
 
 def _show(end: End) -> None:
-    sys.stdout.buffer.write(end.stdout)
-    sys.stdout.buffer.flush()
+    """Raises CannotPrint."""
+    write(end.stdout)
     sys.stderr.buffer.write(end.stderr)
     sys.stderr.buffer.flush()
     if end.error and end.error.encode() != end.stderr:
@@ -195,17 +196,17 @@ def _language_of(client: "Client", file: pathlib.Path) -> str:
 
 
 def _end_of(result: "RunResult") -> End:
-    """Raises remote.NotServed for an end that a newer server tells of."""
+    """Raises remote.NotServed for an end or a signal that another version of the server tells of."""
     from daemon import remote
     from daemon.judge.submission import Reason
 
     try:
         reason = Reason(result.reason)
-    except ValueError:
-        raise remote.NotServed(f"The server tells of an end that is not known here: {result.reason}") from None
+        number = None if result.signal is None else _number_of(result.signal)
+    except (ValueError, KeyError) as error:
+        raise remote.NotServed(f"The server tells of an end that is not known here: {error}") from None
     fields = dataclasses.asdict(result)
     told = {name: value for name, value in fields.items() if value is not None or name not in OPTIONAL}
-    number = None if result.signal is None else _number_of(result.signal)
     return End(
         reason, result.error, result.stdout_bytes, result.stderr_bytes, result.exit_code, number,
         json.dumps(told, ensure_ascii=False),
@@ -213,6 +214,6 @@ def _end_of(result: "RunResult") -> End:
 
 
 def _number_of(name: str) -> int:
-    """11 for SIGSEGV, 36 for SIGRTMIN+2. Of this host, as a shell would tell it."""
-    base, _, more = name.partition("+")
-    return signal.Signals[base] + int(more or 0)
+    """11 for SIGSEGV, 36 for SIGRTMIN+2, 32 for SIGRTMIN-2. Of this host, as a shell would tell it."""
+    base, sign, more = re.split(r"([+-]|$)", name, maxsplit=1)
+    return signal.Signals[base] + int(sign + more or 0)

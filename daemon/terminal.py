@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -27,8 +28,15 @@ def legible(text: str) -> str:
 
 def say(text: str) -> None:
     """A line on standard output, written when this returns. Raises CannotPrint."""
+    write(f"{text}\n".encode())
+
+
+def write(data: bytes) -> None:
+    """Likewise, as it is."""
     try:
-        print(text, flush=True)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
     except OSError as error:
         with open(os.devnull, "w") as nothing:  # Python would try once more when it ends
             os.dup2(nothing.fileno(), sys.stdout.fileno())
@@ -56,9 +64,11 @@ def service_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def our_errors() -> Iterator[None]:
-    """Failures that are not the program's: one line, exit status 125."""
+    """Failures that are not the program's: one line, exit status 125. Ctrl-C is 130, as shells have it."""
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except CellblockError as error:
         click.secho(legible(f"cellblock: {error}"), fg="red", err=True)
         sys.exit(EXIT_OURS)

@@ -76,7 +76,10 @@ def parse(data: Body, model: type[Model]) -> Model:
         return model.model_validate(value)
     except pydantic.ValidationError as error:
         errors = tuple(
-            FieldError((".".join(map(str, problem["loc"])) or "body")[:NAMED_MAX], problem["msg"][: 2 * NAMED_MAX])
+            FieldError(
+                (".".join(map(str, problem["loc"])) or "body")[:NAMED_MAX],
+                problem["msg"].removeprefix("Value error, ")[: 2 * NAMED_MAX],  # pydantic's words for a check of ours
+            )
             for problem in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
         )
         raise NotTheModel("; ".join(f"{error.field}: {error.message}" for error in errors), errors) from None

@@ -145,10 +145,11 @@ def _ending(finished: Finished) -> str | None:
 
 
 def signal_name(number: int) -> str:
-    """SIGSEGV for 11; real-time signals, which have no name of their own, as SIGRTMIN+n (signal(7))."""
+    """SIGSEGV for 11; real-time signals, which have no name of their own, as SIGRTMIN+n (signal(7)), and SIGRTMIN-n for
+    the two that glibc keeps for itself."""
     with contextlib.suppress(ValueError):
         return signal.Signals(number).name
-    return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    return f"SIGRTMIN{number - signal.SIGRTMIN:+d}"
 
 
 def seconds(nanoseconds: int) -> str:

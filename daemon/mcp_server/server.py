@@ -30,9 +30,11 @@ class Tools:
         if self._kept is None or now_s - self._kept[0] > KEPT_S:
             try:
                 document = await self._client_of(context).call("GET", "/openapi.json")
+                self._kept = now_s, tools.of_document(document)
             except ClientError as error:
-                raise MCPError(types.INTERNAL_ERROR, str(error)) from error
-            self._kept = now_s, tools.of_document(document)
+                raise MCPError(types.INTERNAL_ERROR, _told(error)) from error
+            except (KeyError, TypeError) as error:
+                raise MCPError(types.INTERNAL_ERROR, "What answers at the URL is no cellblock server") from error
         return types.ListToolsResult(tools=list(self._kept[1]))
 
     async def call(self, context: Context, wanted: types.CallToolRequestParams) -> types.CallToolResult:
@@ -46,11 +48,18 @@ class Tools:
         body = None if one.method == "GET" else wanted.arguments or {}
         try:
             return tools.result_of(one, await self._client_of(context).call(one.method, one.path, body))
-        except ApiError as error:
-            again = "" if error.retry_after_s is None else f"; try again in {error.retry_after_s:g} s"
-            return tools.refused(f"{error.code}: {error.detail}{again}")
-        except (ClientError, ValueError) as error:
-            return tools.refused(str(error))
+        except ClientError as error:
+            return tools.refused(_told(error))
+        except ValueError as error:
+            return tools.refused(f"invalid_request: {error}")
+
+
+def _told(error: ClientError) -> str:
+    """For whoever does not see that there is a server behind the tools."""
+    if not isinstance(error, ApiError):
+        return f"The cellblock server does not answer: {error}"
+    again = "" if error.retry_after_s is None else f"; try again in {error.retry_after_s:g} s"
+    return f"{error.code}: {error.detail}{again}"
 
 
 def of(client_of: ClientOf, version: str) -> Server[Any]:

@@ -1,5 +1,6 @@
 """The page at / as a person uses it, in a real browser: every language, and all that can go wrong on the way."""
 
+import json
 import os
 import re
 import signal
@@ -22,6 +23,11 @@ SAYS = {  # what each language's example prints
 }  # fmt: skip
 SLEEP = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
 RESPONSIVE_S = 1.0
+EVENTS = "text/event-stream"
+RESULT = json.dumps({
+    "success": True, "error": None, "stdout": "", "stderr": "", "exit_code": 0, "signal": None, "reason": "exited",
+    "cpu_time": None, "wall_time": 1, "compile_time": 0, "memory_bytes": None, "cached": False,
+})  # fmt: skip
 
 
 def write(page: Page, language: str, code: str) -> None:
@@ -170,6 +176,9 @@ def test_a_flood_leaves_the_browser_responsive_and_its_memory_bounded(page: Page
     expect(page.locator("#note")).to_contain_text("characters before this are not shown")
     pause_s = page.evaluate("window.pause") / 1000
     held = page.evaluate("document.querySelector('#output').textContent.length")
+    assert page.evaluate(
+        "[...document.querySelectorAll('#output span')].every((one) => one.textContent.isWellFormed())"
+    )
     print(f"{piece}: longest pause {pause_s * 1000:.0f} ms, {held} characters held")
     assert held <= 128 * 1024
     assert pause_s < RESPONSIVE_S
@@ -223,6 +232,15 @@ def test_each_language_keeps_what_was_written_in_it(page: Page) -> None:
     expect(page.locator("#code")).to_have_value("print('mine')")
     page.reload()
     expect(page.locator("#code")).to_have_value("print('mine')")
+
+
+@pytest.mark.parametrize("kept", ["{", "5", '{"byId": null}', '{"language": 5, "byId": {}}'])
+def test_what_another_page_has_stored_does_not_matter(opener: Opener, server: Server, kept: str) -> None:
+    page = opener(server)
+    page.evaluate("(kept) => sessionStorage.setItem('cellblock drafts', kept)", kept)
+    page.reload()
+    expect(page.locator("#code")).not_to_have_value("")
+    assert opener.complaints == []
 
 
 def test_the_keyboard_alone_suffices(page: Page) -> None:
@@ -358,6 +376,34 @@ def test_a_lost_connection_is_told_and_the_program_can_be_run_again(opener: Open
     page.click("#run")
     status(page).to_have_text("The server cannot be reached")
     expect(page.locator("#again")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"body": "<html>Log in</html>", "content_type": "text/html"}, "What answered is not cellblock"),
+        ({"body": "<html>", "content_type": "text/html", "status": 502}, "The server answered with status 502"),
+        ({"body": '{"detail": "Busy"}', "status": 429, "headers": {"Retry-After": "7"}}, "Busy; try again in 7 s"),
+        ({"body": '{"detail": "Busy"}', "status": 429, "headers": {"Retry-After": "-5"}}, "Busy"),
+        ({"body": '{"detail": "Busy"}', "status": 429, "headers": {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}}, "Busy"),
+        ({"body": f"event: news\ndata: {{}}\n\nevent: result\ndata: {RESULT}\n\n", "content_type": EVENTS}, "Finished"),
+        ({"body": "event: result\ndata: {}\n\n", "content_type": EVENTS}, "What the server told cannot be shown"),
+        ({"body": "event: stdout\ndata: {\n\n", "content_type": EVENTS}, "The connection was lost before"),
+    ],
+)  # fmt: skip
+def test_whatever_answers_is_told_and_the_page_goes_on(
+    opener: Opener, server: Server, answer: dict[str, Any], told: str
+) -> None:
+    """A proxy's own page, a newer server, half an answer."""
+    page = opener(server)
+    write(page, "python", "print(1)")
+    page.route("**/execute", lambda route: route.fulfill(**answer))
+    page.click("#run")
+    status(page).to_have_text(re.compile(f"^{re.escape(told)}" + ("" if told.startswith(("What", "The")) else "$")))
+    page.unroute("**/execute")
+    page.click("#run")
+    status(page).to_have_text("Finished")
+    expect(page.locator("#output")).to_have_text("1\n")
 
 
 def test_a_full_server_is_told_as_it_says_it(opener: Opener) -> None:

@@ -7,6 +7,8 @@ import http.client
 import json
 import pathlib
 import select
+import signal
+import socket
 import subprocess
 from typing import Any
 
@@ -151,6 +153,27 @@ async def test_what_is_refused_is_read_by_the_model(port: int) -> None:
         ):
             result = await client.call_tool("run_code", arguments)
             assert result.is_error and result.content[0].text.startswith(said)
+
+
+def test_ctrl_c_ends_it_though_its_standard_input_is_open(cellblock: Server) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    command = [COMMAND, *by_stdio(cellblock).args]
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+
+
+async def test_a_server_that_cannot_be_asked_is_told_to_the_model() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with Client(StdioServerParameters(command=COMMAND, args=["mcp", "--url", url])) as client:
+            result = await client.call_tool("languages", {})
+    assert result.is_error and result.content[0].text.startswith("The cellblock server does not answer: ")
 
 
 async def test_a_busy_server_is_told_with_its_wait(strict: Server, strict_port: int, tmp_path: pathlib.Path) -> None:

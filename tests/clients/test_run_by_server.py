@@ -3,13 +3,14 @@
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 
 import pytest
 
 from tests.clients.conftest import SECRET
-from tests.server import COMMAND, Server
+from tests.server import COMMAND, Server, until
 
 PROGRAMS = {
     "code.py": "import sys\nprint('out')\nprint('err', file=sys.stderr)\nsys.exit(7)",
@@ -101,13 +102,41 @@ def test_what_is_refused_is_one_line_and_status_125(
 
 
 @pytest.mark.slow
+def test_ctrl_c_is_status_130_and_ends_the_program_on_the_server(
+    programs: pathlib.Path, by_server: list[str], cellblock: Server, leaves_nothing: None
+) -> None:
+    def running() -> int:
+        return int(cellblock.request("GET", "/health").json["queue"]["running"])
+
+    command = [COMMAND, "run", programs / "time.py", "--timeout", "60", *by_server]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until(running, 10)
+        process.send_signal(signal.SIGINT)
+        assert (*process.communicate(timeout=10), process.returncode) == (b"", b"", 130)
+    until(lambda: not running(), 5, "the slot is free again")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_an_answer_that_cannot_be_written_is_status_125(
+    programs: pathlib.Path, by_server: list[str], more: list[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        command = [COMMAND, "run", programs / "code.py", *by_server, *more]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (125, b"cellblock: standard output: No space left on device\n")
+
+
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_told(programs: pathlib.Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         status, _, errors = run(programs / "code.py", "--url", url)
     assert (status, errors) == (125, f"cellblock: {url}: [Errno 111] Connection refused\n".encode())
-    assert run(programs / "code.py", "--url", "localhost:8000")[0] == 125
+    for url in ("localhost:8000", "http://a:b", "http://"):
+        status, _, errors = run(programs / "code.py", "--url", url)
+        assert (status, errors.count(b"\n")) == (125, 1), errors
 
 
 @pytest.mark.slow

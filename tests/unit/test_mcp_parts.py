@@ -1,10 +1,15 @@
-"""What the gate of MCP holds for clients is bounded. tests/clients/test_mcp.py asks real servers."""
+"""What the gate of MCP holds for clients is bounded; a server that is no cellblock. tests/clients/test_mcp.py asks real
+servers."""
 
 import contextlib
+from typing import Any
 
 import pytest
+from cellblock_client import AsyncClient
+from mcp import MCPError
 
 from daemon.mcp_server.gate import Bounded, Refused
+from daemon.mcp_server.server import Tools
 
 
 def refusal(bounded: Bounded, client: str, count: int) -> tuple[int, str] | None:
@@ -34,3 +39,16 @@ def test_whoever_is_done_or_refused_leaves_nothing() -> None:
         _ = 1 / 0
     assert refusal(bounded, "b", 51) == (429, "over_share")
     assert repr(bounded) == "<Bounded: 0 of 100 bytes, 0 clients>"
+
+
+@pytest.mark.parametrize(
+    "document", [{}, [], None, {"paths": {"/execute": {"post": {}}}, "components": {"schemas": {}}}]
+)
+async def test_what_is_no_document_of_ours_is_told_as_such(document: Any) -> None:
+    class Other(AsyncClient):
+        async def call(self, method: str, path: str, body: object = None) -> Any:
+            return document
+
+    async with Other("http://127.0.0.1:1") as other:
+        with pytest.raises(MCPError, match="no cellblock server"):
+            await Tools(lambda _: other).list(None, None)  # type: ignore[arg-type]

@@ -200,7 +200,7 @@ def test_events_are_read_however_the_stream_is_cut(tmp_path: pathlib.Path) -> No
 
 
 def test_a_link_holds_a_program_and_a_wrong_one_is_refused(tmp_path: pathlib.Path) -> None:
-    """One that would unpack to more than 8 MB too."""
+    """One that would unpack to more than 8 MB, or to more lines than a browser shows in time, too."""
     script = """
         import { decode, encode } from "./link.js";
         import { deflateRawSync } from "node:zlib";
@@ -209,10 +209,14 @@ def test_a_link_holds_a_program_and_a_wrong_one_is_refused(tmp_path: pathlib.Pat
         const link = await encode(program);
         const packed = (value) => "1." + deflateRawSync(JSON.stringify(value)).toString("base64url");
         const bomb = packed({ language: "x", code: "a".repeat(9 << 20) });
-        const wrong = ["", "1.", "2." + link, "1.%%%", link.slice(0, -9), bomb, packed({ code: 1 }), packed(null), packed({ ...program, args: [1] })];
+        const lines = "x\\n".repeat(140000);
+        const long = [{ ...program, code: lines }, { ...program, stdin: lines }, { ...program, args: lines.split("\\n") }];
+        const wrong = ["", "1.", "2." + link, "1.%%%", link.slice(0, -9), bomb, ...long.map(packed), packed({ code: 1 }), packed(null), packed({ ...program, args: [1] })];
         const refused = await Promise.all(wrong.map((one) => decode(one).then(() => false, () => true)));
         const noise = Array.from({ length: 90000 }, () => String.fromCharCode(33 + Math.random() * 90)).join("");
-        const isTooLong = await encode({ ...program, code: noise }).then(() => false, (error) => error instanceof RangeError);
+        const tooLong = [...long, { ...program, code: noise }].map(encode);
+        const ends = await Promise.allSettled(tooLong);
+        const isTooLong = ends.every((one) => one.reason instanceof RangeError);
         const same = JSON.stringify(await decode(link)) === JSON.stringify(program);
         console.log(JSON.stringify([/^[\\w.-]+$/.test(link), same, refused.every(Boolean), isTooLong]));
     """

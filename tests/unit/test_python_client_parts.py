@@ -3,8 +3,8 @@
 import itertools
 
 import pytest
-from cellblock_client import NoAnswer, Retries, RunResult, errors, requests
-from cellblock_client.decoding import decoded
+from cellblock_client import Client, NoAnswer, Retries, RunResult, errors, requests
+from cellblock_client.decoding import decoded, parsed
 from cellblock_client.requests import Test
 from cellblock_client.results import GradeResult
 from cellblock_client.retries import retry_after_s
@@ -86,6 +86,34 @@ def test_a_problem_without_its_fields_is_told_by_its_status() -> None:
     found = errors.of_problem({"errors": [1, {"field": "x"}]}, 502, None, None)
     assert (type(found), found.code, found.detail) == (errors.ApiError, "http_error", "The server answered 502")
     assert errors.problem_of(b"{", "application/problem+json") == errors.problem_of(b"{}", "text/html") == {}
+
+
+@pytest.mark.parametrize("told", [5, "x", {"a": 1}, None])
+def test_a_list_of_wrong_fields_that_is_none_names_no_field(told: object) -> None:
+    assert errors.of_problem({"errors": told, "detail": 7}, 400, None, None).errors == ()
+
+
+def test_json_that_is_nested_too_deep_is_no_answer() -> None:
+    deep = b"[" * 100_000
+    with pytest.raises(NoAnswer, match="no JSON"):
+        parsed(deep)
+    assert errors.problem_of(deep, "application/problem+json") == {}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http:///x", "http://[::1", "http://a:b", "https://\u2603.example", "a:1", ""]
+)
+def test_what_is_no_url_is_refused_before_anything_is_sent(url: str) -> None:
+    with pytest.raises(ValueError):
+        Client(url)
+
+
+@pytest.mark.parametrize("token", ["", "secret\n", "secret\r\nX: y", " secret", "s\xe9cret", "sec\x00ret"])
+def test_a_token_that_no_header_can_hold_is_not_sent_and_not_repeated(token: str) -> None:
+    """As one is that was read from a file with the end of its line."""
+    with Client("http://127.0.0.1:1", token=token) as client, pytest.raises(ValueError) as refused:
+        client.languages()
+    assert "one line" in str(refused.value) and "ret" not in str(refused.value)
 
 
 def test_what_is_not_said_is_not_sent() -> None:

@@ -31,6 +31,12 @@ def uds_of(url: str) -> str | None:
         return url.removeprefix(UNIX)
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is neither http://…, https://… nor unix:/PATH")
+    try:
+        has_host = bool(httpx.URL(url).host)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from error
+    if not has_host:
+        raise ValueError(f"{url!r} names no host")
     return None
 
 

@@ -25,7 +25,8 @@ class Client:
 
     Connecting has `connect_s` seconds; each wait for bytes, so a run with its time in the queue, has `read_s` (None: no
     limit). `retries` says how refused requests are sent again. To be closed, or used as a context manager. Each call
-    raises ApiError, ConnectionFailed and NoAnswer, and ValueError for what cannot be sent.
+    raises ApiError, ConnectionFailed and NoAnswer, and ValueError for what cannot be sent. At most 100 are under way at
+    once, a stream until its block ends; one more waits.
     """
 
     def __init__(

@@ -14,10 +14,10 @@ Result = TypeVar("Result")
 
 
 def parsed(text: str | bytes) -> Any:
-    """Raises NoAnswer for what is no JSON."""
+    """Raises NoAnswer for what is no JSON, or nested deeper than Python reads."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NoAnswer(f"The answer is no JSON: {error}") from error
 
 

@@ -61,8 +61,9 @@ def of_problem(
 ) -> ApiError:
     """The exception for an answer's, or an event's, problem. What it lacks is taken from `status`."""
     kind = _kind(status)
-    told = [one for one in problem.get("errors") or () if isinstance(one, dict)]
-    fields = tuple(FieldError(str(one.get("field")), str(one.get("message"))) for one in told)
+    told = problem.get("errors")
+    found = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    fields = tuple(FieldError(str(one.get("field")), str(one.get("message"))) for one in found)
     detail = str(problem.get("detail") or f"The server answered {status}")
     return kind(status, str(problem.get("code") or "http_error"), detail, fields, retry_after_s, request_id)
 
@@ -85,17 +86,20 @@ def problem_of(body: bytes, content_type: str) -> Mapping[str, Any]:
         return {}
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 @contextlib.contextmanager
 def of_transport() -> Iterator[None]:
-    """Raises ConnectionFailed for what httpx raises while it connects, sends and reads."""
+    """Raises ConnectionFailed for what httpx raises while it connects, sends and reads, and NoAnswer for a body that is
+    not encoded as its headers say."""
     try:
         yield
     except httpx.TimeoutException as error:
         raise ConnectionFailed(f"No answer in time ({type(error).__name__})") from error
+    except httpx.DecodingError as error:
+        raise NoAnswer(f"The answer cannot be read: {error}") from error
     except httpx.TransportError as error:
         raise ConnectionFailed(str(error) or type(error).__name__) from error

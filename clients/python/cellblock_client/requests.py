@@ -91,7 +91,9 @@ class Request:
     content_type: str | None = None
 
     def headers(self, accept: str, token: str | None) -> dict[str, str]:
-        """Those that are of this request."""
+        """Those of this request. Raises ValueError, which does not repeat it, for a token that no header can hold."""
+        if token is not None and not (token and token.isascii() and token.isprintable() and token == token.strip()):
+            raise ValueError("A token is one line of ASCII without blanks around it, or None")
         found = {"Accept": accept, "Content-Type": self.content_type}
         found["Authorization"] = None if token is None else f"Bearer {token}"
         return {name: value for name, value in found.items() if value is not None}

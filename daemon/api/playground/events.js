@@ -1,6 +1,6 @@
 // Reads an event stream (HTML Living Standard, "Server-sent events") as this server writes it: event, data, empty line.
 
-const LINE_MAX = 64 * 2 ** 20; // characters; an output of 1 MB that is all NUL makes a line of 12
+const LINE_MAX = 256 * 2 ** 20; // characters; an output of 1 MB that is all NUL makes a line of 12
 
 /**
  * The events until the stream ends, each with its data read as JSON. Throws what reading the stream throws,

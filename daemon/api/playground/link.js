@@ -3,6 +3,7 @@
 const VERSION = "1.";
 const LINK_MAX = 64 * 1024; // characters: what every browser and most places to paste it take
 const PROGRAM_MAX = 8 * 2 ** 20; // bytes that a link may unpack to
+const TEXT_MAX = 256 * 1024; // characters of source, input and arguments; a browser takes seconds to show more
 
 /**
  * @param {import("./server.js").Program} program
@@ -11,7 +12,7 @@ const PROGRAM_MAX = 8 * 2 ** 20; // bytes that a link may unpack to
 export async function encode(program) {
   const stream = new Blob([JSON.stringify(program)]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  if (bytes.length * (4 / 3) > LINK_MAX) throw new RangeError("This is too long for a link");
+  if (bytes.length * (4 / 3) > LINK_MAX || shownLength(program) > TEXT_MAX) throw new RangeError("This is too long for a link");
   return VERSION + base64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
@@ -38,8 +39,12 @@ export async function decode(fragment) {
   const { language, code, stdin = "", args = [], files = [] } = found;
   const texts = [language, code, stdin, ...args, ...files.flatMap((/** @type {any} */ one) => [one.name, one.content, one.encoding])];
   if (!texts.every((one) => typeof one === "string")) throw new TypeError("not a program");
+  if (shownLength(found) > TEXT_MAX) throw new RangeError("too long");
   return { language, code, stdin, args, files };
 }
+
+/** @param {{ code: string, stdin?: string, args?: string[] }} program */
+const shownLength = ({ code, stdin = "", args = [] }) => args.reduce((sum, one) => sum + one.length + 1, code.length + stdin.length);
 
 /**
  * @param {ReadableStream<Uint8Array<ArrayBuffer>>} stream

@@ -105,7 +105,9 @@ export class Output {
       }
       const room = BLOCK - this.#lastLength;
       const newline = text.indexOf("\n", from + room - 1);
-      const to = newline < 0 || newline > from + room + BLOCK ? from + room + BLOCK : newline + 1;
+      const cut = from + room + BLOCK;
+      const isInPair = /[\ud800-\udbff]/.test(text.charAt(cut - 1)); // two blocks would show two halves of a character
+      const to = newline < 0 || newline > cut ? cut + Number(isInPair) : newline + 1;
       const piece = text.slice(from, to);
       this.#lastLength += piece.length;
       from = to;

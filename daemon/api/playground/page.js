@@ -33,8 +33,7 @@ const files = new Files(part("files"), part("listed"), edited, (text) => say(tex
 const choice = part("language");
 /** @type {Map<string, Language>} */
 const languages = new Map();
-/** @type {{ language: string, byId: Record<string, Draft> }} */
-const drafts = { language: "", byId: {}, ...JSON.parse(stored(DRAFTS) || "{}") };
+const drafts = storedDrafts();
 /** @type {AbortController | null} */
 let running = null;
 
@@ -45,6 +44,17 @@ function stored(key) {
   } catch {
     return ""; // a browser that stores nothing
   }
+}
+
+/** @returns {{ language: string, byId: Record<string, Draft> }} none where another page of this address stored its own */
+function storedDrafts() {
+  try {
+    const { language, byId } = JSON.parse(stored(DRAFTS));
+    if (typeof language === "string" && byId instanceof Object) return { language, byId };
+  } catch {
+    // There are none.
+  }
+  return { language: "", byId: {} };
 }
 
 /** @param {string} key @param {string} value */
@@ -226,7 +236,10 @@ function markErrors(result, source) {
 
 /** @param {unknown} error */
 function tellError(error) {
-  if (!(error instanceof Refused || error instanceof ConnectionLost)) throw error;
+  if (!(error instanceof Refused || error instanceof ConnectionLost)) {
+    say("What the server told cannot be shown; the browser's console says why", "bad");
+    throw error;
+  }
   if (error instanceof Refused && error.status === 401) needToken("");
   output.wait("");
   say(error.message, "bad");

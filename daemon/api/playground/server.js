@@ -11,15 +11,18 @@ import { events } from "./events.js";
  *   memory_bytes: number | null, cached: boolean, warnings?: Warning[] }} Result
  */
 
+const HEARD = ["stage", "stdout", "stderr"]; // a newer server may tell more
+const NOT_OURS = "What answered is not cellblock";
+
 /** What the server refused. `status` is that of HTTP; `mayRepeat`: the same request may be answered later. */
 export class Refused extends Error {
   /**
    * @param {number} status
    * @param {string} detail
-   * @param {string | null} [retryAfter] seconds
+   * @param {string | null} [retryAfter] of the header; a date is not told
    */
   constructor(status, detail, retryAfter) {
-    super(retryAfter && !detail.includes("again") ? `${detail}; try again in ${retryAfter} s` : detail);
+    super(/^\d+$/.test(retryAfter ?? "") && !detail.includes("again") ? `${detail}; try again in ${retryAfter} s` : detail);
     this.status = status;
     this.mayRepeat = [408, 429, 502, 503, 504].includes(status);
   }
@@ -67,7 +70,7 @@ export async function askJson(path, token) {
   try {
     return await response.json();
   } catch {
-    throw new Refused(502, "What answered is not cellblock");
+    throw new Refused(502, NOT_OURS);
   }
 }
 
@@ -83,11 +86,12 @@ export async function askJson(path, token) {
 export async function run(program, token, signal, hear) {
   const headers = { Accept: "text/event-stream", "Content-Type": "application/json" };
   const response = await ask("execute", token, { method: "POST", body: JSON.stringify(program), headers, signal });
+  if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw new Refused(502, NOT_OURS);
   try {
     for await (const { name, data } of events(/** @type {any} */ (response.body))) {
       if (name === "result") return data;
       if (name === "error") throw new Refused(data.status, data.detail);
-      hear(name, data);
+      if (HEARD.includes(name)) hear(name, data);
     }
   } catch (error) {
     if (error instanceof Refused || signal.aborted) throw error;
