@@ -127,10 +127,13 @@ class Keeper:
 
     def _share_room(self) -> None:
         used_bytes, bytes_max = self._parked_bytes(), self._plan.deployment.parked_bytes_max
+        has_room = used_bytes < bytes_max
         for pool in self._pools.values():
-            pool.set_room(used_bytes < bytes_max)
+            pool.set_room(has_room)
+        if has_room or bytes_max == 0 or self._told_of_room:
+            return
         short = [f"{pool.toolchain}/{pool.step.id}" for pool in self._pools.values() if pool.is_short]
-        if used_bytes >= bytes_max > 0 and short and not self._told_of_room:
+        if short:
             self._told_of_room = True  # once: with each run there is room, and then none
             log.warning(
                 "parked jails hold %d MB, as many as parked_mb_max allows: %s have fewer than they want, and runs wait",

@@ -187,7 +187,7 @@ class Holdings:
         """Lift the CPU quota, because a throttled process dies slowly, and kill all processes. Raises OSError.
 
         Init's death ends all others (pid_namespaces(7)), but not before init has come to die: among 64 processes that
-        spin it waited up to 80 ms for its turn. So each is killed.
+        spin it waited up to 80 ms for its turn. So each is killed, but where one at most is left beside init.
         """
         try:
             self.group.lift_cpu_quota()
@@ -198,7 +198,8 @@ class Holdings:
                 signal.pidfd_send_signal(self.init, signal.SIGKILL)
         except ProcessLookupError:
             return  # it is a zombie already, and all others are dead; the pidfd says so too
-        self.group.kill()
+        if self.init is None or not self.is_alone(OUR_PROCESSES, lingers=False):
+            self.group.kill()
 
     def close_pipes(self) -> None:
         """The keeper's copies."""

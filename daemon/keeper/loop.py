@@ -1,14 +1,15 @@
-"""One thread, one selector, one heap of timers: what the keeper waits for.
+"""One thread, one epoll(7), one heap of timers: what the keeper waits for.
 
 Ours rather than asyncio's, because this is shorter to read than what asyncio's tasks, transports and contexts would
 add to the privileged process, and imports neither ssl nor a thread pool.
 """
 
+import contextlib
 import functools
 import heapq
 import itertools
 import logging
-import selectors
+import select
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,7 +35,8 @@ class Loop:
     """Calls back when a descriptor is ready or a time (CLOCK_MONOTONIC, seconds) has come. Use it by `guard`."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._watched: dict[int, tuple[Callback, Callback | None]] = {}  # called when it can be read, and written
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._soon: deque[Callback] = deque()
@@ -46,17 +48,20 @@ class Loop:
 
     def watch(self, descriptor: int, callback: Callback) -> None:
         """Call back whenever the descriptor can be read. Raises OSError when it cannot be watched."""
-        self._selector.register(descriptor, selectors.EVENT_READ, (callback, None))
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._watched[descriptor] = callback, None
 
     def watch_write(self, descriptor: int, callback: Callback | None) -> None:
         """Also call back when a watched descriptor can be written; None ends that."""
-        key = self._selector.get_key(descriptor)
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if callback else 0)
-        self._selector.modify(descriptor, events, (key.data[0], callback))
+        on_read, _ = self._watched[descriptor]
+        self._epoll.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if callback else 0))
+        self._watched[descriptor] = on_read, callback
 
     def unwatch(self, descriptor: int) -> None:
         """Before the descriptor is closed. Raises KeyError when it is not watched."""
-        self._selector.unregister(descriptor)
+        del self._watched[descriptor]
+        with contextlib.suppress(OSError):  # it was closed all the same
+            self._epoll.unregister(descriptor)
 
     def after(self, seconds: float, callback: Callback) -> Timer:
         """Call back once, so many seconds from now."""
@@ -75,13 +80,14 @@ class Loop:
     def run(self) -> None:
         """Until `stop`."""
         while not self._stopped:
-            for key, events in self._selector.select(self._until_next()):
-                if self._selector.get_map().get(key.fd) is not key:
+            ready = self._epoll.poll(self._until_next())
+            for descriptor, events, watched in [(one, events, self._watched.get(one)) for one, events in ready]:
+                if watched is None or self._watched.get(descriptor) is not watched:
                     continue  # unwatched by an earlier callback of this turn
-                on_read, on_write = key.data
-                if events & selectors.EVENT_WRITE and on_write is not None:
+                on_read, on_write = watched
+                if on_write is not None and events & ~select.EPOLLIN:  # an error or a hang-up is for both
                     on_write()
-                elif events & selectors.EVENT_READ:
+                elif events & ~select.EPOLLOUT:
                     on_read()
             self._call_timers()
             for _ in range(len(self._soon)):

@@ -143,3 +143,39 @@ def test_the_first_state_of_a_machine_has_its_deadline_though_no_event_comes() -
     Machine(loop.guard(lambda error: None), "new", decide, lambda state: 0.0 if state == "new" else None, perform)
     loop.run()
     assert states == ["late"]
+
+
+def test_a_descriptor_that_an_earlier_callback_closed_and_watched_anew_hears_nothing_of_the_old_one() -> None:
+    loop, heard = Loop(), []
+    guard = loop.guard(lambda error: None)
+    pipes = [os.pipe(), os.pipe()]
+    for _, writer in pipes:
+        os.write(writer, b"x")
+
+    def replace(mine: int, other: int) -> None:
+        heard.append("first")
+        guard.unwatch(mine)
+        guard.unwatch(other)
+        guard.watch(other, lambda: heard.append("new") or loop.stop())
+        guard.soon(lambda: heard.append("turn over"))
+
+    for (one, _), (another, _) in (pipes, pipes[::-1]):
+        guard.watch(one, lambda one=one, another=another: replace(one, another))
+    loop.run()
+    assert heard == ["first", "turn over", "new"]
+
+
+def test_a_hang_up_is_heard_by_who_reads_and_by_who_writes() -> None:
+    loop, heard = Loop(), []
+    guard = loop.guard(lambda error: None)
+    reader, writer = os.pipe()
+    guard.watch(writer, lambda: heard.append("read") or guard.watch_write(writer, write))
+
+    def write() -> None:
+        heard.append("write")
+        guard.watch_write(writer, None)
+        loop.stop()
+
+    os.close(reader)
+    loop.run()
+    assert heard == ["read", "write"]

@@ -117,7 +117,8 @@ class Settings:
 
 def read_keyed(path: str) -> dict[str, int]:
     """A flat keyed file such as memory.events or cpu.stat."""
-    return {key: int(value) for key, value in (line.split() for line in read_text(path).splitlines())}
+    words = read_text(path).split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
 def lacked_processes(directory: str) -> bool:

@@ -175,8 +175,8 @@ class Group:
     def out_of_memory(self, told: bool) -> mounts.OutOfMemory:
         # An ancestor's shortage is told to every group below it; only a group at its own limit has refusals.
         killed = told or mounts.read_keyed(self._path("memory", "memory.oom_control")).get("oom_kill", 0) > 0
-        failed = int(mounts.read_text(self._path("memory", "memory.failcnt"))) > 0
-        return mounts.OutOfMemory(own=killed and failed, killed=killed)
+        own = killed and int(mounts.read_text(self._path("memory", "memory.failcnt"))) > 0
+        return mounts.OutOfMemory(own=own, killed=killed)
 
     def lacked_processes(self) -> bool:
         return mounts.lacked_processes(self._directories["pids"])
