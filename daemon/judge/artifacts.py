@@ -13,7 +13,7 @@ import os
 import pathlib
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 import cachetools
@@ -32,10 +32,13 @@ SETTINGS = {"disk_min_file_size": 0}  # every artefact is a file
 WRITES_MAX = 8  # that wait for the disk; an artefact beyond them is kept in memory only
 
 
-def key_of(identity: bytes, code: bytes, check: bool, files: Iterable[tuple[str, bytes]] = ()) -> str:
-    """Equal only where the toolchain's identity (judge/versions.py), the source, the check of types, and the name and
-    content of each file beside the source are."""
-    parts = [identity, b"checked" if check else b"unchecked", code]
+def key_of(
+    identity: bytes, code: bytes, check: bool, files: Iterable[tuple[str, bytes]] = (), options: Sequence[str] = ()
+) -> str:
+    """Equal only where the toolchain's identity (judge/versions.py), the source, the check of types, the compiler's
+    options (in which there is no NUL), and the name and content of each file beside the source are."""
+    how = b"\0".join((b"checked" if check else b"unchecked", *(option.encode() for option in options)))
+    parts = [identity, how, code]
     for name, content in files:
         parts += [name.encode(), content]
     digest = hashlib.sha256()

@@ -139,8 +139,8 @@ class Executor:
         if len(beside) < len(files):
             return None
         if _is_much(files):
-            return await asyncio.to_thread(artifacts.key_of, identity, submission.code, submission.check, beside)
-        return artifacts.key_of(identity, submission.code, submission.check, beside)
+            return await asyncio.to_thread(_key_of, identity, submission, beside)
+        return _key_of(identity, submission, beside)
 
     async def _kept(self, key: str, stack: contextlib.ExitStack) -> int | None:
         found = stack.enter_context(self.artifacts.in_memory(key))
@@ -203,7 +203,9 @@ class Executor:
                 return None
 
     def _compile_order(self, submission: Submission, entry: StepEntry, built: "Built") -> Order:
-        suffix = entry.variant(check=submission.check, has_files=built.files is not None)
+        options = tuple(option for option in submission.compiler_options if entry.takes(option))
+        starts_anew = bool(options) and entry.warm is Warm.STDIN  # its command line stands when it is parked
+        suffix = entry.variant(check=submission.check, has_files=built.files is not None or starts_anew)
         by_stdin = entry.warm is Warm.STDIN and not suffix
         return Order(
             toolchain=submission.toolchain.id,
@@ -214,6 +216,7 @@ class Executor:
             artifact=built.artifact,
             files=built.files,
             stdin=submission.code if by_stdin else b"",
+            args=options,
             sharing=submission.sharing,
         )
 
@@ -286,6 +289,10 @@ class Executor:
                 async with asyncio.timeout_at(deadline_s):
                     await self._client.wait_ready(toolchain)
             await asyncio.sleep(HEAL_STEP_S)  # the keeper may hear of a warden's death a moment after we do
+
+
+def _key_of(identity: bytes, submission: Submission, beside: list[tuple[str, bytes]]) -> str:
+    return artifacts.key_of(identity, submission.code, submission.check, beside, submission.compiler_options)
 
 
 async def _keep_artifact(finished: Finished, stack: contextlib.ExitStack) -> int | None:

@@ -31,7 +31,8 @@ class Submission:
     `on_output` hears stdout and stderr of the run while they come. `name` is what the source is called where another
     file is the main one (the driver of a problem), None where nobody said. `client`: whose it is, empty where
     it is ours; `sharing`: that one has so many at once. `dialogue`: what is said to it while it runs, in place of
-    `stdin`. `compile_limits`: of each step that compiles, where they are below its own.
+    `stdin`. `compile_limits`: of each step that compiles, where they are below its own. `compiler_options`: for the
+    steps that take them (Toolchain.refused).
 
     `leaves` names files below /work whose contents the report is to have once the program has ended by itself, of
     together at most `left_bytes_max` bytes.
@@ -51,6 +52,7 @@ class Submission:
     sharing: int = 1
     dialogue: Dialogue | None = None
     compile_limits: Limits | None = None
+    compiler_options: tuple[str, ...] = ()
     leaves: tuple[str, ...] = ()
     left_bytes_max: int = 0
 

@@ -112,7 +112,7 @@ def _step(toolchain: Toolchain, entry: StepEntry, place: Place, takes: str | Non
         source_name=toolchain.source if source and entry.warm is not Warm.STDIN else None,
         takes_artifact=takes,
         leaves=() if entry.artifact is None else (entry.artifact,),
-        takes_args=is_run,
+        takes_args=is_run or (bool(entry.options) and entry.warm is Warm.EXEC),
         jail=JailSpec(
             stack_bytes=limits.stack_mb * MB, file_bytes=limits.file_mb * MB, files_open=limits.files_open,
             scratch_bytes=limits.scratch_mb * MB, scratch_inodes=limits.scratch_inodes,

@@ -61,12 +61,21 @@ class StepLimits(_Model):
     files_open: int = pydantic.Field(default=256, gt=8)
 
 
+def _expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return value
+
+
 class StepEntry(_Model):
     """One command. The first step takes the source; a step after one that leaves an artefact takes that artefact.
 
     `argv_unchecked` is for who turns checking off, `argv_with_files` where other files lie beside the source,
     `argv_unchecked_with_files` for both. `packed` is what the step leaves of a source with files, in place of its
-    artefact: all files that the next step needs, as judge/files.py packs them.
+    artefact: all files that the next step needs, as judge/files.py packs them. `options`: regular expressions of the
+    words that a client may have added to the command's end; one that is warm by stdin is `argv_with_files` then.
     """
 
     id: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -76,10 +85,15 @@ class StepEntry(_Model):
     argv_with_files: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
     argv_unchecked_with_files: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
     packed: FileName | None = None
+    options: tuple[Annotated[str, pydantic.AfterValidator(_expression)], ...] = pydantic.Field(default=(), strict=False)
     warm: Warm = pydantic.Field(default=Warm.EXEC, strict=False)
     parked: int = pydantic.Field(default=0, ge=0)
     start_environment: dict[str, str] = {}
     limits: StepLimits = StepLimits()
+
+    def takes(self, option: str) -> bool:
+        """Whether a client may have it added."""
+        return any(re.fullmatch(expression, option) for expression in self.options)
 
     @property
     def variants(self) -> dict[str, tuple[str, ...]]:
@@ -216,6 +230,8 @@ class Toolchain(_Model):
             raise ValueError(
                 "steps: one that is warm by stdin needs argv_with_files, for a source that has files beside it"
             )
+        if self.steps[-1].options:
+            raise ValueError("steps: the last step runs the program, which has arguments of its own and no options")
         if sum(step.warm is Warm.FORK for step in self.steps) > 1:
             raise ValueError('steps: the warden can be the interpreter of one step only (warm = "fork")')
         if self.fairness.programs and self.bench is None:
@@ -237,6 +253,15 @@ class Toolchain(_Model):
     def compiles(self) -> bool:
         """True when a step before the last leaves an artefact."""
         return len(self.steps) > 1
+
+    def refused(self, options: Iterable[str]) -> str | None:
+        """The first that may not be added to a command that compiles."""
+        return next((one for one in options if not any(step.takes(one) for step in self.steps[:-1])), None)
+
+    @property
+    def takes_options(self) -> bool:
+        """True when a command that compiles has any."""
+        return any(step.options for step in self.steps[:-1])
 
     @property
     def start_is_charged(self) -> bool:

@@ -236,6 +236,7 @@ def test_addresses_that_send_bad_tokens_are_told_apart_by_the_proxys_word(guarde
     assert guarded.execute(guarded.runner, **{"X-Forwarded-For": "198.51.100.7"}).status == 200
 
 
+@pytest.mark.slow
 def test_a_token_that_is_added_is_valid_and_one_that_is_removed_is_not(guarded: Guarded) -> None:
     def tells(stale: int) -> bool:
         return f'\ncellblock_tokens_stale{{process="1"}} {stale}.0\n' in guarded.get("/metrics", guarded.watcher).text

@@ -44,6 +44,7 @@ def test_a_chunked_body_takes_no_more_room_than_it_has_bytes() -> None:
         assert first_lines == [b"HTTP/1.1 200 OK"] * 14
 
 
+@pytest.mark.slow
 def test_who_declares_much_and_sends_nothing_keeps_nobody_out() -> None:
     with Server(languages=["python"]) as server, contextlib.ExitStack() as stack:
         for size in (*[BODY_MAX] * 10, (256 << 20) - 10 * BODY_MAX):
@@ -75,6 +76,7 @@ def test_a_body_of_millions_of_fields_is_refused_and_stops_nobody() -> None:
         assert sent["output"].strip() == hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_chunked_body_that_is_too_long_is_refused_while_it_comes() -> None:
     with Server(languages=["python"], body_bytes_max=200_000) as server:
         chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"

@@ -94,6 +94,7 @@ def test_documents_are_kept_by_whoever_has_them(cellblock: Server, path: str) ->
     assert (head.status, head.headers["ETag"], head.text) == (200, first.headers["ETag"], "")
 
 
+@pytest.mark.slow
 def test_the_document_has_the_bounds_of_this_deployment() -> None:
     with Server(timeout_s_max=7, timeout_s=3, code_bytes_max=1000, memory_mb_max=300, languages=["python"]) as server:
         schemas = server.request("GET", "/openapi.json").json["components"]["schemas"]

@@ -61,6 +61,7 @@ def test_a_compile_error_is_told_each_time(cellblock: Server) -> None:
         assert (answer["reason"], answer["cached"]) == ("compile_error", False)
 
 
+@pytest.mark.slow
 def test_a_setting_turns_it_off() -> None:
     with Server(languages=["rust"], artifact_memory_mb=0) as server:
         assert [server.execute("rust", code_of("rust", "off"))["cached"] for _ in range(2)] == [False, False]

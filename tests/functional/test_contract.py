@@ -233,6 +233,7 @@ def test_words_in_comments_and_strings_and_everyday_code_are_allowed(cellblock: 
     assert cellblock.post({"language": "python", "code": code}).status == 200
 
 
+@pytest.mark.slow
 def test_report_mode_runs_and_warns() -> None:
     with Server(validation="report", languages=["python"]) as server:
         answer = server.execute("python", "print('ran')\nimport socket\nsocket.create_connection(('x', 1))")
@@ -242,6 +243,7 @@ def test_report_mode_runs_and_warns() -> None:
         ]
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_an_answer() -> None:
     """Nothing waits longer than the queue allows, and the answer comes before the body is parsed."""
     with (

@@ -3,6 +3,8 @@
 import json
 import os
 
+import pytest
+
 from tests.server import START_S, Server, until
 
 WHERE = "import os\nprint(sorted(os.sched_getaffinity(0)))"
@@ -20,6 +22,7 @@ def test_graded_runs_have_the_named_core_and_others_all() -> None:
         assert server.execute("python", WHERE)["output"] == f"{usable}\n"
 
 
+@pytest.mark.slow
 def test_a_core_that_is_not_there_stops_the_keeper_with_its_name() -> None:
     with Server(healthy=False, languages=["python"], grade_cores="8000") as server:
         until(lambda: "grade_cores: 8000 cannot be used; there are: " in server.error_text(), START_S)

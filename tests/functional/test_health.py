@@ -30,6 +30,7 @@ def health(server: Server) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_a_self_test_that_prints_something_else_is_ill_health(tmp_path: pathlib.Path) -> None:
     readable(tmp_path)
     text = (SHIPPED / "python.toml").read_text()
@@ -61,6 +62,7 @@ def test_self_tests_go_on_in_the_background_and_a_process_may_be_alive_and_not_r
         assert server.request("GET", "/health/ready").status == 200
 
 
+@pytest.mark.slow
 def test_a_keeper_that_stands_still_is_not_ready_within_seconds_though_no_proof_is_old(cellblock: Server) -> None:
     """Long before the supervisor ends it (`silence_s`), and ready again as soon as it goes on."""
     until(lambda: cellblock.request("GET", "/health/ready").status == 200, START_S, "ready")
@@ -85,6 +87,7 @@ def test_a_process_that_is_being_stopped_is_not_ready() -> None:
     assert set(readiness.problems()) == {"keeper", "server"}
 
 
+@pytest.mark.slow
 def test_health_starts_nothing(tmp_path: pathlib.Path) -> None:
     shutil.copy(SHIPPED / "python.toml", readable(tmp_path))
     shutil.copytree(SHIPPED / "python", tmp_path / "python")
@@ -107,6 +110,7 @@ def test_it_tells_the_memory_of_everything(cellblock: Server) -> None:
     assert sum(found.values()) < 400 << 20, found
 
 
+@pytest.mark.slow
 def test_where_parked_jails_have_no_room_fewer_are_kept_and_the_log_says_so_once() -> None:
     """Runs go on, each with a jail that is parked or made for it."""
     with Server(languages=["python"], parked_mb_max=2) as server:

@@ -41,6 +41,17 @@ def run(server: Server, code: str, language: str = "python3", **spec: Any) -> An
     return post(server, f"{JOBE}/runs/", {"run_spec": {"language_id": language, "sourcecode": code, **spec}})
 
 
+def test_a_compiler_gets_the_options_that_its_toolchain_takes(server: Server) -> None:
+    """A parked rustc has its command line already; and what was compiled without an option is not taken for it."""
+    code = 'fn main() { let x: i32 = std::env::args().count() as i32; println!("{}", (i32::MAX - 1 + x + x) < 0); }'
+    checked = {"parameters": {"compileargs": ["-Coverflow-checks=yes"]}}
+    assert run(server, code, "rust").json["stdout"] == "true\n"
+    overflow = run(server, code, "rust", **checked).json
+    assert (overflow["outcome"], "attempt to add with overflow" in overflow["stderr"]) == (12, True)
+    assert run(server, code, "rust").json["stdout"] == "true\n"
+    assert "-Clinker=sh" in run(server, code, "rust", parameters={"compileargs": ["-Clinker=sh"]}).text
+
+
 def run_code(server: Server, code: str, language: str = "python", **fields: Any) -> dict[str, Any]:
     answer = post(server, "/run_code", {"code": code, "language": language, **fields})
     assert answer.status == 200, answer.text

@@ -102,6 +102,7 @@ def test_randomness_differs_between_forks(cellblock: Server) -> None:
         assert len({one[source] for one in seen}) == len(seen), source
 
 
+@pytest.mark.slow
 def test_a_warden_is_replaced_by_count_and_nobody_notices() -> None:
     """Forks of one warden share their hash seed; those of the next have another."""
     with Server(languages=["python"], warden_runs_max=20) as server:

@@ -204,6 +204,7 @@ def _if_there(server: Server) -> Samples:
         return {}
 
 
+@pytest.mark.slow
 def test_it_can_be_switched_off_and_the_access_log_too() -> None:
     with Server(healthy=False, languages=["python"], metrics="off", access_log="false") as server:
         assert server.request("GET", "/metrics").status == 404

@@ -76,8 +76,8 @@ def test_a_grader_of_the_package_grades_the_groups_that_ask_for_it(tmp_path: pat
     ("grader", "problem"),
     [
         ("print('AC')\n", "secret: the grader printed no result: 'AC'"),
-        ("print('AC nan')\n", "secret: the grader printed no result: 'AC nan'"),
-        ("raise SystemExit(3)\n", "secret: the grader ended with code 3"),
+        pytest.param("print('AC nan')\n", "secret: the grader printed no result: 'AC nan'", marks=pytest.mark.slow),
+        pytest.param("raise SystemExit(3)\n", "secret: the grader ended with code 3", marks=pytest.mark.slow),
     ],
 )
 def test_a_grader_without_a_result_makes_ie(tmp_path: pathlib.Path, grader: str, problem: str) -> None:
@@ -164,8 +164,16 @@ def test_each_pass_has_the_time_limit_for_itself(tmp_path: pathlib.Path) -> None
     ("judge", "reason"),
     [
         ("for n in range(1100): open(f'{feedback}{n}', 'w')", "the checker left no feedback that can be kept"),
-        ("for n in range(3): open(f'{feedback}{n}', 'wb').write(bytes(30 << 20))", "the checker left no feedback"),
-        ("open(feedback + 'nextpass.in', 'w')\nsys.exit(43)", "the checker rejects, and asks for another pass"),
+        pytest.param(
+            "for n in range(3): open(f'{feedback}{n}', 'wb').write(bytes(30 << 20))",
+            "the checker left no feedback",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "open(feedback + 'nextpass.in', 'w')\nsys.exit(43)",
+            "the checker rejects, and asks for another pass",
+            marks=pytest.mark.slow,
+        ),
         ("open(feedback + 'nextpass.in', 'w').write('1')", "the checker asks for more than 3 passes"),
     ],
 )
@@ -206,7 +214,7 @@ def test_a_validator_gives_points_or_multiplies_those_of_the_test(tmp_path: path
     ("value", "reason"),
     [
         ("1.5", "the multiplier 1.5 is not 0..1"),
-        ("much", "the checker's score_multiplier.txt is no finite number: 'much'"),
+        pytest.param("much", "the checker's score_multiplier.txt is no finite number: 'much'", marks=pytest.mark.slow),
     ],
 )
 def test_a_multiplier_that_is_none_is_ie(tmp_path: pathlib.Path, value: str, reason: str) -> None:
@@ -250,6 +258,7 @@ fn main() {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_interactor_may_say_megabytes(tmp_path: pathlib.Path) -> None:
     row = rows(tmp_path, FLOOD)["accepted/sum.rs"]
     assert row["verdict"] == "AC"

@@ -123,6 +123,7 @@ def test_a_restart_under_load_loses_no_request(tmp_path: pathlib.Path) -> None:
     print(f"{len(heard)} requests, one restart")
 
 
+@pytest.mark.slow
 @pytest.mark.threat("U11")
 def test_our_own_path_is_for_its_group_and_taken_from_nobody(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "http.sock"

@@ -1,6 +1,9 @@
 """Each language that contestants use: what runs, what fails, and what each ending is called."""
 
+import base64
+import io
 import json
+import zipfile
 from typing import Any
 
 import pytest
@@ -126,3 +129,26 @@ def test_the_walls_hold(cellblock: Server, language: str) -> None:
     """The network, the host's files and a read-only file system, asked in each language's own way."""
     answer = cellblock.execute(language, WALLS[language])
     assert (answer["success"], "yes" in answer["output"], answer["output"] != "") == (True, False, True), answer
+
+
+@pytest.mark.parametrize("in_two_files", [False, True])
+@pytest.mark.parametrize("language", ["c", "cpp"])
+def test_a_compiler_gets_the_options_that_its_toolchain_takes(language: str, in_two_files: bool) -> None:
+    """By Judge0's dialect, whose ids of the two are 50 and 54."""
+    with Server(languages=[language], dialects=["judge0"]) as running:
+        other = "int other(void) { return WANTED; }"
+        first = "int other(void);" if in_two_files else other
+        fields = {
+            "source_code": f'#include <stdio.h>\n{first}\nint main(void) {{ printf("%d\\n", other()); }}',
+            "language_id": {"c": 50, "cpp": 54}[language],
+            "compiler_options": "-DWANTED=42 -O0 -Wall",
+        }
+        if in_two_files:
+            zipped = io.BytesIO()
+            with zipfile.ZipFile(zipped, "w") as archive:
+                archive.writestr(f"other.{language}", other)
+            fields["additional_files"] = base64.b64encode(zipped.getvalue()).decode()
+        answer = running.request(
+            "POST", "/judge0/submissions?wait=true", json.dumps(fields).encode(), {"Content-Type": "application/json"}
+        )
+        assert (answer.status, answer.json["stdout"]) == (201, "42\n"), answer.text

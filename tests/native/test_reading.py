@@ -148,6 +148,7 @@ def test_program_that_is_not_there_does_not_start(harness: Harness) -> None:
     assert harness("spawn") == "did not start\n"
 
 
+@pytest.mark.slow
 def test_random_changes_never_make_it_read_beyond_its_bytes(harness: Harness, built: list[str]) -> None:
     seconds = FUZZ_SECONDS if len(built) == 1 else 1
     given = described(Warm.PRELOAD, ("/usr/bin/true", "argument"))

@@ -90,7 +90,7 @@ def test_a_build_that_fails_is_a_compile_error_with_its_words(server: Server) ->
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("while True: pass", "Compilation timed out after 4 seconds"),
+        pytest.param("while True: pass", "Compilation timed out after 4 seconds", marks=pytest.mark.slow),
         ("x = [bytearray(1 << 20) for _ in range(999)]", "Compilation exceeded its memory limit of 256 MB"),
         ("while True: print('x' * 99)", "Compilation exceeded its limit of diagnostics:\n" + ("x" * 99 + "\n") * 3),
         ("import os\nos.abort()", "Killed by signal 6 (SIGABRT)"),

@@ -92,3 +92,8 @@ def test_files_beside_the_source_are_in_the_key() -> None:
         (("a", b""), ("x", b"")),
     ]
     assert len({key_of(b"1", b"x", True, each) for each in files}) == len(files)
+
+
+def test_a_key_is_of_the_compilers_options_too() -> None:
+    options = [(), ("-a",), ("-b",), ("-a", "-b"), ("-b", "-a"), ("-a-b",)]
+    assert len({key_of(b"1", b"x", True, (), each) for each in options}) == len(options)

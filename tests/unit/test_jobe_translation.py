@@ -87,7 +87,9 @@ def test_arguments_are_split_as_a_shell_would() -> None:
 
 def test_options_that_change_nothing_are_taken_and_others_refused() -> None:
     submission("c", parameters={"compileargs": ["-Wall", "-std=c99"], "linkargs": ["-lm"]})
-    assert "compileargs cannot have '-std=c89'" in refusal(language="c", parameters={"compileargs": ["-std=c89"]})
+    taken = submission("c", parameters={"compileargs": ["-std=c89", "-x c"], "linkargs": ["-lm"]})
+    assert taken.compiler_options == ("-std=c89", "-lm")
+    assert "compileargs cannot have '-o'" in refusal(language="c", parameters={"compileargs": ["-o"]})
     assert "main_class" in refusal(language="java", parameters={"main_class": "A"})
 
 

@@ -23,7 +23,10 @@ from daemon.judge.submission import Reason, Report
 from daemon.sandbox.model import Limits
 from daemon.sandbox.order import SandboxUnavailable
 from daemon.settings import Settings
+from daemon.toolchain import registry
 
+SHIPPED = pathlib.Path(__file__).parents[2] / "toolchains"
+TOOLCHAINS = registry.load([SHIPPED, SHIPPED / "languages"])
 OPTIONS = Options(1, 5.0, 1.0, 10.0, 131072, 65536, 64, 1024)
 JOB = Job("python", 71, b"print(1)", None, None, None, OPTIONS)
 BOUNDS = wanted.Bounds.of(Limits(1 << 28, 10**10, 64), Limits(1 << 28, 10**10, 64), 64, 1 << 20)
@@ -285,3 +288,24 @@ def test_of_several_runs_the_last_is_told_with_the_mean_of_all() -> None:
     )]  # fmt: skip
     found = outcome.average(runs)
     assert (found.stdout, found.facts.time, found.facts.memory) == (b"b", 0.2, 150)
+
+
+def test_options_are_for_compilers_that_take_them() -> None:
+    cpp = {"language_id": 54, "source_code": "int main() {}"}
+
+    def job(toolchain: str, options: str) -> Job:
+        body = SubmissionBody(**cpp, compiler_options=options)
+        return wanted.job_of(body, TOOLCHAINS.find(toolchain), BOUNDS, Settings(), lambda _: None)
+
+    asked = job("cpp", "-std=c++17  '-O3'")
+    assert Options.from_json(asked.options.to_json()).compiler_options == "-std=c++17  '-O3'"
+    runs = wanted.submission_of(asked, TOOLCHAINS.find("cpp"), Settings(), Settings().run_limits())
+    assert runs.compiler_options == ("-std=c++17", "-O3")
+    for toolchain, options, why in (
+        ("cpp", "-O2 -fplugin=x.so", "-fplugin=x.so is not allowed for C++"),
+        ("cpp", "'", "cannot be given to a compiler: No closing quotation"),
+        ("python", "-O2", "setting compiler options is not allowed for Python"),
+    ):
+        with pytest.raises(wanted.Invalid) as refused:
+            job(toolchain, options)
+        assert refused.value.errors == {"compiler_options": [why]}

@@ -4,6 +4,8 @@ import os
 import socket
 import sys
 
+import pytest
+
 from daemon.supervisor import STARTING, Child
 from tests.server import until
 
@@ -18,6 +20,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_starts_slowly_is_not_killed_as_one_that_hangs() -> None:
     """It was killed and started again without an end, because it had said that it starts. Once ready, it may not hang."""
     assert STARTING > 3

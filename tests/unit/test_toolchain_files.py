@@ -62,6 +62,8 @@ def test_a_plain_file_is_enough(tmp_path: pathlib.Path) -> None:
             ["there is no [bench]"],
         ),
         ("[[steps]]", "[[steps]", ["echo.toml"]),
+        ('id = "run"', 'id = "run"\noptions = ["("]', ["steps.0.options.0", "is no regular expression"]),
+        ('id = "run"', 'id = "run"\noptions = ["-O"]', ["the last step runs the program"]),
     ],
 )
 def test_a_mistake_is_told_with_file_key_and_hint(tmp_path: pathlib.Path, old: str, new: str, said: list[str]) -> None:

@@ -72,7 +72,7 @@ def wanted_of(run: JobeRun, languages: Languages) -> Wanted:
     if spec.sourcefilename and _SOURCE_NAME.fullmatch(spec.sourcefilename) is None:
         raise _wrong("The sourcefilename for the run_spec is illegal")
     _check_limits(spec.parameters)
-    _check_options(spec.parameters, found[0])
+    _check_options(spec.parameters, *found)
     return Wanted(spec, *found, spec.sourcecode, _file_ids(spec))
 
 
@@ -105,13 +105,13 @@ def _check_limits(parameters: JobeParameters) -> None:
             raise _wrong(f"The parameter {field} cannot be negative")
 
 
-def _check_options(parameters: JobeParameters, language: JobeLanguage) -> None:
-    """Raises ApiProblem 400 for an option that would change the program and cannot be given: a toolchain's commands are
-    fixed."""
+def _check_options(parameters: JobeParameters, language: JobeLanguage, toolchain: Toolchain) -> None:
+    """Raises ApiProblem 400 for an option that would change the program and that the toolchain does not take."""
     for field in OPTIONS:
-        for option in getattr(parameters, field):
-            if option.strip() and option.strip() not in language.options:
-                raise _wrong(f"The parameter {field} cannot have {option[:100]!r}: this server's commands are fixed")
+        for option in map(str.strip, getattr(parameters, field)):
+            is_taken = field != "interpreterargs" and toolchain.refused([option]) is None
+            if option and not is_taken and option not in language.options:
+                raise _wrong(f"The parameter {field} cannot have {option[:100]!r} on this server")
     if parameters.main_class is not None:
         raise _wrong("The parameter main_class is not supported: the class that has a main is found by itself")
 
@@ -132,7 +132,14 @@ def submission_of(
     return Submission(
         wanted.toolchain, code, _limits(wanted, *submissions.bounds(wanted.toolchain, run, token)),
         min(stream_bytes, settings.output_bytes), stdin, _words(wanted.spec.parameters.runargs), files=files,
+        compiler_options=_compiler_options(wanted.spec.parameters, wanted.toolchain),
     )  # fmt: skip
+
+
+def _compiler_options(parameters: JobeParameters, toolchain: Toolchain) -> tuple[str, ...]:
+    """Those that change something here."""
+    asked = map(str.strip, (*parameters.compileargs, *parameters.linkargs))
+    return tuple(option for option in asked if option and toolchain.refused([option]) is None)
 
 
 def _words(texts: list[str]) -> tuple[str, ...]:

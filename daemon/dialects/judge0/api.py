@@ -151,7 +151,9 @@ class _Door:
         settings, token = self._parts.settings, request[CLIENT].token
         stack_mb = min((one.steps[-1].limits.stack_mb for one in self._parts.toolchains), default=StepLimits().stack_mb)
         bounds = default_bounds(settings, stack_mb, lambda limits: within(token, limits))
-        return json_answer(facts.config(settings, bounds, self._capacity, bool(self._callbacks.hosts)))
+        with_options = [toolchain.title for toolchain in self._parts.toolchains if toolchain.takes_options]
+        has_callbacks = bool(self._callbacks.hosts)
+        return json_answer(facts.config(settings, bounds, self._capacity, has_callbacks, with_options))
 
     async def _workers(self, _: web.Request) -> web.Response:
         """Of all HTTP processes together: a worker is a run that may be under way, whoever asked for it and in whose

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 
 import psutil
 
@@ -43,13 +44,16 @@ def system() -> dict[str, str]:
     }
 
 
-def config(settings: Settings, bounds: Bounds, capacity: Capacity, has_callbacks: bool) -> dict[str, object]:
-    """GET /config_info of version 1.13.1, with this deployment's figures."""
+def config(
+    settings: Settings, bounds: Bounds, capacity: Capacity, has_callbacks: bool, with_options: Sequence[str]
+) -> dict[str, object]:
+    """GET /config_info of version 1.13.1, with this deployment's figures. `with_options`: names of languages whose
+    compilers take options."""
     return {
         "maintenance_mode": False,
         "enable_wait_result": True,
-        "enable_compiler_options": False,
-        "allowed_languages_for_compile_options": [],
+        "enable_compiler_options": bool(with_options),
+        "allowed_languages_for_compile_options": list(with_options),
         "enable_command_line_arguments": True,
         "enable_submission_delete": True,
         "enable_callbacks": has_callbacks,

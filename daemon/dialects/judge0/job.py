@@ -18,6 +18,7 @@ class Options:
     max_processes_and_or_threads: int
     max_file_size: int
     command_line_arguments: str | None = None
+    compiler_options: str | None = None
     redirect_stderr_to_stdout: bool = False
     callback_url: str | None = None
 

@@ -82,8 +82,6 @@ def _value(found: Stored, name: str, language: str, is_base64: bool) -> object:
             return _moment(found.created)
         case "finished_at":
             return _moment(found.finished)
-        case "compiler_options":
-            return None
         case _ if name in NEVER:
             return False
     value = getattr(job.options, name)

@@ -152,6 +152,8 @@ def job_of(
         _check_archive(reader, zipped, toolchain, settings.files_bytes_max)
     has_options = not body.model_fields_set <= NO_OPTIONS
     options = _options(reader, bounds, callback_refusal) if has_options else _defaults(bounds)
+    if options.compiler_options is not None and toolchain is not None:
+        _check_compiler_options(reader, options.compiler_options, toolchain)
     if reader.errors or toolchain is None or number is None:
         raise Invalid(reader.errors)
     return Job(toolchain.id, number, source, body.stdin, body.expected_output, zipped, options)
@@ -177,14 +179,25 @@ def _check_archive(reader: _Reader, zipped: bytes, toolchain: Toolchain, bytes_m
         reader.wrong("additional_files", str(error))
 
 
+def _check_compiler_options(reader: _Reader, line: str, toolchain: Toolchain) -> None:
+    try:
+        options = arguments_of(line)
+        fields.arguments(options)
+    except ValueError as error:
+        reader.wrong("compiler_options", f"cannot be given to a compiler: {error}")
+        return
+    if not toolchain.takes_options:
+        reader.wrong("compiler_options", f"setting compiler options is not allowed for {toolchain.title}")
+    elif (refused := toolchain.refused(options)) is not None:
+        reader.wrong("compiler_options", f"{refused} is not allowed for {toolchain.title}")
+
+
 @functools.lru_cache(64)
 def _defaults(bounds: Bounds) -> Options:
     return _options(_Reader(SubmissionBody()), bounds, lambda _: None)
 
 
 def _options(reader: _Reader, bounds: Bounds, callback_refusal: Callable[[str], str | None]) -> Options:
-    if reader.line("compiler_options"):
-        reader.wrong("compiler_options", "setting compiler options is not allowed")
     arguments = reader.line("command_line_arguments")
     try:
         fields.arguments(arguments_of(arguments))
@@ -210,6 +223,7 @@ def _options(reader: _Reader, bounds: Bounds, callback_refusal: Callable[[str], 
         ) or 1,
         max_file_size=int(reader.number("max_file_size", bounds.file_kb, 0)),
         command_line_arguments=arguments,
+        compiler_options=reader.line("compiler_options") or None,
         redirect_stderr_to_stdout=reader.flag("redirect_stderr_to_stdout"),
         callback_url=url,
     )  # fmt: skip
@@ -238,7 +252,10 @@ def submission_of(job: Job, toolchain: Toolchain, settings: Settings, run: RunLi
     output_bytes = min(asked.max_file_size * KB or settings.output_bytes, settings.output_bytes)
     files = () if job.archive is None else archive.read(job.archive, settings.files_bytes_max)
     arguments = tuple(arguments_of(asked.command_line_arguments))
-    return Submission(toolchain, job.source, limits, output_bytes, job.stdin or b"", arguments, files=files)
+    return Submission(
+        toolchain, job.source, limits, output_bytes, job.stdin or b"", arguments, files=files,
+        compiler_options=tuple(arguments_of(asked.compiler_options)),
+    )  # fmt: skip
 
 
 def default_bounds(settings: Settings, stack_mb: int, lowered: Callable[[Limits], Limits]) -> Bounds:
