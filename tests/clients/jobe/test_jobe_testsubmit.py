@@ -20,6 +20,7 @@ FIXED = "the commands of a toolchain are fixed"
 MISSING = "no such toolchain is shipped"
 DIFFERENCES = {
     "Testing use of interpreter args with Python3": FIXED,
+    "Test use of compileargs with C": "its option has no hyphen, and is no option",
     "Valid Python3/pylint program": "there is no pylint in a jail",
     "Memory limit exceeded in C (seg faults)": "memory counts when it is used",
     "Infinite recursion (stack error) on C": "-O2 makes a loop of it",
