@@ -32,7 +32,7 @@ class Submission:
     file is the main one (the driver of a problem), None where nobody said. `client`: whose it is, empty where
     it is ours; `sharing`: that one has so many at once. `dialogue`: what is said to it while it runs, in place of
     `stdin`. `compile_limits`: of each step that compiles, where they are below its own. `compiler_options`: for the
-    steps that take them (Toolchain.refused).
+    steps that take them (Toolchain.takes).
 
     `leaves` names files below /work whose contents the report is to have once the program has ended by itself, of
     together at most `left_bytes_max` bytes.

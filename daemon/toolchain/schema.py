@@ -254,9 +254,13 @@ class Toolchain(_Model):
         """True when a step before the last leaves an artefact."""
         return len(self.steps) > 1
 
+    def takes(self, option: str) -> bool:
+        """Whether a client may have it added to a command that compiles."""
+        return any(step.takes(option) for step in self.steps[:-1])
+
     def refused(self, options: Iterable[str]) -> str | None:
-        """The first that may not be added to a command that compiles."""
-        return next((one for one in options if not any(step.takes(one) for step in self.steps[:-1])), None)
+        """The first that is not taken."""
+        return next((one for one in options if not self.takes(one)), None)
 
     @property
     def takes_options(self) -> bool:

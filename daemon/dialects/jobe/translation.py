@@ -109,7 +109,7 @@ def _check_options(parameters: JobeParameters, language: JobeLanguage, toolchain
     """Raises ApiProblem 400 for an option that would change the program and that the toolchain does not take."""
     for field in OPTIONS:
         for option in map(str.strip, getattr(parameters, field)):
-            is_taken = field != "interpreterargs" and toolchain.refused([option]) is None
+            is_taken = field != "interpreterargs" and toolchain.takes(option)
             if option and not is_taken and option not in language.options:
                 raise _wrong(f"The parameter {field} cannot have {option[:100]!r} on this server")
     if parameters.main_class is not None:
@@ -139,7 +139,7 @@ def submission_of(
 def _compiler_options(parameters: JobeParameters, toolchain: Toolchain) -> tuple[str, ...]:
     """Those that change something here."""
     asked = map(str.strip, (*parameters.compileargs, *parameters.linkargs))
-    return tuple(option for option in asked if option and toolchain.refused([option]) is None)
+    return tuple(option for option in asked if option and toolchain.takes(option))
 
 
 def _words(texts: list[str]) -> tuple[str, ...]:
