@@ -4,6 +4,7 @@ That process (parser_process.py) has a limit of memory and of time, and holds no
 The body and the answer are memfds. What comes back is read as data: of classes it may name those of parcel.py alone.
 """
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -48,6 +49,7 @@ class Parser:
         self._bytes_max, self._parse_s, self._modules = bytes_max, parse_s, tuple(modules)
         self._seats = Seats(1, places, full=f"{places} large bodies wait to be parsed; try again")
         self._process: subprocess.Popen[bytes] | None = None
+        self._watched: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
     def __repr__(self) -> str:
@@ -66,11 +68,29 @@ class Parser:
         Raises BadBody, turns.seats.Refused where no place is left, CannotParse, OSError.
         """
         async with self._seats.taken(client.name, 1):
-            found = await to_the_end(self._parse, body, model.__name__)
+            try:
+                found = await to_the_end(self._parse, body, model.__name__)
+            finally:
+                self._watch()
         if isinstance(found, BadBody):
             raise found
         assert isinstance(found, model)
         return found
+
+    def _watch(self) -> None:
+        """The process may be killed while nobody asks it for anything: it does not stay as a zombie."""
+        process = self._process
+        if process is None or process is self._watched:
+            return
+        self._watched = process
+        loop, pidfd = asyncio.get_running_loop(), os.pidfd_open(process.pid)
+
+        def died() -> None:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+            process.poll()
+
+        loop.add_reader(pidfd, died)
 
     def _parse(self, body: int, name: str) -> pydantic.BaseModel | BadBody:
         """It blocks for `parse_s` at most, and START_S more where the process has to be started."""

@@ -13,7 +13,8 @@ from daemon.sandbox.client import Client
 from daemon.settings import Settings
 from daemon.toolchain.registry import Registry
 from daemon.toolchain.schema import Toolchain
-from daemon.validation.constructs import Constructs, Finding
+from daemon.validation.constructs import Constructs
+from daemon.validation.matching import Finding
 
 from .access import Access
 from .admission import Admission

@@ -14,7 +14,7 @@ import pydantic_core
 from daemon.judge.report import signal_name
 from daemon.judge.submission import Report
 from daemon.toolchain.schema import Toolchain
-from daemon.validation.constructs import Finding
+from daemon.validation.matching import Finding
 
 from .models import ExecuteResponse, ForbiddenConstruct
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from daemon.judge.executor import OnStage
 from daemon.judge.submission import Report, Submission
 from daemon.turns.seats import Seat
-from daemon.validation.constructs import Finding
+from daemon.validation.matching import Finding
 
 from . import note as notes
 from . import submissions

@@ -1,53 +1,41 @@
 """Finds the constructs that a toolchain file forbids: advice to honest users, while the jail is the wall.
 
-A plain substring test comes first. Only a source in which it hits is lexed, by Pygments in a worker process. A source
-waits for its turn at the worker for TURN_S at most and has `deadline_s` there; past either it is allowed. A word in a
-comment or a string literal never matches.
+A plain substring test comes first. Only a source in which it hits is lexed, in a process of its own (lexer_process.py).
+A source waits for its turn there for TURN_S at most and has `deadline_s`; past either it is allowed.
 """
 
 import asyncio
 import collections
-import concurrent.futures
-import ctypes
-import dataclasses
-import multiprocessing
+import contextlib
+import json
 import os
 import re
-import signal
 import sys
-import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
+from daemon.sandbox.errors import OurFault
 from daemon.toolchain.schema import Forbidden, Toolchain
+
+from . import lexer_process
+from .matching import Finding, Rules
 
 log = structlog.get_logger("cellblock.validation")
 
 TURN_S = 0.1
 START_S = 30.0
-PR_SET_PDEATHSIG = 1
-# The tracker of semaphores, a process of its own that takes its options from here, tidies up after one that was killed.
-# Its warning would be plain text in a log of JSON.
-QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
-_PIECE = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w{2,}")
-_GAP = "..."
-
-Rules = tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...]  # `tokens`, `beside` and `reason` of each Forbidden
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """A forbidden construct: its line (from 1), the pattern that was found, and why it is forbidden."""
-
-    line: int
-    found: str
-    reason: str
+class Died(OurFault):
+    """The lexer's process has ended."""
 
 
 class Constructs:
-    """`async with Constructs(toolchains, deadline_s) as constructs` keeps a worker process and replaces a slow one.
+    """`async with Constructs(toolchains, deadline_s) as constructs` keeps a lexer's process, and replaces one that is
+    slow or dies.
 
     `find` may be called by many at once; no call lasts longer than TURN_S and `deadline_s` (seconds) together. `counts`
     has how often a source was allowed unread: `busy` (no turn in time) and `late` (past the deadline, or the lexer died
@@ -57,24 +45,25 @@ class Constructs:
     def __init__(self, toolchains: Iterable[Toolchain], deadline_s: float) -> None:
         self._deadline_s = deadline_s
         self._lexers = sorted({toolchain.lexer for toolchain in toolchains if toolchain.lexer is not None})
-        self._worker: concurrent.futures.ProcessPoolExecutor | None = None
-        self._turn = asyncio.Lock()  # held by whoever uses or replaces the worker
-        self._using: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()  # held by whoever uses or replaces the process
+        self._tasks: set[asyncio.Task[None]] = set()
         self.counts: collections.Counter[str] = collections.Counter()
 
     async def __aenter__(self) -> "Constructs":
-        """Returns when the first worker is ready, so that the first source is checked like every other."""
-        await self._start_worker()
+        """Returns when the first process is ready, so that the first source is checked like every other."""
+        async with self._turn:
+            await self._start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._using is not None:
-            self._using.cancel()
-            await asyncio.wait([self._using])
-        worker = self._kill_worker()
-        if worker is not None:
-            # Its thread must be gone before the interpreter's exit wakes it up by a pipe that the thread itself closes.
-            await asyncio.to_thread(worker.shutdown, wait=True)
+        process = self._process
+        self._kill()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if process is not None:
+            await process.wait()
 
     async def find(self, toolchain: Toolchain, code: str) -> Finding | None:
         """The first forbidden construct, or None.
@@ -94,13 +83,17 @@ class Constructs:
             self.counts["busy"] += 1
             return None
         answer: asyncio.Future[Finding | None] = asyncio.get_running_loop().create_future()
-        rules = rules_of(suspects)
-        # A task of its own: the worker stays busy until it answers, whether or not the caller is still there.
-        self._using = asyncio.create_task(self._use_worker(toolchain.lexer, code, rules, answer))
+        # A task of its own: the process stays busy until it answers, whether or not the caller is still there.
+        self._go_on(self._use(toolchain.lexer, code, rules_of(suspects), answer))
         return await answer
 
-    async def _use_worker(self, lexer: str, code: str, rules: Rules, answer: "asyncio.Future[Finding | None]") -> None:
-        """Holds the turn, which it gives back. It answers first and replaces the worker, if it must, after that."""
+    def _go_on(self, work: collections.abc.Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _use(self, lexer: str, code: str, rules: Rules, answer: "asyncio.Future[Finding | None]") -> None:
+        """Holds the turn, which it gives back. It answers first and replaces the process, if it must, after that."""
         try:
             try:
                 found = await self._search(lexer, code, rules)
@@ -110,57 +103,63 @@ class Constructs:
             else:
                 if not answer.done():
                     answer.set_result(found)
-            if self._worker is None:
-                await self._start_worker()
+            if self._process is None:
+                await self._start()
         finally:
+            answer.cancel()  # where nothing was found out: everything ends
             self._turn.release()
 
     async def _search(self, lexer: str, code: str, rules: Rules) -> Finding | None:
-        if self._worker is None:
+        if self._process is None:
             return None
+        request = json.dumps({"lexer": lexer, "code": code, "rules": rules}).encode() + b"\n"
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await asyncio.get_running_loop().run_in_executor(self._worker, search, lexer, code, rules)
-        except (TimeoutError, concurrent.futures.BrokenExecutor):
+                found = await _asked(self._process, request)
+        except (TimeoutError, OSError, Died):
             self.counts["late"] += 1
-            self._stop_worker()
+            self._kill()
             return None
+        return None if found is None else Finding(**found)
 
-    async def _start_worker(self) -> None:
-        """Leaves no worker behind when it does not start within START_S; then the next source has it tried again."""
-        loop = asyncio.get_running_loop()
-        if QUIET not in sys.warnoptions:
-            sys.warnoptions.append(QUIET)
-        self._worker = concurrent.futures.ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
-        )
+    async def _start(self) -> None:
+        """Leaves no process behind when it does not start within START_S; then the next source has it tried again."""
+        command = [sys.executable, "-P", "-m", lexer_process.__name__, str(os.getpid()), *self._lexers]
+        pipe = asyncio.subprocess.PIPE
         try:
+            self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, env={}, cwd="/")
+            self._go_on(self._replace(self._process))
             async with asyncio.timeout(START_S):
-                for lexer in self._lexers:  # loaded now, so that no source's deadline pays for it
-                    await loop.run_in_executor(self._worker, search, lexer, "", ())
-        except (TimeoutError, OSError, concurrent.futures.BrokenExecutor) as error:
+                await _asked(self._process, b"")
+        except (TimeoutError, OSError, Died) as error:
             log.warning("input validation has no lexer", reason=type(error).__name__)
-            self._stop_worker()
+            self._kill()
 
-    def _stop_worker(self) -> None:
-        worker = self._kill_worker()
-        if worker is not None:
-            worker.shutdown(wait=False, cancel_futures=True)
+    async def _replace(self, process: asyncio.subprocess.Process) -> None:
+        """When it has died and nobody used it. Of one that is used its user hears, and replaces it."""
+        await process.wait()
+        async with self._turn:
+            if self._process is process:
+                self._process = None
+                await self._start()
 
-    def _kill_worker(self) -> concurrent.futures.ProcessPoolExecutor | None:
-        """What is left of the worker once its process is killed, or None; the caller's to shut down."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            for process in list(worker._processes.values()):
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        return worker
 
 
-def die_with_parent(parent: int) -> None:
-    """A worker holds both ends of its queue and would never see that the HTTP process, its `parent`, is gone."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:  # it died before we asked, and no signal will come (prctl(2))
-        os._exit(1)
+async def _asked(process: asyncio.subprocess.Process, request: bytes) -> dict[str, Any] | None:
+    """Its next answer. Raises Died, OSError."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(request)
+    await process.stdin.drain()
+    line = await process.stdout.readline()
+    if not line.endswith(b"\n"):
+        raise Died("no answer")
+    answer: dict[str, Any] | None = json.loads(line)
+    return answer
 
 
 def _may_contain(code: str, rule: Forbidden) -> bool:
@@ -172,85 +171,5 @@ def _has_words(code: str, patterns: Iterable[str]) -> bool:
 
 
 def rules_of(forbidden: Iterable[Forbidden]) -> Rules:
-    """What `search` looks for."""
+    """What matching.search looks for."""
     return tuple((rule.tokens, rule.beside, rule.reason) for rule in forbidden)
-
-
-def search(lexer: str, code: str, rules: Rules) -> Finding | None:
-    """The first place where one of the patterns matches the code's tokens, or None. It runs in the worker process."""
-    pieces = list(_pieces(lexer, code))
-    found = [
-        Finding(line, pattern, reason)
-        for patterns, beside, reason in rules
-        if not beside or any(True for pattern in beside for _ in _matches(pieces, pattern.split()))
-        for pattern in patterns
-        for line in _matches(pieces, pattern.split())
-    ]
-    return min(found, key=lambda finding: finding.line, default=None)
-
-
-def _pieces(lexer: str, code: str) -> Iterator[tuple[int, str]]:
-    """(line, piece): words and punctuation of the code proper; a string literal is one piece, "" for a line's end."""
-    import pygments.lexers
-    from pygments import token
-
-    string, comment, blank = (typing.cast(typing.Any, kind) for kind in (token.String, token.Comment, token.Text))
-
-    line = 1
-    literal, literal_line = "", 0
-    for kind, text in pygments.lexers.get_lexer_by_name(lexer, stripnl=False).get_tokens(code):
-        if kind in string:
-            literal_line = literal_line or line
-            literal += text
-        else:
-            if literal:
-                yield literal_line, literal
-                literal, literal_line = "", 0
-            if kind not in comment:
-                if kind not in blank:
-                    yield from ((line, piece) for piece in _PIECE.findall(text))
-                if "\n" in text:
-                    yield line, ""
-        line += text.count("\n")
-    if literal:
-        yield literal_line, literal
-
-
-def _matches(pieces: list[tuple[int, str]], pattern: list[str]) -> Iterator[int]:
-    """The lines where the pattern begins. A pattern's piece in double quotes matches a literal in any
-    quotes, `"http*"` one that begins so."""
-    wanted = [part for word in pattern for part in _split(word)]
-    for start, (line, _) in enumerate(pieces):
-        if _match_at(pieces, start, wanted):
-            yield line
-
-
-def _split(word: str) -> list[str]:
-    return [word] if word == _GAP or word.startswith('"') else _PIECE.findall(word)
-
-
-def _match_at(pieces: list[tuple[int, str]], start: int, wanted: list[str]) -> bool:
-    position = start
-    for index, part in enumerate(wanted):
-        if part == _GAP:
-            rest = wanted[index + 1 :]
-            while position < len(pieces) and pieces[position][1] not in ("", ";"):
-                if _match_at(pieces, position, rest):
-                    return True
-                position += 1
-            return False
-        while position > start and position < len(pieces) and pieces[position][1] == "":
-            position += 1  # a line's end between two pieces of one construct
-        if position >= len(pieces) or not _same(pieces[position][1], part):
-            return False
-        position += 1
-    return True
-
-
-def _same(piece: str, part: str) -> bool:
-    if part.startswith('"'):
-        wanted = part[1:-1]
-        return piece[:1] in "\"'`" and (
-            piece[1:].startswith(wanted[:-1]) if wanted.endswith("*") else piece[1:-1] == wanted
-        )
-    return piece == part

@@ -61,6 +61,8 @@ def judge(seen: Seen) -> bool:
     ):
         one, other = getattr(before, name), getattr(after, name)
         verdicts.say(other <= one + more, f"{name}: {one} before, {other} after")
+    for zombie in seen.zombies:
+        print(f"  zombie: {zombie}")
     verdicts.say(not seen.left, f"left when the server was gone: {', '.join(seen.left) or 'nothing'}")
     return verdicts.all_met
 

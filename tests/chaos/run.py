@@ -56,6 +56,7 @@ class Seen:
     quiet_s: tuple[float, ...]
     before: Held
     after: Held
+    zombies: tuple[str, ...]  # of `after`, each in words
     left: tuple[str, ...]
     log: str
 
@@ -95,9 +96,10 @@ async def run(seed: int, languages: list[str] | None, seconds: float, say: Calla
                         break
                     healings.append(await _step(server, step, max(quiet_s), prober, probes, names, say))
             after = await _at_rest(server, served)
+            zombies = _zombies(server)
         children = _family(server)
     left = _left(server, children, mounts)
-    return Seen(told, tuple(healings), tuple(quiet_s), before, after, tuple(left), server.log)
+    return Seen(told, tuple(healings), tuple(quiet_s), before, after, tuple(zombies), tuple(left), server.log)
 
 
 @contextlib.asynccontextmanager
@@ -208,6 +210,16 @@ def _family(server: SmallDisk) -> list[tuple[psutil.Process, str]]:
     for process in psutil.Process(server.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):
             found.append((process, " ".join(process.cmdline())))
+    return found
+
+
+def _zombies(server: SmallDisk) -> list[str]:
+    """Each with its parent, who should have waited for it."""
+    found = []
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.status() == psutil.STATUS_ZOMBIE and (parent := process.parent()):
+                found.append(f"{process.pid} {process.name()}, child of {parent.pid} {' '.join(parent.cmdline())}")
     return found
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from daemon.toolchain import registry
 from daemon.toolchain.schema import Toolchain
-from daemon.validation.constructs import TURN_S, Constructs, Finding, rules_of, search
+from daemon.validation.constructs import TURN_S, Constructs, rules_of
+from daemon.validation.matching import Finding, search
 from tests.fuzz.values import TEXT
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -217,6 +217,18 @@ async def test_a_process_that_died_while_it_was_idle_is_replaced_and_nobody_noti
             assert (await parser.parse(body, ExecuteRequest, CLIENT)).code == "print(1)"
 
 
+async def test_a_process_that_dies_while_it_is_idle_is_waited_for() -> None:
+    """It stayed a zombie until the next large body came."""
+    with held(json.dumps(HELLO).encode()) as body:
+        async with Parser(BODY_BYTES, places=1) as parser:
+            await parser.parse(body, ExecuteRequest, CLIENT)
+            process = process_of(parser)
+            process.kill()
+            async with asyncio.timeout(10):
+                while process.is_running():  # noqa: ASYNC110 (nothing tells of another's process)
+                    await asyncio.sleep(0.01)
+
+
 async def test_a_process_that_hangs_is_replaced() -> None:
     with held(json.dumps(HELLO).encode()) as body:
         async with Parser(BODY_BYTES, places=1, parse_s=1.0) as parser:

@@ -2,16 +2,19 @@
 
 import asyncio
 import collections.abc
+import json
 import pathlib
 import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from daemon.toolchain import registry
-from daemon.validation.constructs import Constructs, Finding, rules_of, search
+from daemon.validation.constructs import Constructs, rules_of
+from daemon.validation.matching import Finding, search
 
 SHIPPED = registry.load([pathlib.Path(__file__).parents[2] / "toolchains"])
 
@@ -85,9 +88,21 @@ async def constructs() -> collections.abc.AsyncIterator[Constructs]:
 
 
 PYTHON = SHIPPED.find("python")
-DEADLINE_S = 0.2
+DEADLINE_S, LONG_S = 0.2, 30.0
+LEXER = "daemon.validation.lexer_process"
 REFUSED = "import socket; socket.create_connection(('x', 1))"
 SLOW = REFUSED + "\nx = " + "[" * 2_000_000
+
+
+def lexers() -> list[psutil.Process]:
+    """Of this process, those that are alive."""
+    return [one for one in psutil.Process().children() if LEXER in one.cmdline()]
+
+
+async def eventually(holds: collections.abc.Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG_S):
+        while not holds():  # noqa: ASYNC110 (nothing tells of another's process)
+            await asyncio.sleep(0.01)
 
 
 async def found_in_the_end(constructs: Constructs, code: str) -> Finding:
@@ -136,37 +151,52 @@ async def test_a_caller_that_is_gone_leaves_the_lexer_in_step(constructs: Constr
 
 
 KILLED = """
-import asyncio, os, signal, sys
+import asyncio, os, pathlib, signal
+from daemon.toolchain import registry
 from daemon.validation.constructs import Constructs
 
 async def main():
-    async with Constructs((), 1.0) as constructs:
-        await asyncio.get_running_loop().run_in_executor(constructs._worker, abs, 1)
+    async with Constructs(registry.load([pathlib.Path("toolchains")]), 1.0):
         os.kill(os.getpid(), signal.SIGKILL)
 
-if __name__ == "__main__":
-    asyncio.run(main())
+asyncio.run(main())
 """
+ROOT = pathlib.Path(__file__).parents[2]
 
 
-def test_a_killed_process_says_nothing_in_plain_text(tmp_path: pathlib.Path) -> None:
-    """multiprocessing's tracker of semaphores tidies up after it, and warned of that in a log of JSON."""
-    program = tmp_path / "killed.py"
-    program.write_text(KILLED)
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "", "")
+def test_a_killed_process_takes_its_lexer_along_and_says_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "", "")  # read until nobody has it open
+
+
+async def test_a_lexer_that_dies_while_nobody_uses_it_is_replaced_at_once(constructs: Constructs) -> None:
+    """It stayed a zombie, and the next source went unread."""
+    assert await constructs.find(PYTHON, REFUSED) is not None
+    died = lexers()[0]
+    died.kill()
+    await eventually(lambda: not died.is_running() and bool(lexers()))
+    assert await found_in_the_end(constructs, REFUSED)
+    assert constructs.counts["late"] == 0
 
 
 ORPHAN = """
 import os, subprocess, sys
-worker = "import os, sys; from daemon.validation.constructs import die_with_parent as die; os.read(0, 1); die(int(sys.argv[1])); print('alive')"
+worker = "import os, sys; from daemon.validation import lexer_process; os.read(0, 1); lexer_process.main(int(sys.argv[1]), []); print('over')"
 subprocess.Popen([sys.executable, "-c", worker, str(os.getpid())], stdin=subprocess.PIPE)
 os._exit(0)  # the worker, which comes to ask for a signal only now, reads the end of its input
 """
 
 
-def test_a_worker_whose_parent_died_while_it_started_ends() -> None:
+def test_a_lexer_whose_parent_died_while_it_started_ends() -> None:
     """It was left for ever, with its memory, by an HTTP process that was killed young."""
-    root = pathlib.Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, cwd=root, check=True)
-    assert (done.stdout, done.stderr) == ("", "")  # read to its end: nobody has it open any more
+    done = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert (done.stdout, done.stderr) == ("over\n", "")
+
+
+async def test_a_source_that_needs_too_much_memory_is_allowed(capfd: pytest.CaptureFixture[str]) -> None:
+    async with Constructs(SHIPPED, LONG_S) as constructs:
+        lexer = lexers()[0]
+        lexer.rlimit(psutil.RLIMIT_DATA, (most := lexer.memory_info().data + (1 << 20), most))
+        assert await constructs.find(PYTHON, REFUSED + "\n" + "[" * 200_000) is None
+        assert json.loads(capfd.readouterr().err)["error"] == "MemoryError"
+        assert await found_in_the_end(constructs, REFUSED)

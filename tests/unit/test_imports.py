@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "host": {"host", "sandbox"},
     "keeper": {"keeper", "host", "sandbox"},
     "toolchain": {"toolchain", "sandbox"},
-    "validation": {"validation", "toolchain"},
+    "validation": {"validation", "toolchain", "sandbox"},
     "turns": {"turns", "sandbox"},
     "judge": {"judge", "toolchain", "sandbox"},
     "grading": {"grading", "judge", "toolchain", "turns", "sandbox"},
