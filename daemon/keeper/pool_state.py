@@ -159,6 +159,11 @@ class State(NamedTuple):
         """Those who take any jail."""
         return tuple(waiting for waiting in self.waiting if waiting.key is None)
 
+    @property
+    def is_low(self) -> bool:
+        """Less than half of what is wanted is parked."""
+        return len(self.parked) < self.wanted / 2
+
 
 Step = tuple[State, list[Effect]]
 
@@ -291,14 +296,14 @@ def _settle(state: State, now: float, effects: list[Effect]) -> Step:
     state = _hurry(state, effects)
     while len(state.starting) < len(state.shared):
         state = _start(state, effects, is_background=False)
-    is_time = state.retry_s is None and (state.refill_s is None or len(state.parked) < state.wanted / 2)
+    is_time = state.retry_s is None and (state.refill_s is None or state.is_low)
     while (
         is_time
         and state.has_room
         and len(state.parked) + len(state.starting) < state.wanted
         and len(state.starting) < state.starting_max
     ):
-        state = _start(state, effects, is_background=True)
+        state = _start(state, effects, is_background=not state.is_low)
     return state, effects
 
 
@@ -313,7 +318,9 @@ def _give(state: State, effects: list[Effect]) -> State:
 
 
 def _hurry(state: State, effects: list[Effect]) -> State:
-    late = [key for key in state.starting[: len(state.shared)] if key not in state.hurried]
+    """Those that somebody waits for, and all where few are left: beside others' work, one that gives way is never ready."""
+    count = len(state.starting) if state.is_low else len(state.shared)
+    late = [key for key in state.starting[:count] if key not in state.hurried]
     effects += [Hurry(key) for key in late]
     return state._replace(hurried=state.hurried | set(late)) if late else state
 

@@ -73,7 +73,6 @@ def test_nothing_is_started_without_a_warden_and_all_that_are_wanted_with_one() 
     assert not shop.starting
     shop.open()
     assert len(shop.starting) == 2, "a few at a time"
-    assert all(start.is_background for start in shop.starting.values())
     shop.park()
     assert len(shop.state.parked) == 5
 
@@ -97,11 +96,21 @@ def test_who_waits_is_served_in_the_order_of_arrival() -> None:
     assert list(shop.given) == [1, 2, 3]
 
 
-def test_a_jail_in_the_background_is_hurried_for_who_waits() -> None:
-    shop = Shop(wanted=2).open()
-    shop.feed(ps.Acquire(1))
-    assert shop.hurried == {min(shop.starting)}
-    assert len(shop.starting) == 2, "no third one is started for him"
+def test_jails_give_way_while_they_start_until_less_than_half_is_left() -> None:
+    """Beside others' work one that gives way is never ready, and whoever came then waited for a whole start."""
+    shop = Shop(wanted=4).open()
+    assert not any(start.is_background for start in shop.starting.values()), "none is left"
+    shop.park().feed(ps.Acquire(1)).feed(ps.Acquire(2)).wait()
+    assert [start.is_background for start in shop.starting.values()] == [True, True]
+    assert not shop.hurried
+    shop.feed(ps.Acquire(3))
+    assert shop.hurried == set(shop.starting)
+
+
+def test_whoever_waits_for_a_jail_that_starts_has_no_other_started_for_him() -> None:
+    shop = Shop(wanted=2).open().feed(ps.Acquire(1))
+    assert len(shop.starting) == 2
+    assert list(shop.park().given) == [1]
 
 
 def test_without_a_warden_nobody_waits_in_vain() -> None:
