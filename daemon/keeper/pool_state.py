@@ -318,7 +318,7 @@ def _give(state: State, effects: list[Effect]) -> State:
 
 
 def _hurry(state: State, effects: list[Effect]) -> State:
-    """Those that somebody waits for, and all where few are left: one that gives way to others' work may never be ready."""
+    """Those that somebody waits for, and all where few are left: one that gives way may never be ready."""
     count = len(state.starting) if state.is_low else len(state.shared)
     late = [key for key in state.starting[:count] if key not in state.hurried]
     effects += [Hurry(key) for key in late]
