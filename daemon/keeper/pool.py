@@ -11,6 +11,7 @@ from daemon.sandbox.model import KilledBy, Limits
 from daemon.sandbox.plan import StepPlan, Warm
 
 from . import jail, kinds
+from . import pool_events as ev
 from . import pool_state as states
 from .loop import Loop
 from .machine import Machine
@@ -104,60 +105,61 @@ class Pool:
         """What its jails share with their warden is yet to be measured."""
         return not self._machine.state.is_measured
 
-    def acquire(self, taker: Taker, limits: Limits) -> int:
-        """The taker gets a parked jail now, or one as soon as it is ready. The ticket is for `cancel`."""
+    def acquire(self, taker: Taker, limits: Limits, is_patient: bool) -> int:
+        """The taker gets a parked jail now, or one as soon as it is ready; a patient one leaves the last parked ones to
+        others. The ticket is for `cancel`."""
         ticket = next(self._tickets)
         self._takers[ticket] = taker, limits
-        self._machine.feed(states.Acquire(ticket, not kinds.is_parked_for(self.step, limits)))
+        self._machine.feed(ev.Acquire(ticket, not kinds.is_parked_for(self.step, limits), is_patient))
         return ticket
 
     def cancel(self, ticket: int) -> None:
         """The taker waits no more, and hears nothing."""
         if self._takers.pop(ticket, None) is not None:
-            self._machine.feed(states.Cancel(ticket))
+            self._machine.feed(ev.Cancel(ticket))
 
     def set_baseline(self, size: int) -> None:
         """Bytes that each jail of the step is charged beside what its group counts."""
         self.baseline_bytes = size
-        self._machine.feed(states.Measured())
+        self._machine.feed(ev.Measured())
 
     def wardens_changed(self, problem: str | None, lost: Warden | None) -> None:
         """`problem`: why there is none that makes jails. Jails parked with the lost one are destroyed."""
         keys = tuple(key for key, found in self._jails.items() if found.warden is lost)
-        self._machine.feed(states.Wardens(problem, keys))
+        self._machine.feed(ev.Wardens(problem, keys))
 
     def set_room(self, is_there: bool) -> None:
         """Whether parked jails may take more memory."""
         if is_there != self._machine.state.has_room:
-            self._machine.feed(states.Room(is_there))
+            self._machine.feed(ev.Room(is_there))
 
     def close(self) -> None:
         """Nobody gets anything any more."""
-        self._machine.feed(states.Close())
+        self._machine.feed(ev.Close())
 
     # -- what the state decides
 
-    def _perform(self, effect: states.Effect) -> None:
+    def _perform(self, effect: ev.Effect) -> None:
         match effect:
-            case states.Start(key, is_background, ticket):
+            case ev.Start(key, is_background, ticket):
                 self._start(key, is_background, ticket)
-            case states.Give(key, ticket):
+            case ev.Give(key, ticket):
                 found, taker = self._jails.pop(key), self._takers.pop(ticket, None)
                 if taker is None:
                     found.kill(KilledBy.CLIENT)
                 else:
                     taker[0].given(found)
-            case states.Deny(ticket, stage, reason, is_limit):
+            case ev.Deny(ticket, stage, reason, is_limit):
                 if ticket in self._takers:
                     waiting = self._takers.pop(ticket)[0]
                     if is_limit:
                         waiting.met_memory_limit()
                     else:
                         waiting.denied(stage, reason)
-            case states.Destroy(key):
+            case ev.Destroy(key):
                 if key in self._jails:
                     self._jails.pop(key).kill(KilledBy.CLIENT)
-            case states.Hurry(key):
+            case ev.Hurry(key):
                 if key in self._jails:
                     self._jails[key].hurry()
 
@@ -166,10 +168,10 @@ class Pool:
         try:
             self._jails[key] = made = self._make(self, limits, lambda news: self._hear(key, news))
         except Refused as refusal:
-            self._machine.feed(states.Refused(key, refusal.stage, str(refusal)))
+            self._machine.feed(ev.Refused(key, refusal.stage, str(refusal)))
             return
         except Exception as error:
-            self._machine.feed(states.Refused(key, "keeper", repr(error)))
+            self._machine.feed(ev.Refused(key, "keeper", repr(error)))
             raise
         made.start(background=is_background and self._kind.starts_long)
 
@@ -178,14 +180,14 @@ class Pool:
     def _hear(self, key: int, news: jail.News) -> None:
         match news:
             case jail.Parked():
-                self._machine.feed(states.IsParked(key, self._is_stale(key)))
+                self._machine.feed(ev.IsParked(key, self._is_stale(key)))
                 self._on_change()
             case jail.Refused(stage, reason):
                 self._jails.pop(key, None)
-                self._machine.feed(states.Refused(key, stage, reason))
+                self._machine.feed(ev.Refused(key, stage, reason))
             case jail.TooSmall():
                 self._jails.pop(key, None)
-                self._machine.feed(states.Refused(key, "limits", "too little memory to start", is_limit=True))
+                self._machine.feed(ev.Refused(key, "limits", "too little memory to start", is_limit=True))
             case jail.Ended():
                 raise AssertionError(f"{self} keeps a jail that went")
 

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from daemon.keeper import pool_events as ev
 from daemon.keeper import pool_state as ps
 from daemon.keeper.machine import TICK
 
@@ -19,7 +20,7 @@ class Shop:
     def __init__(self, wanted: int = 2, is_measured: bool = True) -> None:
         self.now = 100.0
         self.state = ps.State(wanted, 2, PATIENCE_S, is_measured)
-        self.starting: dict[int, ps.Start] = {}
+        self.starting: dict[int, ev.Start] = {}
         self.given: dict[int, int] = {}  # key by ticket
         self.denied: dict[int, str] = {}
         self.destroyed: set[int] = set()
@@ -29,36 +30,36 @@ class Shop:
         self.state, effects = ps.decide(self.state, event, self.now)  # type: ignore[arg-type]
         for effect in effects:
             match effect:
-                case ps.Start(key):
+                case ev.Start(key):
                     self.starting[key] = effect
-                case ps.Give(key, ticket):
+                case ev.Give(key, ticket):
                     assert ticket not in self.given
                     assert key not in self.given.values(), "a jail is given once"
                     self.given[ticket] = key
-                case ps.Deny(ticket, _, reason):
+                case ev.Deny(ticket, _, reason):
                     self.denied[ticket] = reason
-                case ps.Destroy(key):
+                case ev.Destroy(key):
                     self.destroyed.add(key)
-                case ps.Hurry(key):
+                case ev.Hurry(key):
                     self.hurried.add(key)
         return self
 
     def open(self) -> Shop:
-        return self.feed(ps.Wardens(None))
+        return self.feed(ev.Wardens(None))
 
     def park(self, is_stale: bool = False) -> Shop:
         """All that are starting become ready."""
         while self.starting:
             key = min(self.starting)
             del self.starting[key]
-            self.feed(ps.IsParked(key, is_stale))
+            self.feed(ev.IsParked(key, is_stale))
         return self
 
     def refuse(self) -> Shop:
         """All that are starting now fail."""
         for key in list(self.starting):
             del self.starting[key]
-            self.feed(ps.Refused(key, "make", "no memory"))
+            self.feed(ev.Refused(key, "make", "no memory"))
         return self
 
     def wait(self) -> Shop:
@@ -80,7 +81,7 @@ def test_nothing_is_started_without_a_warden_and_all_that_are_wanted_with_one() 
 def test_the_oldest_parked_jail_is_given_at_once_and_made_anew() -> None:
     shop = Shop().open().park()
     first = shop.state.parked[0]
-    shop.feed(ps.Acquire(7))
+    shop.feed(ev.Acquire(7))
     assert shop.given == {7: first}
     shop.wait().park()
     assert len(shop.state.parked) == 2
@@ -89,7 +90,7 @@ def test_the_oldest_parked_jail_is_given_at_once_and_made_anew() -> None:
 def test_who_waits_is_served_in_the_order_of_arrival() -> None:
     shop = Shop(wanted=0).open()
     for ticket in (1, 2, 3):
-        shop.feed(ps.Acquire(ticket))
+        shop.feed(ev.Acquire(ticket))
     assert len(shop.starting) == 3, "as many are started as wait"
     assert not any(start.is_background for start in shop.starting.values())
     shop.park()
@@ -100,33 +101,63 @@ def test_jails_give_way_while_they_start_until_less_than_half_is_left() -> None:
     """Beside others' work one that gives way is never ready, and whoever came then waited for a whole start."""
     shop = Shop(wanted=4).open()
     assert not any(start.is_background for start in shop.starting.values()), "none is left"
-    shop.park().feed(ps.Acquire(1)).feed(ps.Acquire(2)).wait()
+    shop.park().feed(ev.Acquire(1)).feed(ev.Acquire(2)).wait()
     assert [start.is_background for start in shop.starting.values()] == [True, True]
     assert not shop.hurried
-    shop.feed(ps.Acquire(3))
+    shop.feed(ev.Acquire(3))
     assert shop.hurried == set(shop.starting)
 
 
 def test_whoever_waits_for_a_jail_that_starts_has_no_other_started_for_him() -> None:
-    shop = Shop(wanted=2).open().feed(ps.Acquire(1))
+    shop = Shop(wanted=2).open().feed(ev.Acquire(1))
     assert len(shop.starting) == 2
     assert list(shop.park().given) == [1]
 
 
+def test_who_is_patient_leaves_the_last_parked_jails_to_others() -> None:
+    """A grading took each jail as soon as it was ready, and another client's single run waited behind its next tests."""
+    shop = Shop(wanted=6).open().park()
+    for ticket in range(1, 6):
+        shop.feed(ev.Acquire(ticket, is_patient=True))
+    assert list(shop.given) == [1, 2, 3, 4], "two are kept, a third of six"
+    shop.feed(ev.Acquire(6))
+    assert list(shop.given) == [1, 2, 3, 4, 6], "whoever is not patient gets one at once"
+
+
+def test_while_few_are_kept_every_second_jail_that_becomes_ready_is_whose_who_waits_patiently() -> None:
+    shop = Shop(wanted=6).open()
+    for ticket in range(1, 4):
+        shop.feed(ev.Acquire(ticket, is_patient=True))
+    while len(shop.given) < 3:
+        key = min(shop.starting)
+        del shop.starting[key]
+        shop.feed(ev.IsParked(key))
+    assert (list(shop.given), len(shop.state.parked)) == ([1, 2, 3], 2), "kept, given, kept, given, given"
+
+
+def test_nobody_who_is_patient_waits_for_ever_while_others_take_whatever_is_parked() -> None:
+    shop = Shop(wanted=6).open().feed(ev.Acquire(0, is_patient=True))
+    for ticket in range(1, 4):
+        key = min(shop.starting)
+        del shop.starting[key]
+        shop.feed(ev.IsParked(key)).feed(ev.Acquire(ticket))
+    assert 0 in shop.given
+
+
 def test_without_a_warden_nobody_waits_in_vain() -> None:
-    shop = Shop().feed(ps.Wardens("it is broken")).feed(ps.Acquire(1))
+    shop = Shop().feed(ev.Wardens("it is broken")).feed(ev.Acquire(1))
     assert shop.denied == {1: "it is broken"}
-    shop = Shop(is_measured=False).open().feed(ps.Acquire(2)).feed(ps.Wardens("it died"))
+    shop = Shop(is_measured=False).open().feed(ev.Acquire(2)).feed(ev.Wardens("it died"))
     assert shop.denied == {2: "it died"}
 
 
 def test_one_jail_less_is_one_denial_and_the_others_still_get_theirs() -> None:
     shop = Shop(wanted=0).open()
     for ticket in (1, 2):
-        shop.feed(ps.Acquire(ticket))
+        shop.feed(ev.Acquire(ticket))
     key = min(shop.starting)
     del shop.starting[key]
-    shop.feed(ps.Refused(key, "make", "no memory"))
+    shop.feed(ev.Refused(key, "make", "no memory"))
     assert shop.denied == {1: "no memory"}
     assert list(shop.park().given) == [2]
 
@@ -161,64 +192,64 @@ def test_a_new_warden_makes_earlier_failures_forgotten() -> None:
         shop.refuse()
         if ps.due(shop.state) is not None:
             shop.wait()
-    shop.refuse().feed(ps.Wardens(None))
+    shop.refuse().feed(ev.Wardens(None))
     assert shop.starting
 
 
 def test_what_is_parked_with_a_warden_that_goes_is_destroyed_and_replaced() -> None:
     shop = Shop().open().park()
     lost = shop.state.parked[0]
-    shop.feed(ps.Wardens(None, (lost,)))
+    shop.feed(ev.Wardens(None, (lost,)))
     assert shop.destroyed == {lost}
     assert shop.starting
-    shop.feed(ps.IsParked(shop.starting.popitem()[0], is_stale=True))
+    shop.feed(ev.IsParked(shop.starting.popitem()[0], is_stale=True))
     assert len(shop.state.parked) == 1, "a jail of a warden that is being replaced is not kept"
 
 
 def test_no_more_are_parked_than_have_room() -> None:
-    shop = Shop(wanted=3).feed(ps.Room(False)).open()
+    shop = Shop(wanted=3).feed(ev.Room(False)).open()
     assert not shop.starting
-    assert shop.feed(ps.Acquire(1)).starting, "but who waits is served"
-    shop.feed(ps.Room(True))
+    assert shop.feed(ev.Acquire(1)).starting, "but who waits is served"
+    shop.feed(ev.Room(True))
     assert len(shop.starting) == 2
 
 
 def test_who_waits_too_long_is_denied() -> None:
-    shop = Shop(is_measured=False).open().feed(ps.Acquire(1)).wait()
+    shop = Shop(is_measured=False).open().feed(ev.Acquire(1)).wait()
     assert shop.now == 100.0 + PATIENCE_S
     assert shop.denied == {1: "no jail within 10 s"}
 
 
 def test_who_has_gone_gets_nothing_and_what_was_made_for_him_is_kept_or_destroyed() -> None:
-    shop = Shop(wanted=0).open().feed(ps.Acquire(1)).feed(ps.Cancel(1)).park()
+    shop = Shop(wanted=0).open().feed(ev.Acquire(1)).feed(ev.Cancel(1)).park()
     assert (shop.given, shop.denied, len(shop.destroyed)) == ({}, {}, 1)
-    shop = Shop(wanted=1).open().feed(ps.Acquire(1)).feed(ps.Cancel(1)).park()
+    shop = Shop(wanted=1).open().feed(ev.Acquire(1)).feed(ev.Cancel(1)).park()
     assert (len(shop.state.parked), shop.destroyed) == (1, set())
 
 
 def test_a_jail_of_his_own_is_for_him_alone() -> None:
     shop = Shop().open().park()
-    shop.feed(ps.Acquire(1, is_own=True))
+    shop.feed(ev.Acquire(1, is_own=True))
     (own,) = [start for start in shop.starting.values() if start.ticket == 1]
     assert not own.is_background
-    shop.feed(ps.Acquire(2))
+    shop.feed(ev.Acquire(2))
     assert shop.given[2] != own.key
     del shop.starting[own.key]
-    shop.feed(ps.IsParked(own.key))
+    shop.feed(ev.IsParked(own.key))
     assert shop.given[1] == own.key
 
 
 def test_a_jail_of_his_own_is_destroyed_when_he_goes_and_denied_when_it_fails() -> None:
-    shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True)).feed(ps.Cancel(1))
+    shop = Shop(wanted=0).open().feed(ev.Acquire(1, is_own=True)).feed(ev.Cancel(1))
     assert len(shop.destroyed) == 1
-    shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True)).refuse()
+    shop = Shop(wanted=0).open().feed(ev.Acquire(1, is_own=True)).refuse()
     assert shop.denied == {1: "no memory"}
 
 
 def test_a_closed_pool_denies_destroys_and_starts_nothing() -> None:
-    shop = Shop(wanted=2).open().park().feed(ps.Acquire(1)).feed(ps.Acquire(2)).feed(ps.Acquire(3))
+    shop = Shop(wanted=2).open().park().feed(ev.Acquire(1)).feed(ev.Acquire(2)).feed(ev.Acquire(3))
     started = len(shop.starting)
-    shop.feed(ps.Close()).feed(ps.Acquire(4))
+    shop.feed(ev.Close()).feed(ev.Acquire(4))
     assert {3, 4} <= shop.denied.keys()
     assert len(shop.starting) == started
     assert ps.due(shop.state) is None
@@ -234,24 +265,24 @@ def test_whatever_happens_everybody_gets_one_answer_and_the_pool_is_full_in_the_
         match rng.randrange(9):
             case 0 | 1 | 2:
                 tickets += 1
-                shop.feed(ps.Acquire(tickets, is_own=rng.random() < 0.2))
+                shop.feed(ev.Acquire(tickets, is_own=rng.random() < 0.2))
             case 3 | 4 if shop.starting:
                 key = rng.choice(list(shop.starting))
                 del shop.starting[key]
                 shop.feed(
-                    ps.IsParked(key, rng.random() < 0.1) if rng.random() < 0.7 else ps.Refused(key, "make", "bad luck")
+                    ev.IsParked(key, rng.random() < 0.1) if rng.random() < 0.7 else ev.Refused(key, "make", "bad luck")
                 )
             case 5 if shop.state.waiting:
                 ticket = rng.choice(shop.state.waiting).ticket
                 forgotten.add(ticket)
-                shop.feed(ps.Cancel(ticket))
+                shop.feed(ev.Cancel(ticket))
             case 6:
-                shop.feed(ps.Wardens(rng.choice([None, "gone"]), shop.state.parked[:1]))
+                shop.feed(ev.Wardens(rng.choice([None, "gone"]), shop.state.parked[:1]))
             case 7 if ps.due(shop.state) is not None:
                 shop.wait()
             case 8:
-                shop.feed(ps.Room(rng.random() < 0.7))
-    shop.feed(ps.Room(True)).feed(ps.Wardens(None))
+                shop.feed(ev.Room(rng.random() < 0.7))
+    shop.feed(ev.Room(True)).feed(ev.Wardens(None))
     for _ in range(100):
         shop.park()
         if ps.due(shop.state) is None:
@@ -267,9 +298,9 @@ def test_whatever_happens_everybody_gets_one_answer_and_the_pool_is_full_in_the_
 @pytest.mark.parametrize("is_limit", [True, False])
 def test_a_jail_that_ends_while_it_starts_for_a_ticket_of_its_own_is_no_failure_of_the_pool(is_limit: bool) -> None:
     """One client's limits, below what the runtime needs, delay no start of a jail for others."""
-    shop = Shop(wanted=0).open().feed(ps.Acquire(1, is_own=True))
-    refused = ps.Refused(min(shop.starting), "limits", "too little", is_limit)
+    shop = Shop(wanted=0).open().feed(ev.Acquire(1, is_own=True))
+    refused = ev.Refused(min(shop.starting), "limits", "too little", is_limit)
     _, effects = ps.decide(shop.state, refused, shop.now)
-    assert effects == [ps.Deny(1, "limits", "too little", is_limit)]
+    assert effects == [ev.Deny(1, "limits", "too little", is_limit)]
     shop.feed(refused)
     assert (shop.state.failures, shop.state.retry_s, shop.state.waiting) == (0, None, ())
