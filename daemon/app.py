@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import gc
 import importlib.metadata
 import os
 import resource
@@ -51,6 +52,7 @@ from daemon.validation.constructs import Constructs
 
 KEEPER_STOP_S = 10.0
 LARGE_BLOCK_BYTES = 256 << 10
+COLLECT_AFTER = 10_000  # objects more
 M_MMAP_THRESHOLD = -3  # malloc.h
 
 
@@ -109,6 +111,8 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         )  # fmt: skip
         async with _front(parts, place) as front:
             await front.open(listeners)
+            gc.freeze()  # what is there now stays, and a look at it all would stop every answer
+            gc.set_threshold(COLLECT_AFTER)
             testing = asyncio.create_task(self_tests.run())
             telling = asyncio.create_task(liveness.keep_telling(self_tests, notifier))
             stopping = asyncio.create_task(stopped.wait())

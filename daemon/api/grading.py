@@ -88,11 +88,11 @@ class Grade:
 
             async def grade_aloud(tell: stream.Tell) -> stream.Event:
                 def on_result(result: tasks.TestResult) -> None:
-                    tell("test", of_test(result).model_dump_json())
+                    tell("test", of_test(result).model_dump_json().encode())
 
                 try:
                     answer = await self._grade(dataclasses.replace(task, on_result=on_result), problem, note)
-                    return "result", answer.model_dump_json()
+                    return "result", answer.model_dump_json().encode()
                 finally:
                     slot.release()
 

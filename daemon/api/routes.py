@@ -82,7 +82,7 @@ class Routes:
                         answer = await self._run(
                             dataclasses.replace(turn, submission=heard), stream.stage(tell), binary, note
                         )
-                        return "result", answer.decode()
+                        return "result", answer
                     finally:
                         output.end()
                         turn.seat.release()  # whoever reads the stream slowly holds no slot

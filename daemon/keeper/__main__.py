@@ -5,6 +5,7 @@ the supervisor or from systemd. Exit status 0 after SIGTERM or when the parent i
 """
 
 import argparse
+import gc
 import logging
 import os
 import pathlib
@@ -25,6 +26,8 @@ from .nsjail import WardenSetup
 from .seccomp_policy import BadPolicy, compile_policy
 
 log = logging.getLogger("cellblock.keeper")
+
+COLLECT_AFTER = 10_000  # objects more
 
 
 def main(arguments: list[str]) -> int:
@@ -87,6 +90,8 @@ def _serve(options: argparse.Namespace) -> int:
     listener = socket.socket(fileno=options.listen)
     keeper = Keeper(loop, plan, instance, tree, setup, listener, options.peer_uid, notifier)
     _stop_on_signals(loop, keeper)
+    gc.freeze()  # what is there now stays: the collector need not look at it again and again
+    gc.set_threshold(COLLECT_AFTER)
     loop.run()
     return 0
 

@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -52,3 +54,25 @@ async def test_others_have_a_turn_after_each_piece_of_a_large_answer() -> None:
     assert await responses.to_json_in_turns(made) == responses.to_json(made).encode()
     taking.cancel()
     assert next(turns) >= 3 * (1 << 20) // responses.PIECE
+
+
+@pytest.mark.threat("U3")
+async def test_of_several_large_answers_one_is_made_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each turn of others waited for a piece of each: with 8 clients that read a megabyte of NUL, 40 ms."""
+    made, pieces = 0, responses.pieces
+
+    def counted(*arguments: Any) -> Iterator[bytes]:
+        nonlocal made
+        for piece in pieces(*arguments):
+            made += len(piece) >= responses.PIECE
+            yield piece
+
+    monkeypatch.setattr(responses, "pieces", counted)
+    making = [asyncio.create_task(responses.to_json_in_turns(answer("\0" * (1 << 19)))) for _ in range(4)]
+    between = []
+    while not all(task.done() for task in making):
+        before = made
+        await asyncio.sleep(0)
+        between.append(made - before)
+    assert made == 4 * 3 * (1 << 19) // responses.PIECE
+    assert max(between) == 1

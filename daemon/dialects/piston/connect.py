@@ -204,10 +204,11 @@ class Conversation:
     async def _write(self) -> None:
         """All events, up to the end. Raises ConnectionError."""
         while (event := await self._events.get()) is not None:
-            await self._socket.send_str(event[1])
+            await self._socket.send_frame(bytes(event[1]), WSMsgType.TEXT)
+            self._events.written(event)
 
     def _tell(self, **message: Any) -> None:
-        self._events.put((message["type"], json.dumps(message)))
+        self._events.put((message["type"], json.dumps(message).encode()))
 
     def _tell_output(self, name: str, data: bytes) -> None:
         self._tell_text(name, self._texts.next(name, data))
