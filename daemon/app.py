@@ -73,7 +73,16 @@ def serve_http(
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     _give_back_large_blocks()
     logs.configure(settings)
+    _keep_descriptors()
     uvloop.run(_serve_http(settings, listeners, notifier, place))
+
+
+def _keep_descriptors() -> None:
+    """No helper gets what we were given, the listening sockets: uvloop closes nothing in a new process."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            with contextlib.suppress(OSError):  # the list's own is closed
+                os.set_inheritable(int(name), False)
 
 
 def _give_back_large_blocks() -> None:
@@ -111,6 +120,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         )  # fmt: skip
         async with _front(parts, place) as front:
             await front.open(listeners)
+            gc.collect()
             gc.freeze()  # what is there now stays, and a look at it all would stop every answer
             gc.set_threshold(COLLECT_AFTER)
             testing = asyncio.create_task(self_tests.run())

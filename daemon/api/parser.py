@@ -82,8 +82,12 @@ class Parser:
         process = self._process
         if process is None or process is self._watched:
             return
+        loop = asyncio.get_running_loop()
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except OSError:  # no descriptor is left: the next body has it tried again
+            return
         self._watched = process
-        loop, pidfd = asyncio.get_running_loop(), os.pidfd_open(process.pid)
 
         def died() -> None:
             loop.remove_reader(pidfd)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import functools
 import uuid
@@ -80,11 +81,11 @@ async def to_json_in_turns(answer: pydantic.BaseModel, optional: Collection[str]
 
 
 async def in_turns(fields: Iterable[tuple[str, Any]], optional: Collection[str] = OPTIONAL) -> bytearray:
-    """One JSON object of these in UTF-8, likewise. One is made at a time: of ten at once others would wait for ten
-    pieces in each of their turns."""
-    made = bytearray()
-    async with _making(asyncio.get_running_loop()):
-        for piece in pieces(fields, optional):
+    """One JSON object of these in UTF-8, likewise. Of those that are large one is made at a time: of ten at once others
+    would wait for ten pieces in each of their turns."""
+    made, listed = bytearray(), list(fields)
+    async with _making(asyncio.get_running_loop()) if _is_long(listed) else contextlib.nullcontext():
+        for piece in pieces(listed, optional):
             made += piece
             if len(piece) >= PIECE:
                 await asyncio.sleep(0)
@@ -97,10 +98,10 @@ def _making(_: asyncio.AbstractEventLoop) -> asyncio.Lock:
     return asyncio.Lock()
 
 
-def _is_long(answer: pydantic.BaseModel) -> bool:
+def _is_long(fields: Iterable[tuple[str, Any]]) -> bool:
     return any(
         _is_long(value) if isinstance(value, pydantic.BaseModel) else isinstance(value, str) and len(value) > PIECE
-        for _, value in answer
+        for _, value in fields
     )
 
 

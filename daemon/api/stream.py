@@ -8,10 +8,11 @@ import asyncio
 import codecs
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
 
 from aiohttp import web
-from aiohttp_sse import sse_response
+from aiohttp_sse import EventSourceResponse, sse_response
 
 from . import errors
 from .listening import Connection
@@ -43,12 +44,11 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
     takes that any more) and stands in the log. Cancelled with the request, it cancels the work, and with it the run.
     """
     events = Events(request.protocol)
-    async with sse_response(request, allow_all_methods=True, send_timeout=None) as response:
+    async with sse_response(request, allow_all_methods=True, send_timeout=None, response_cls=Response) as response:
         running = asyncio.create_task(_run(work, events, request))
         try:
             while (event := await events.get()) is not None:
-                for part in _encoded(event):
-                    await response.write(part)
+                await response.write_parts(_encoded(event))
                 events.written(event)
         except ConnectionError:
             pass  # the reader is gone
@@ -58,6 +58,25 @@ async def stream(request: web.Request, work: Work) -> web.StreamResponse:
             running.cancel()
             await asyncio.wait([running])
     return response
+
+
+class Response(EventSourceResponse):
+    """What is written between events, a ping for whoever waits, never comes between the parts of one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._whole = asyncio.Lock()
+
+    async def write(self, data: Any) -> None:
+        """As aiohttp's."""
+        async with self._whole:
+            await super().write(data)
+
+    async def write_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """One after the other, and nothing else meanwhile."""
+        async with self._whole:
+            for part in parts:
+                await super().write(part)
 
 
 def _encoded(event: Event) -> Iterator[bytes | memoryview]:

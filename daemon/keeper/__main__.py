@@ -90,6 +90,7 @@ def _serve(options: argparse.Namespace) -> int:
     listener = socket.socket(fileno=options.listen)
     keeper = Keeper(loop, plan, instance, tree, setup, listener, options.peer_uid, notifier)
     _stop_on_signals(loop, keeper)
+    gc.collect()
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     gc.set_threshold(COLLECT_AFTER)
     loop.run()

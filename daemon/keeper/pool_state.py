@@ -59,6 +59,11 @@ class State(NamedTuple):
         return self.wanted // RESERVE_PART
 
     @property
+    def may_keep(self) -> bool:
+        """Fewer than the reserve are parked, and there is room for more."""
+        return self.has_room and len(self.parked) < self.reserve
+
+    @property
     def is_low(self) -> bool:
         """Less than half of what is wanted is parked."""
         return len(self.parked) < self.wanted / 2
@@ -135,7 +140,7 @@ def _parked(state: State, key: int, is_stale: bool, effects: list[ev.Effect]) ->
     state = _without(state, key)
     if state.shared:
         first = state.shared[0]
-        keeps = first.is_patient and len(state.parked) < state.reserve and not state.kept_last
+        keeps = first.is_patient and state.may_keep and not (is_stale or state.kept_last)
         state = state._replace(kept_last=keeps)
         if not keeps:
             effects.append(ev.Give(key, first.ticket))
@@ -155,8 +160,12 @@ def _refused(state: State, event: ev.Refused, key: int, now: float, effects: lis
     was_starting = key in state.starting
     state = _without(state, key)
     denied = own
-    if was_starting and len(state.shared) > len(state.starting):
-        denied = [state.shared[0]]  # one jail less than was hoped for
+    if was_starting and len(state.shared) > len(state.starting):  # one jail less than was hoped for
+        if state.parked:
+            effects.append(ev.Give(state.parked[0], state.shared[0].ticket))
+            state = _without_ticket(state, state.shared[0].ticket)._replace(parked=state.parked[1:])
+        else:
+            denied = [state.shared[0]]
     is_limit = event.is_limit and bool(own)
     effects += [ev.Deny(waiting.ticket, event.stage, event.reason, is_limit) for waiting in denied]
     state = _without_ticket(state, *(waiting.ticket for waiting in denied))

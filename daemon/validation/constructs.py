@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import structlog
@@ -26,6 +26,7 @@ log = structlog.get_logger("cellblock.validation")
 
 TURN_S = 0.1
 START_S = 30.0
+REST_S = 0.1  # before one that died is replaced: it may die each time
 _WORD = re.compile(r"\w{2,}")
 
 
@@ -38,8 +39,8 @@ class Constructs:
     slow or dies.
 
     `find` may be called by many at once; no call lasts longer than TURN_S and `deadline_s` (seconds) together. `counts`
-    has how often a source was allowed unread: `busy` (no turn in time) and `late` (past the deadline, or the lexer died
-    of it).
+    has how often a source was allowed unread: `busy` (no turn in time) and `late` (past the deadline, or there was no
+    lexer, or it died of it).
     """
 
     def __init__(self, toolchains: Iterable[Toolchain], deadline_s: float) -> None:
@@ -84,33 +85,38 @@ class Constructs:
             return None
         answer: asyncio.Future[Finding | None] = asyncio.get_running_loop().create_future()
         # A task of its own: the process stays busy until it answers, whether or not the caller is still there.
-        self._go_on(self._use(toolchain.lexer, code, rules_of(suspects), answer))
+        using = self._go_on(self._use(toolchain.lexer, code, rules_of(suspects), answer))
+        using.add_done_callback(lambda _: self._give_back(answer))
         return await answer
 
-    def _go_on(self, work: collections.abc.Coroutine[object, object, None]) -> None:
+    def _give_back(self, answer: "asyncio.Future[Finding | None]") -> None:
+        """The turn, whatever became of the task, even where it was cancelled before it began."""
+        answer.cancel()
+        self._turn.release()
+
+    def _go_on(self, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _use(self, lexer: str, code: str, rules: Rules, answer: "asyncio.Future[Finding | None]") -> None:
-        """Holds the turn, which it gives back. It answers first and replaces the process, if it must, after that."""
+        """Holds the turn. It answers first and replaces the process, if it must, after that."""
         try:
-            try:
-                found = await self._search(lexer, code, rules)
-            except Exception as error:  # a defect, which belongs to the caller's request
-                if not answer.done():
-                    answer.set_exception(error)
-            else:
-                if not answer.done():
-                    answer.set_result(found)
-            if self._process is None:
-                await self._start()
-        finally:
-            answer.cancel()  # where nothing was found out: everything ends
-            self._turn.release()
+            found = await self._search(lexer, code, rules)
+        except Exception as error:  # a defect, which belongs to the caller's request
+            self._kill()  # whatever it would answer next
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(found)
+        if self._process is None:
+            await self._start()
 
     async def _search(self, lexer: str, code: str, rules: Rules) -> Finding | None:
         if self._process is None:
+            self.counts["late"] += 1
             return None
         request = json.dumps({"lexer": lexer, "code": code, "rules": rules}).encode() + b"\n"
         try:
@@ -138,6 +144,7 @@ class Constructs:
     async def _replace(self, process: asyncio.subprocess.Process) -> None:
         """When it has died and nobody used it. Of one that is used its user hears, and replaces it."""
         await process.wait()
+        await asyncio.sleep(REST_S)
         async with self._turn:
             if self._process is process:
                 self._process = None
@@ -153,6 +160,8 @@ class Constructs:
 async def _asked(process: asyncio.subprocess.Process, request: bytes) -> dict[str, Any] | None:
     """Its next answer. Raises Died, OSError."""
     assert process.stdin is not None and process.stdout is not None
+    if process.stdin.is_closing():
+        raise Died("it reads no more")
     process.stdin.write(request)
     await process.stdin.drain()
     line = await process.stdout.readline()

@@ -200,3 +200,20 @@ def test_a_group_that_cannot_be_removed_is_told_once_and_tried_ever_more_slowly(
         finally:
             held.rmdir()
         until(lambda: not group.exists(), REFILLED_S, "it is removed")
+
+
+@pytest.mark.threat("D4")
+def test_no_helper_of_the_http_process_holds_its_listening_socket() -> None:
+    """uvloop leaves a new process whatever may be inherited: whoever owned the lexer could have answered clients."""
+    with Server(languages=["python"]) as server:
+        posture.warm_up(server)
+        listening = {
+            os.readlink(f"/proc/{server.http.pid}/fd/{one.fd}")
+            for one in server.http.net_connections("all")
+            if one.status == psutil.CONN_LISTEN
+        }
+        helpers = server.http.children()
+        assert listening and len(helpers) == 2, "the lexer, and what parses large bodies"
+        for helper in helpers:
+            held = {os.readlink(path) for path in pathlib.Path(f"/proc/{helper.pid}/fd").iterdir()}
+            assert not held & listening

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from daemon.api import responses
+from daemon.api import responses, stream
 from daemon.api.models import ExecuteResponse
 
 TEXTS = ["", "hello\n", "\0" * 200_000, 'é\ufffd\U0001f600"\\\x7f\u2028' * 30_000, "\r\n\t\b\f" * 40_000]
@@ -76,3 +77,28 @@ async def test_of_several_large_answers_one_is_made_at_a_time(monkeypatch: pytes
         between.append(made - before)
     assert made == 4 * 3 * (1 << 19) // responses.PIECE
     assert max(between) == 1
+
+
+async def test_a_small_answer_does_not_wait_for_the_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge0's lists are made of many small ones: twenty waited for seconds."""
+    large = asyncio.create_task(responses.to_json_in_turns(answer("\0" * (1 << 20))))
+    await asyncio.sleep(0)
+    small = asyncio.create_task(responses.in_turns({"stdout": "hello"}.items()))
+    await asyncio.sleep(0)
+    assert small.done() and not large.done()
+    assert small.result() == b'{"stdout":"hello"}'
+    await large
+
+
+async def test_a_ping_never_comes_between_the_parts_of_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its empty line ended the event, and a reader found half of the JSON."""
+    written: list[bytes] = []
+
+    async def write(_: web.StreamResponse, data: bytes) -> None:
+        written.append(data)
+        await asyncio.sleep(0)  # a reader that is slow
+
+    monkeypatch.setattr(web.StreamResponse, "write", write)
+    response = stream.Response()
+    await asyncio.gather(response.write_parts([b"a", b"b", b"c"]), response.write(b": ping"))
+    assert written == [b"a", b"b", b"c", b": ping"]

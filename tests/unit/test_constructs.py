@@ -3,7 +3,9 @@
 import asyncio
 import collections.abc
 import json
+import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -177,6 +179,24 @@ async def test_a_lexer_that_dies_while_nobody_uses_it_is_replaced_at_once(constr
     await eventually(lambda: not died.is_running() and bool(lexers()))
     assert await found_in_the_end(constructs, REFUSED)
     assert constructs.counts["late"] == 0
+
+
+async def test_a_source_that_comes_just_after_the_lexer_died_is_allowed(constructs: Constructs) -> None:
+    pidfd = os.pidfd_open(lexers()[0].pid)
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    select.select([pidfd], [], [])  # it is dead, and nothing of ours has heard of it
+    os.close(pidfd)
+    await asyncio.sleep(0)
+    assert await constructs.find(PYTHON, REFUSED) is None
+    assert await found_in_the_end(constructs, REFUSED)
+
+
+async def test_whoever_waits_when_everything_ends_is_not_left_waiting() -> None:
+    async with Constructs(SHIPPED, LONG_S) as constructs:
+        waiting = asyncio.create_task(constructs.find(PYTHON, REFUSED))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(LONG_S):
+        await asyncio.gather(waiting, return_exceptions=True)
 
 
 ORPHAN = """

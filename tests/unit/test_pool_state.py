@@ -135,6 +135,23 @@ def test_while_few_are_kept_every_second_jail_that_becomes_ready_is_whose_who_wa
     assert (list(shop.given), len(shop.state.parked)) == ([1, 2, 3], 2), "kept, given, kept, given, given"
 
 
+def test_nothing_is_kept_where_there_is_no_room_or_its_warden_goes() -> None:
+    for change in (lambda shop: shop.feed(ev.Room(False)), lambda shop: shop):
+        shop = change(Shop(wanted=6).open().feed(ev.Acquire(1, is_patient=True)))
+        key = min(shop.starting)
+        shop.feed(ev.IsParked(key, is_stale=shop.state.has_room))
+        assert shop.given == {1: key}
+
+
+def test_who_is_patient_gets_a_kept_jail_where_the_one_started_for_him_fails() -> None:
+    shop = Shop(wanted=6).open().park()
+    for ticket in range(1, 6):
+        shop.feed(ev.Acquire(ticket, is_patient=True))
+    assert 5 not in shop.given
+    shop.refuse()
+    assert 5 in shop.given and not shop.denied
+
+
 def test_nobody_who_is_patient_waits_for_ever_while_others_take_whatever_is_parked() -> None:
     shop = Shop(wanted=6).open().feed(ev.Acquire(0, is_patient=True))
     for ticket in range(1, 4):
