@@ -98,10 +98,10 @@ class Served:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         async def work(tell: stream.Tell) -> stream.Event:
             for _ in range(LARGE // MB):
-                tell("stdout", json.dumps({"text": "x" * MB}))
+                tell("stdout", json.dumps({"text": "x" * MB}).encode())
                 await asyncio.sleep(0)
             self.told.set()
-            return "result", "{}"
+            return "result", b"{}"
 
         return await stream.stream(request, work)
 
