@@ -69,8 +69,10 @@ class Pool:
     def __init__(self, found: Jail | None, step: StepPlan) -> None:
         self.found, self.step = found, step
         self.forgotten: list[int] = []
+        self.patience: list[bool] = []
 
-    def acquire(self, taker: Any, limits: Limits) -> int:
+    def acquire(self, taker: Any, limits: Limits, is_patient: bool) -> int:
+        self.patience.append(is_patient)
         if self.found is not None:
             taker.given(self.found)
         return 3
@@ -132,6 +134,11 @@ def test_a_run_that_has_a_jail_is_killed_in_it() -> None:
 
 
 GRADED = dataclasses.replace(ORDER, graded=True)
+
+
+def test_graded_and_held_runs_leave_the_last_parked_jails_to_single_ones() -> None:
+    orders = [ORDER, GRADED, dataclasses.replace(ORDER, held=True)]
+    assert [Scene(None, order=order).pool.patience for order in orders] == [[False], [True], [True]]
 
 
 def test_graded_runs_have_a_core_each_and_who_comes_first_goes_first() -> None:
