@@ -120,6 +120,7 @@ def test_scores_are_those_of_the_groups(tmp_path: pathlib.Path) -> None:
     assert scores == {"accepted/echo.py": 100, "partially_accepted/short.py": 40}
 
 
+@pytest.mark.slow
 def test_whether_folder_and_score_agree_is_remarked(tmp_path: pathlib.Path) -> None:
     """Legacy, "Example submissions"; as in problemtools no promise is broken by it."""
     changes = {
@@ -136,6 +137,7 @@ def test_whether_folder_and_score_agree_is_remarked(tmp_path: pathlib.Path) -> N
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("score", "promise"), [("40", "kept"), ("40.5", "broken")])
 def test_a_promised_score_is_compared(tmp_path: pathlib.Path, score: str, promise: str) -> None:
     source = f"# @EXPECTED_SCORE@: {score}\n" + SCORING["submissions/partially_accepted/short.py"]
@@ -175,6 +177,7 @@ def test_a_submission_that_is_wrong_before_it_is_too_slow_keeps_the_promise_of_i
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_zip_and_a_submission_of_ones_own(tmp_path: pathlib.Path) -> None:
     package, own = tmp_path / "sum.zip", tmp_path / "mine.py"
     package.write_bytes(small_packages.zip_bytes(SUM))
@@ -212,6 +215,7 @@ def test_what_is_neither_a_file_nor_a_folder_is_refused(tmp_path: pathlib.Path) 
     assert (done.returncode, done.stderr) == (125, "cellblock: data/secret/3.in: is neither a file nor a folder\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])
 def test_a_full_disk_is_one_line(tmp_path: pathlib.Path, options: list[str]) -> None:
     files = {name: text for name, text in SUM.items() if not name.startswith("submissions/")}

@@ -51,6 +51,7 @@ def rows(root: pathlib.Path, files: Files, exit_code: int = 0) -> dict[str, dict
     return {row["name"]: row for row in json.loads(done.stdout)["submissions"]}
 
 
+@pytest.mark.slow
 def test_each_of_several_validators_must_accept(tmp_path: pathlib.Path) -> None:
     found = rows(tmp_path, BOTH_ACCEPT)
     assert {name: row["verdict"] for name, row in found.items()} == {
@@ -85,6 +86,7 @@ def test_a_grader_without_a_result_makes_ie(tmp_path: pathlib.Path, grader: str,
     assert (row["verdict"], row["problems"]) == ("IE", [problem])
 
 
+@pytest.mark.slow
 def test_included_files_lie_beside_the_submission_over_its_own(tmp_path: pathlib.Path) -> None:
     found = rows(tmp_path, INCLUDED)
     assert {name: row["verdict"] for name, row in found.items()} == {
@@ -92,6 +94,7 @@ def test_included_files_lie_beside_the_submission_over_its_own(tmp_path: pathlib
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_one_submission_that_cannot_be_run_does_not_stop_the_others(tmp_path: pathlib.Path) -> None:
     files = with_files(
         INCLUDED, {"submissions/accepted/two/one.py": "print(1)\n", "submissions/accepted/two/two.py": "print(2)\n"}
@@ -144,6 +147,7 @@ sys.exit(42)
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_feedback_folder_is_kept_between_the_passes(tmp_path: pathlib.Path) -> None:
     """2025-09, "Multi-pass validation": all files but nextpass.in."""
     (test,) = rows(tmp_path, COUNTS)["accepted/echo.py"]["tests"]
@@ -202,6 +206,7 @@ sys.exit(42)
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_validator_gives_points_or_multiplies_those_of_the_test(tmp_path: pathlib.Path) -> None:
     """2025-09, "Scoring test cases"."""
     found = rows(tmp_path, MULTIPLIED)

@@ -448,6 +448,7 @@ def test_a_package_that_is_replaced_or_deleted_changes_no_grading_under_way(one_
     until(lambda: kept(server) == (0, 0), 5, "nobody holds them any more")
 
 
+@pytest.mark.slow
 def test_a_client_that_hangs_up_lets_go_of_its_version(one_at_a_time: Server) -> None:
     put(one_at_a_time, "sum", SUM)
     with begun(one_at_a_time, "POST", "/problems/sum/grade", grading("while True: pass")):
@@ -466,6 +467,7 @@ def test_a_time_limit_is_computed_in_a_slot_as_users_have_it(one_at_a_time: Serv
         assert connection.getresponse().status == 201
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_given_up_changes_nothing(one_at_a_time: Server) -> None:
     """While the package comes, and while its time limit is computed."""
     server = one_at_a_time
@@ -491,6 +493,7 @@ def test_accepted_submissions_have_a_deadline_together() -> None:
         until(lambda: queue(server) == (0, 0), 5)
 
 
+@pytest.mark.slow
 def test_uploads_are_one_of_each_client_and_some_of_all(one_at_a_time: Server) -> None:
     server, content = one_at_a_time, zip_bytes(SUM)
     with begun(server, "PUT", "/problems/a", content[:100], size=len(content)):
