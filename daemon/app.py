@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ctypes
-import gc
 import importlib.metadata
 import os
 import resource
@@ -45,6 +44,7 @@ from daemon.judge.service import keep_services
 from daemon.judge.versions import Versions
 from daemon.places import ALONE, Place
 from daemon.sandbox.client import Client
+from daemon.sandbox.collector import keep_what_is_there
 from daemon.settings import MB, Settings
 from daemon.toolchain import identity
 from daemon.toolchain.registry import Registry
@@ -52,7 +52,6 @@ from daemon.validation.constructs import Constructs
 
 KEEPER_STOP_S = 10.0
 LARGE_BLOCK_BYTES = 256 << 10
-COLLECT_AFTER = 10_000  # objects more
 M_MMAP_THRESHOLD = -3  # malloc.h
 
 
@@ -120,9 +119,7 @@ async def _serve_http(settings: Settings, listeners: list[socket.socket], notifi
         )  # fmt: skip
         async with _front(parts, place) as front:
             await front.open(listeners)
-            gc.collect()
-            gc.freeze()  # what is there now stays, and a look at it all would stop every answer
-            gc.set_threshold(COLLECT_AFTER)
+            keep_what_is_there()
             testing = asyncio.create_task(self_tests.run())
             telling = asyncio.create_task(liveness.keep_telling(self_tests, notifier))
             stopping = asyncio.create_task(stopped.wait())

@@ -5,18 +5,16 @@ A message is the name of a model with two descriptors: the body, and an empty fi
 
 import contextlib
 import importlib
-import json
 import mmap
 import os
 import resource
-import signal
 import socket
 import sys
 
 import pydantic
 
 from daemon.sandbox import wire
-from daemon.sandbox.linux import no_core_dumps
+from daemon.sandbox.helper import begin, log_the_end
 
 from . import parcel, parsing
 
@@ -29,8 +27,6 @@ TIMES = 16  # a text with one character beyond U+FFFF takes four bytes for each,
 
 def main(sock: socket.socket, bytes_max: int) -> None:
     """`bytes_max`: of a body. Returns when the other side is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # they mean the HTTP process, which still answers what has begun
-        signal.signal(number, signal.SIG_IGN)
     os.nice(NICE)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(OOM_SCORE)
@@ -38,9 +34,7 @@ def main(sock: socket.socket, bytes_max: int) -> None:
         resource.RLIMIT_DATA: OWN_BYTES + TIMES * bytes_max, resource.RLIMIT_FSIZE: parcel.bytes_max(bytes_max),
         resource.RLIMIT_NOFILE: FILES_OPEN, resource.RLIMIT_NPROC: 0,
     }  # fmt: skip
-    for kind, limit in limits.items():
-        resource.setrlimit(kind, (limit, limit))
-    no_core_dumps()
+    begin(limits)
     sock.send(b"r")
     while (message := wire.receive(sock)) is not None:
         name, (body, answer) = message
@@ -63,14 +57,8 @@ def _found(body: int, name: str) -> pydantic.BaseModel | parsing.BadBody:
         return parsing.NotTheModel("body: it needs too much memory to be parsed")
 
 
-def _log(_: type[BaseException], error: BaseException, __: object) -> None:
-    """One line of JSON, as the HTTP process logs, and without the error's words, which may quote the body."""
-    line = {"event": "what parses large bodies ends", "level": "critical", "error": type(error).__name__}
-    print(json.dumps(line), file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    sys.excepthook = _log
+    log_the_end("parses large bodies")
     for module in sys.argv[3:]:
         importlib.import_module(module)
     main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

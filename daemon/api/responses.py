@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import dataclasses
 import functools
 import uuid
@@ -74,18 +73,23 @@ async def to_json_in_turns(answer: pydantic.BaseModel, optional: Collection[str]
     What is small is made at once, which takes 2 us and not the 18 of its pieces.
     """
     if _is_long(answer):
-        return await in_turns(answer, optional)
+        return await _one_at_a_time(answer, optional)
     made = bytearray()
     made += answer.model_dump_json(exclude={name for name in optional if getattr(answer, name) is None}).encode()
     return made
 
 
 async def in_turns(fields: Iterable[tuple[str, Any]], optional: Collection[str] = OPTIONAL) -> bytearray:
-    """One JSON object of these in UTF-8, likewise. Of those that are large one is made at a time: of ten at once others
-    would wait for ten pieces in each of their turns."""
-    made, listed = bytearray(), list(fields)
-    async with _making(asyncio.get_running_loop()) if _is_long(listed) else contextlib.nullcontext():
-        for piece in pieces(listed, optional):
+    """One JSON object of these in UTF-8, likewise."""
+    listed = list(fields)
+    return await _one_at_a_time(listed, optional) if _is_long(listed) else bytearray().join(pieces(listed, optional))
+
+
+async def _one_at_a_time(fields: Iterable[tuple[str, Any]], optional: Collection[str]) -> bytearray:
+    """Of ten at once others would wait for ten pieces in each of their turns."""
+    made = bytearray()
+    async with _making(asyncio.get_running_loop()):
+        for piece in pieces(fields, optional):
             made += piece
             if len(piece) >= PIECE:
                 await asyncio.sleep(0)

@@ -5,7 +5,6 @@ the supervisor or from systemd. Exit status 0 after SIGTERM or when the parent i
 """
 
 import argparse
-import gc
 import logging
 import os
 import pathlib
@@ -17,6 +16,7 @@ import sys
 from daemon.host import cgroup, own_mounts, privileges, service_manager
 from daemon.host.instance import Busy, Instance
 from daemon.host.log import to_stderr
+from daemon.sandbox.collector import keep_what_is_there
 from daemon.sandbox.messages import NETWORKS_MAX
 from daemon.sandbox.plan import Plan
 
@@ -26,8 +26,6 @@ from .nsjail import WardenSetup
 from .seccomp_policy import BadPolicy, compile_policy
 
 log = logging.getLogger("cellblock.keeper")
-
-COLLECT_AFTER = 10_000  # objects more
 
 
 def main(arguments: list[str]) -> int:
@@ -90,9 +88,7 @@ def _serve(options: argparse.Namespace) -> int:
     listener = socket.socket(fileno=options.listen)
     keeper = Keeper(loop, plan, instance, tree, setup, listener, options.peer_uid, notifier)
     _stop_on_signals(loop, keeper)
-    gc.collect()
-    gc.freeze()  # what is there now stays: the collector need not look at it again and again
-    gc.set_threshold(COLLECT_AFTER)
+    keep_what_is_there()
     loop.run()
     return 0
 

@@ -162,8 +162,7 @@ def _refused(state: State, event: ev.Refused, key: int, now: float, effects: lis
     denied = own
     if was_starting and len(state.shared) > len(state.starting):  # one jail less than was hoped for
         if state.parked:
-            effects.append(ev.Give(state.parked[0], state.shared[0].ticket))
-            state = _without_ticket(state, state.shared[0].ticket)._replace(parked=state.parked[1:])
+            state = _give_oldest(state, state.shared[0], effects)
         else:
             denied = [state.shared[0]]
     is_limit = event.is_limit and bool(own)
@@ -229,9 +228,13 @@ def _settle(state: State, now: float, effects: list[ev.Effect]) -> Step:
 def _give(state: State, effects: list[ev.Effect]) -> State:
     for waiting in state.shared:
         if len(state.parked) > (state.reserve if waiting.is_patient else 0):
-            effects.append(ev.Give(state.parked[0], waiting.ticket))
-            state = _without_ticket(state, waiting.ticket)._replace(parked=state.parked[1:])
+            state = _give_oldest(state, waiting, effects)
     return state
+
+
+def _give_oldest(state: State, waiting: Waiting, effects: list[ev.Effect]) -> State:
+    effects.append(ev.Give(state.parked[0], waiting.ticket))
+    return _without_ticket(state, waiting.ticket)._replace(parked=state.parked[1:])
 
 
 def _hurry(state: State, effects: list[ev.Effect]) -> State:

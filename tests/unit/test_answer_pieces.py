@@ -79,7 +79,7 @@ async def test_of_several_large_answers_one_is_made_at_a_time(monkeypatch: pytes
     assert max(between) == 1
 
 
-async def test_a_small_answer_does_not_wait_for_the_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_small_answer_does_not_wait_for_the_large_ones() -> None:
     """Judge0's lists are made of many small ones: twenty waited for seconds."""
     large = asyncio.create_task(responses.to_json_in_turns(answer("\0" * (1 << 20))))
     await asyncio.sleep(0)

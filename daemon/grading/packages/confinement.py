@@ -5,9 +5,8 @@ import os
 import resource
 import signal
 
-from daemon.sandbox.linux import no_core_dumps, prctl
+from daemon.sandbox.linux import PR_SET_PDEATHSIG, no_core_dumps, prctl
 
-PR_SET_PDEATHSIG = 1
 CPU_MORE_S = 2  # until SIGKILL: SIGXCPU tells of the limit, and SIGKILL alone of something else (getrlimit(2))
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
