@@ -118,6 +118,11 @@ class Pool:
         if self._takers.pop(ticket, None) is not None:
             self._machine.feed(ev.Cancel(ticket))
 
+    def run_ended(self) -> None:
+        """A run that had one of the jails is over."""
+        if self._machine.state.refill_s is not None:
+            self._machine.feed(ev.RunEnded())
+
     def set_baseline(self, size: int) -> None:
         """Bytes that each jail of the step is charged beside what its group counts."""
         self.baseline_bytes = size

@@ -23,6 +23,11 @@ class Cancel:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run that had a jail of ours is over."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class IsParked:
     """A jail that we started is ready. `is_stale`: its warden is being replaced, so it is not to be kept."""
 
@@ -66,7 +71,7 @@ class Close:
     """The keeper stops."""
 
 
-Event = Acquire | Cancel | IsParked | Refused | Wardens | Measured | Room | Close
+Event = Acquire | Cancel | RunEnded | IsParked | Refused | Wardens | Measured | Room | Close
 
 
 # -- effects

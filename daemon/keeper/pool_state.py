@@ -14,7 +14,9 @@ from .machine import Tick
 RETRY_S, RETRY_S_MAX = 0.1, 5.0  # after a failure, doubled each time
 RETRY_DOUBLINGS = 6  # until RETRY_S_MAX
 RESERVE_PART = 3  # of the wanted ones
-REFILL_S = 0.005  # a new jail costs as much as a short run: while there are enough, leave the processors to that run
+# A new jail costs as much as a short run, or more: while there are enough, the processors are left to the run that took
+# one, and to the answer or the next step after its end.
+REFILL_S, REFILL_AFTER_RUN_S = 0.1, 0.005
 
 
 class Waiting(NamedTuple):
@@ -88,6 +90,8 @@ def decide(state: State, event: ev.Event | Tick, now: float) -> Step:
             state = _acquire(state, event, now, effects)
         case ev.Cancel(ticket):
             state = _cancel(state, ticket, effects)
+        case ev.RunEnded() if state.refill_s is not None:
+            state = state._replace(refill_s=min(state.refill_s, now + REFILL_AFTER_RUN_S))
         case ev.IsParked(key, is_stale):
             state = _parked(state, key, is_stale, effects)
         case ev.Refused(key):

@@ -170,6 +170,7 @@ class Run:
                 message = messages.Ended.of(self._order.run, outcome, numbers)
                 self._speaker.say(message, [left[number] for number in numbers])
                 self._speaker.run_ended(self._order.run)
+                self._pool.run_ended()
             case jail.Refused(stage, reason):
                 self.denied(stage, reason)
             case jail.Parked() | jail.TooSmall():

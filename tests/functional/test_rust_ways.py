@@ -1,9 +1,12 @@
 """A source of Rust is compiled by an included file and a quick linker, and nobody can tell (toolchains/rust/compile.c)."""
 
+import contextlib
+
+import psutil
 import pytest
 
 from tests.rust_ways import facts, usual
-from tests.server import PREFIX, Server
+from tests.server import PREFIX, Server, until
 
 MAIN = 'fn main() { println!("{}", x()); }\n'
 BEGINNINGS = {
@@ -123,6 +126,29 @@ def test_what_the_quick_linker_cannot_link_the_usual_one_tells_of(cellblock: Ser
     assert answer["reason"] == "compile_error"
     assert answer["error"].startswith("error: linking with `cc` failed")
     assert "undefined symbol: absent" in answer["error"]
+
+
+def parked(server: Server, command: str) -> set[int]:
+    """Processes of this command in the server's jails."""
+    group = server.groups()[0]
+    inside = {int(pid) for file in group.glob("jail-*/cgroup.procs") for pid in file.read_text().split()}
+    found = set()
+    for pid in inside:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).cmdline()[:1] == [command]:
+                found.add(pid)
+    return found
+
+
+def test_a_linker_waits_beside_each_parked_rustc_and_where_one_is_killed_others_come() -> None:
+    linker, rustc = "/usr/lib/cellblock/ld", "/usr/bin/rustc"
+    with Server(languages=["rust"]) as server:
+        until(lambda: len(parked(server, linker)) == len(parked(server, rustc)) == 2, 10)
+        before = parked(server, linker) | parked(server, rustc)
+        psutil.Process(min(parked(server, linker))).kill()
+        until(lambda: len(parked(server, linker)) == 2 and len(parked(server, linker) - before) == 1, 10)
+        assert len(parked(server, rustc) - before) == 1
+        assert server.execute("rust", 'fn main() { println!("{}", line!()) }')["output"] == "1\n"
 
 
 def test_a_program_is_linked_by_the_linker_that_proved_itself(cellblock: Server) -> None:

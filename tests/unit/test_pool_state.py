@@ -108,6 +108,34 @@ def test_jails_give_way_while_they_start_until_less_than_half_is_left() -> None:
     assert shop.hurried == set(shop.starting)
 
 
+def test_while_enough_are_left_the_next_jail_is_started_when_the_run_is_over() -> None:
+    shop = Shop(wanted=4).open().park()
+    start = shop.now
+    shop.feed(ev.Acquire(1))
+    assert not shop.starting and ps.due(shop.state) == start + ps.REFILL_S
+    shop.now = start + 0.040
+    shop.feed(ev.RunEnded())
+    assert not shop.starting and ps.due(shop.state) == shop.now + ps.REFILL_AFTER_RUN_S
+    shop.wait()
+    assert [start.is_background for start in shop.starting.values()] == [True]
+
+
+def test_a_run_that_takes_long_keeps_no_jail_from_being_started() -> None:
+    shop = Shop(wanted=4).open().park()
+    start = shop.now
+    shop.feed(ev.Acquire(1)).wait()
+    assert shop.now == start + ps.REFILL_S and len(shop.starting) == 1
+    shop.park().feed(ev.RunEnded())
+    assert not shop.starting and ps.due(shop.state) is None
+
+
+def test_the_next_jails_are_started_at_once_where_few_are_left() -> None:
+    shop = Shop(wanted=4).open().park()
+    for ticket in range(1, 4):
+        shop.feed(ev.Acquire(ticket))
+    assert len(shop.starting) == 2, "a few at a time"
+
+
 def test_whoever_waits_for_a_jail_that_starts_has_no_other_started_for_him() -> None:
     shop = Shop(wanted=2).open().feed(ev.Acquire(1))
     assert len(shop.starting) == 2

@@ -70,12 +70,16 @@ class Pool:
         self.found, self.step = found, step
         self.forgotten: list[int] = []
         self.patience: list[bool] = []
+        self.runs_ended = 0
 
     def acquire(self, taker: Any, limits: Limits, is_patient: bool) -> int:
         self.patience.append(is_patient)
         if self.found is not None:
             taker.given(self.found)
         return 3
+
+    def run_ended(self) -> None:
+        self.runs_ended += 1
 
     def cancel(self, ticket: int) -> None:
         self.forgotten.append(ticket)
@@ -99,7 +103,7 @@ def test_a_run_is_started_and_ended() -> None:
     assert (found.pipes, scene.closed) == ([], [5])
     found.owner(jail.Ended(OUTCOME, {}))
     assert scene.peer.said[1:] == [messages.Ended.of(7, OUTCOME, ())]
-    assert scene.peer.ended == [7]
+    assert (scene.peer.ended, scene.pool.runs_ended) == ([7], 1)
 
 
 def test_a_run_beyond_the_steps_maximum_asks_for_no_jail() -> None:

@@ -3,15 +3,17 @@
  *
  *     compile RUSTC ARGUMENT...       in an empty folder; the source comes on standard input, and its name is main.rs
  *
+ * A linker is parked besides: it has loaded itself (half of its time) and waits for the end of its standard input before it
+ * reads its arguments. link.c, which rustc calls to link, puts them where the linker finds them and says so.
+ *
  * There are three ways. The first that comes to an end that the last would come to as well is the answer.
  *
  * included  rustc is started on a crate of one line, include!("main.rs");, where main.rs is a FIFO: so it loads the standard
  *           library, and waits when it reads the file. The source goes into the FIFO, whose name becomes that of a plain
- *           file. As soon as link.c says that the program is linked, this process ends: all that rustc would still do is
- *           free memory. An included file cannot begin with inner attributes, so those that change nothing of a program
+ *           file. As soon as the program is linked, this process ends: all that rustc would still do is free memory. An included file cannot begin with inner attributes, so those that change nothing of a program
  *           that compiles are blanked, #![allow(...)] and comments like this: //! one. Of the errors only those are
  *           told that are the same without the inclusion (are_told_alike).
- * alone     rustc is started again on the source alone, and linked by link.c too. It is told what it says, unless that is
+ * alone     rustc is started again on the source alone, with a parked linker too. It is told what it says, unless that is
  *           about linking.
  * usual     rustc takes the place of this process, with its usual linker.
  */
@@ -27,24 +29,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 #define SOURCE "main.rs"
+#define LINK "/usr/lib/cellblock/link"
 #define LINKER "/usr/lib/cellblock/ld" /* there only where it has proved itself (bootstrap, choose_linker) */
 
 enum { ERRORS = 1 /* status of a rustc that told of some */, NOT_ME = 125, ARGUMENTS_MAX = 64, CHUNK_BYTES = 64 << 10 };
-enum { LINKED = 3 }; /* the descriptor on which link.c speaks */
+enum { ASKED = 3, ASKED_WHAT = 4 }; /* descriptors: link.c's voice, a byte; and the linker's arguments, a file */
 
 static const char ROOT[] = "include!(\"" SOURCE "\");";
-static char *const LINK_ARGUMENTS[] = {"-C", "linker=/usr/lib/cellblock/link", "-C", "linker-flavor=ld", NULL};
+static char *const LINK_ARGUMENTS[] = {"-C", "linker=" LINK, "-C", "linker-flavor=ld", NULL};
 
-/* A rustc that has link.c link, and our ends of its pipes: what it says, and a byte when it has linked, 1, or could not, 0. */
-struct rustc {
-    pid_t pid;
-    int said, linked;
+/* A rustc with its linker, and our ends of its pipes: what it says, and a byte when it asks for the linker. `gate` is what
+ * keeps the linker from reading its arguments as long as we hold it. Without a linker its three are -1. */
+struct build {
+    pid_t rustc, linker;
+    int said, asked, gate, linker_ended;
 };
 
 struct text {
@@ -73,35 +79,69 @@ static void write_all(int file, const char *bytes, size_t count)
     }
 }
 
-/* Start rustc, whose standard input is `input`, which is closed here. */
-static struct rustc start(char **command, char **environment, int input)
+/* Start a program with these descriptors, from 0 on, which are closed here where they are not its errors; -1: /dev/null. */
+static pid_t spawn(char **command, char **environment, const int *descriptors, int count)
 {
+    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    for (int number = 0; number < count; number++)
+        if (descriptors[number] < 0)
+            posix_spawn_file_actions_addopen(&actions, number, "/dev/null", O_RDWR, 0);
+        else
+            posix_spawn_file_actions_adddup2(&actions, descriptors[number], number);
+    errno = posix_spawn(&pid, command[0], &actions, NULL, command, environment);
+    checked(errno ? -1 : 0, command[0]);
+    posix_spawn_file_actions_destroy(&actions);
+    return pid;
+}
+
+/* A descriptor that is higher than those which a program of ours is given, so that none is overwritten on the way. */
+static int raised(int descriptor, const char *what)
+{
+    int higher = checked(fcntl(checked(descriptor, what), F_DUPFD_CLOEXEC, ASKED_WHAT + 1), what);
+    close(descriptor);
+    return higher;
+}
+
+static void raised_pipe(int *ends)
+{
+    checked(pipe2(ends, O_CLOEXEC), "pipe");
+    ends[0] = raised(ends[0], "pipe");
+    ends[1] = raised(ends[1], "pipe");
+}
+
+/* Start rustc, whose standard input is `input`, which is closed here, and its linker, where there is one. lld reads files of
+ * arguments twice, first for the -m among them: so the first is one that is empty, and ends when we let it (the gate). */
+static struct build start(char **command, char **environment, int input)
+{
+    static char *linker[] = {LINKER, "@/proc/self/fd/0", "@/proc/self/fd/4", NULL};
+    struct build build = {.linker = -1, .gate = -1, .linker_ended = -1};
     char *arguments[ARGUMENTS_MAX];
     size_t count = 0;
-    int said[2], linked[2];
-    struct rustc rustc;
+    int said[2], asked[2], gate[2], what = raised(memfd_create("arguments", MFD_CLOEXEC), "memfd_create");
     for (; command[count] != NULL && count < LENGTH(arguments) - LENGTH(LINK_ARGUMENTS); count++)
         arguments[count] = command[count];
     arguments[count] = NULL;
-    if (access(LINKER, X_OK) == 0)
+    input = raised(input, "fcntl");
+    raised_pipe(said);
+    raised_pipe(asked);
+    if (access(LINKER, X_OK) == 0) {
         memcpy(&arguments[count], LINK_ARGUMENTS, sizeof LINK_ARGUMENTS);
-    checked(pipe2(said, O_CLOEXEC), "pipe");
-    checked(pipe2(linked, O_CLOEXEC), "pipe");
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, said[1], STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, said[1], STDERR_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, linked[1], LINKED);
-    errno = posix_spawn(&rustc.pid, arguments[0], &actions, NULL, arguments, environment);
-    checked(errno ? -1 : 0, arguments[0]);
-    posix_spawn_file_actions_destroy(&actions);
+        raised_pipe(gate);
+        build.linker = spawn(linker, environment, (int[]){gate[0], -1, -1, -1, what}, 5);
+        build.linker_ended = checked(pidfd_open(build.linker, 0), "pidfd_open");
+        build.gate = gate[1];
+        close(gate[0]);
+    }
+    build.rustc = spawn(arguments, environment, (int[]){input, said[1], said[1], asked[1], what}, 5);
     close(input);
     close(said[1]);
-    close(linked[1]);
-    rustc.said = said[0];
-    rustc.linked = linked[0];
-    return rustc;
+    close(asked[1]);
+    close(what);
+    build.said = said[0];
+    build.asked = asked[0];
+    return build;
 }
 
 /* The crate that includes the source. */
@@ -249,32 +289,39 @@ static int are_told_alike(const struct text *said)
     return 1;
 }
 
-/* Hear what rustc says and does, and where it reads `fifo` give it the source. This ends at once where it cannot link, or
- * where the source is `included` and it says what it may say otherwise of the source alone. */
-static enum end hear(const struct rustc *rustc, int fifo, struct text source, struct text *said, int included)
+/* Hear what rustc says, where it reads `fifo` give it the source, and have the linker link when it asks. This ends at once
+ * where there is no linking, or where the source is `included` and rustc says what it may say otherwise of the source alone. */
+static enum end hear(struct build *build, int fifo, struct text source, struct text *said, int included)
 {
-    struct pollfd wanted[3] = {{.fd = rustc->linked, .events = POLLIN},
-                               {.fd = rustc->said, .events = POLLIN},
-                               {.fd = fifo, .events = POLLOUT}};
-    char byte;
+    enum { OF_LINKER, OF_ASKED, OF_SAID, OF_FIFO };
+    struct pollfd wanted[] = {[OF_LINKER] = {.fd = -1, .events = POLLIN},
+                              [OF_ASKED] = {.fd = build->asked, .events = POLLIN},
+                              [OF_SAID] = {.fd = build->said, .events = POLLIN},
+                              [OF_FIFO] = {.fd = fifo, .events = POLLOUT}};
+    int status;
     for (;;) {
-        if (source.count == 0 && wanted[2].fd >= 0) {
+        if (source.count == 0 && wanted[OF_FIFO].fd >= 0) {
             close(fifo);
-            wanted[2].fd = -1;
+            wanted[OF_FIFO].fd = -1;
         }
         if (poll(wanted, LENGTH(wanted), -1) < 0)
             continue;
-        if (wanted[0].revents & POLLIN && read(rustc->linked, &byte, 1) == 1)
-            return byte ? LINKED_IT : MAY_DIFFER;
-        if (wanted[1].revents) {
-            if (!read_more(rustc->said, said))
+        if (wanted[OF_LINKER].revents && waitpid(build->linker, &status, 0) == build->linker)
+            return status == 0 ? LINKED_IT : MAY_DIFFER;
+        if (wanted[OF_ASKED].revents) {
+            wanted[OF_ASKED].fd = -1; /* it asks once, or nobody is left who would */
+            if (wanted[OF_ASKED].revents & POLLIN) {
+                close(build->gate);
+                wanted[OF_LINKER].fd = build->linker_ended;
+            }
+        }
+        if (wanted[OF_SAID].revents) {
+            if (!read_more(build->said, said))
                 return SAID_ALL;
             if (included && !are_told_alike(said))
                 return MAY_DIFFER;
-        } else if (wanted[0].revents) {
-            wanted[0].fd = -1; /* nobody links any more */
         }
-        ssize_t wrote = wanted[2].revents ? write(fifo, source.bytes, source.count) : 0;
+        ssize_t wrote = wanted[OF_FIFO].revents ? write(fifo, source.bytes, source.count) : 0;
         if (wrote > 0) {
             source.bytes += wrote;
             source.count -= (size_t)wrote;
@@ -282,27 +329,36 @@ static enum end hear(const struct rustc *rustc, int fifo, struct text source, st
     }
 }
 
+/* Whether link.c failed, of which its caller has much to say and the usual linker something else. */
+static int is_about_linking(const struct text *said)
+{
+    return memmem(said->bytes, said->count, LINK, sizeof LINK - 1) != NULL;
+}
+
 /* The end of this process where rustc came to one that the usual way would come to: it has linked, or told of errors. */
-static void end_with(const struct rustc *rustc, enum end end, const struct text *said, int may_tell)
+static void end_with(const struct build *build, enum end end, const struct text *said, int may_tell)
 {
     int status = 0;
     if (end == LINKED_IT)
         exit(0);
+    if (build->linker > 0)
+        kill(build->linker, SIGKILL);
     if (end == MAY_DIFFER) {
-        kill(rustc->pid, SIGKILL);
+        kill(build->rustc, SIGKILL);
         return;
     }
-    while (waitpid(rustc->pid, &status, 0) < 0 && errno == EINTR)
+    while (waitpid(build->rustc, &status, 0) < 0 && errno == EINTR)
         ;
     if (status == 0)
-        exit(0); /* by a linker that says nothing */
-    if (may_tell && said->count > 0 && WIFEXITED(status) && WEXITSTATUS(status) == ERRORS) {
+        exit(0); /* by its usual linker */
+    may_tell &= said->count > 0 && !is_about_linking(said);
+    if (may_tell && WIFEXITED(status) && WEXITSTATUS(status) == ERRORS) {
         write_all(STDERR_FILENO, said->bytes, said->count);
         exit(ERRORS);
     }
 }
 
-/* A rustc that was killed before there is a source: this process ends too, and who has parked it parks another. */
+/* A rustc or linker that was killed before there is a source: this process ends too, and who has parked it parks another. */
 static void child_ended(int number, siginfo_t *how, void *context)
 {
     (void)number, (void)context;
@@ -319,7 +375,7 @@ int main(int argc, char **argv, char **environment)
     checked(mkfifo(SOURCE, 0600), SOURCE);
     int fifo = checked(open(SOURCE, O_RDWR | O_NONBLOCK | O_CLOEXEC), SOURCE); /* neither end waits for the other */
     sigaction(SIGCHLD, &watched, NULL);
-    struct rustc rustc = start(argv + 1, environment, root());
+    struct build build = start(argv + 1, environment, root());
     if (regcomp(&lints, LINTS, REG_EXTENDED) != 0)
         errx(NOT_ME, "regcomp");
     read_more(STDIN_FILENO, &source);
@@ -329,14 +385,14 @@ int main(int argc, char **argv, char **environment)
     put_source(&source);
 
     enum form form = prepare(&source);
-    enum end end = form == NOT_INCLUDABLE ? MAY_DIFFER : hear(&rustc, fifo, source, &said, 1);
-    end_with(&rustc, end, &said, form == AS_IT_IS);
+    enum end end = form == NOT_INCLUDABLE ? MAY_DIFFER : hear(&build, fifo, source, &said, 1);
+    end_with(&build, end, &said, form == AS_IT_IS);
 
     if (access(LINKER, X_OK) == 0) {
         said.count = 0;
-        rustc = start(argv + 1, environment, open_source());
-        end = hear(&rustc, -1, none, &said, 0);
-        end_with(&rustc, end, &said, 1);
+        build = start(argv + 1, environment, open_source());
+        end = hear(&build, -1, none, &said, 0);
+        end_with(&build, end, &said, 1);
     }
 
     checked(dup2(open_source(), STDIN_FILENO), SOURCE);

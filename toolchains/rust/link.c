@@ -1,28 +1,28 @@
 /*
- * Links what rustc (-C linker-flavor=ld) has compiled, by a linker that is called directly, and says when it is done.
+ * Has what rustc (-C linker-flavor=ld) has compiled linked by a linker that is called directly.
  *
  *     link ARGUMENT...
  *
  * rustc names no start files where it calls a linker, because cc knows them: here they are, for a program that may lie
  * anywhere (-pie), in cc's order (gcc -###). An argument for cc, -Wl,a,b, becomes a and b. /usr/lib/cellblock/ld is the
- * linker that ./bootstrap chose. On descriptor 3 compile.c hears whether the program is linked, 1, or not, 0.
+ * linker that ./bootstrap chose. Where compile.c has parked one, its arguments are written to the file on descriptor 4, as
+ * the linker reads a file of arguments, a byte on descriptor 3 asks for it, and nothing is left to do here: compile.c ends
+ * all when the program is linked. Elsewhere this process becomes the linker.
  */
 
 #define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 #define HERE "/usr/lib/cellblock/"
 #define LIBC "/usr/lib/x86_64-linux-gnu/"
 
-enum { NOT_ME = 125, LINKED = 3, ARGUMENTS_MAX = 4096 };
+enum { NOT_ME = 125, ASKED = 3, ASKED_WHAT = 4, ARGUMENTS_MAX = 4096 };
 
 static char *const BEFORE[] = {
     HERE "ld", "--dynamic-linker", "/lib64/ld-linux-x86-64.so.2", "--hash-style=gnu", "--build-id=none",
@@ -41,11 +41,20 @@ static void add(char *argument)
     arguments[count++] = argument;
 }
 
+/* In quotes, in which a backslash means that the next character is only itself. */
+static void write_quoted(const char *argument, FILE *file)
+{
+    putc('"', file);
+    for (; *argument != 0; argument++) {
+        if (*argument == '"' || *argument == '\\')
+            putc('\\', file);
+        putc(*argument, file);
+    }
+    fputs("\"\n", file);
+}
+
 int main(int argc, char **argv, char **environment)
 {
-    pid_t pid;
-    int status;
-    fcntl(LINKED, F_SETFD, FD_CLOEXEC); /* the linker has it not */
     for (size_t number = 0; number < LENGTH(BEFORE); number++)
         add(BEFORE[number]);
     for (int number = 1; number < argc; number++)
@@ -55,14 +64,16 @@ int main(int argc, char **argv, char **environment)
         else
             add(argv[number]);
     memcpy(&arguments[count], AFTER, sizeof AFTER);
-    errno = posix_spawn(&pid, arguments[0], NULL, NULL, arguments, environment);
-    if (errno != 0)
+
+    FILE *file = fdopen(ASKED_WHAT, "w");
+    if (file == NULL) {
+        execve(arguments[0], arguments, environment);
         err(NOT_ME, "%s", arguments[0]);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            err(NOT_ME, "waitpid");
-    const char linked = status == 0;
-    if (write(LINKED, &linked, 1) < 0 && errno != EBADF)
-        warn("nobody hears what became of the program");
-    return linked ? 0 : WIFEXITED(status) ? WEXITSTATUS(status) : NOT_ME;
+    }
+    for (char **argument = arguments + 1; *argument != NULL; argument++)
+        write_quoted(*argument, file);
+    if (fflush(file) != 0 || write(ASKED, "", 1) != 1)
+        err(NOT_ME, "nobody links");
+    for (;;)
+        pause();
 }
