@@ -16,6 +16,7 @@ from typing import Protocol
 from daemon.settings import MB, Settings
 
 from .unread import Unread
+from .unwanted import Unwanted
 
 LOOKS = 10  # in the shortest of all deadlines; at most one each LOOK_S
 LOOK_S = 1.0
@@ -86,6 +87,7 @@ class Connections:
         self.count = self.busy = 0
         self.is_draining = False  # each connection ends with its next answer
         self.unread = Unread(limits.unread_bytes, limits.unread_s)
+        self.unwanted = Unwanted()
 
     def __repr__(self) -> str:
         return f"<Connections: {self.count} of at most {self._limits.in_all}, {self.busy} busy, {self.unread}>"

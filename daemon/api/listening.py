@@ -64,8 +64,8 @@ class Connection(web.RequestHandler):
     """A connections.Peer, and an unread.Writer while its answer is not read."""
 
     __slots__ = (
-        "_answer", "_body", "_body_bytes", "_connections", "_head_bytes", "_observer", "_queued", "_refusal",
-        "_request", "_server", "address", "is_many",
+        "_answer", "_body", "_body_bytes", "_connections", "_head_bytes", "_observer", "_pause", "_queued", "_refusal",
+        "_request", "_server", "_unwanted", "address", "is_many",
     )  # fmt: skip
 
     def __init__(self, server: _Server, **options: Any) -> None:
@@ -75,6 +75,8 @@ class Connection(web.RequestHandler):
         self._answer: web.StreamResponse | None = None
         self._refusal: tuple[int, int] | None = None  # status and bytes of an answer that no handler gave
         self._body: StreamReader | None = None
+        self._unwanted: tuple[StreamReader, str] | None = None  # a body whose request is answered, and of which client
+        self._pause: asyncio.TimerHandle | None = None  # nothing is read before
         self._queued = self._head_bytes = self._body_bytes = 0
         self.address, self.is_many = "", False
         self._max_msg_queue_size, self._msg_queue_resume_size = AHEAD_MAX, AHEAD_MAX - 1
@@ -97,15 +99,36 @@ class Connection(web.RequestHandler):
         """Whatever it held is free."""
         self._connections.remove(self)
         self._connections.unread.drop(self)
+        if self._pause is not None:
+            self._pause.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request, parsed a few at a time: before many of a kind are parsed that is refused, it is."""
+        if self._unwanted is not None and data:
+            self._read_later(*self._unwanted, len(data))
         if len(data) <= PIECE_BYTES:
             self._parse(data)
             return
         for start in range(0, len(data), PIECE_BYTES):
             self._parse(data[start : start + PIECE_BYTES])  # nothing, once the connection is closed
+
+    def _read_later(self, body: StreamReader, client: str, size: int) -> None:
+        if body.is_eof() or self._pause is not None:
+            return
+        now_s = self._loop.time()
+        self._pause_transport_reading()
+        self._pause = self._loop.call_at(now_s + self._connections.unwanted.pause_s(client, size, now_s), self._read_on)
+
+    def _read_on(self) -> None:
+        self._pause = None
+        if not (self._reading_paused or self._buffer_paused):
+            self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        """Not while an unwanted body is read slowly."""
+        if self._pause is None:
+            super()._resume_transport_reading()
 
     def _parse(self, data: bytes) -> None:
         """What surrounds content is bounded: headers, and the frames of a chunked body (RFC 9112, 7.1)."""
@@ -230,13 +253,14 @@ class Connection(web.RequestHandler):
         request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     ) -> tuple[web.StreamResponse, bool]:  # fmt: skip
         """From its headers until its answer is sent, or nobody takes it any more."""
-        self._request, self._answer = request, None
+        self._request, self._answer, self._unwanted = request, None, None
         self._connections.begin()
         try:
             return await super()._handle_request(request, start_time, request_handler)
         finally:
             self._connections.end(self)
             self._observer.end(request, self._observer.note_of(request), self._sent(), self.client)
+            self._unwanted = None if request.content.is_eof() else (request.content, self.client)
             self._request = self._answer = self._refusal = None
             self._queued = 0
 

@@ -105,12 +105,12 @@ class Pool:
         """What its jails share with their warden is yet to be measured."""
         return not self._machine.state.is_measured
 
-    def acquire(self, taker: Taker, limits: Limits, is_patient: bool) -> int:
+    def acquire(self, taker: Taker, limits: Limits, is_patient: bool, sharing: int) -> int:
         """The taker gets a parked jail now, or one as soon as it is ready; a patient one leaves the last parked ones to
-        others. The ticket is for `cancel`."""
+        others, and one whose client has several runs (`sharing`) is served later. The ticket is for `cancel`."""
         ticket = next(self._tickets)
         self._takers[ticket] = taker, limits
-        self._machine.feed(ev.Acquire(ticket, not kinds.is_parked_for(self.step, limits), is_patient))
+        self._machine.feed(ev.Acquire(ticket, not kinds.is_parked_for(self.step, limits), is_patient, sharing))
         return ticket
 
     def cancel(self, ticket: int) -> None:

@@ -8,11 +8,12 @@ import dataclasses
 @dataclasses.dataclass(frozen=True, slots=True)
 class Acquire:
     """Somebody wants a jail. `is_own`: one that is started for this ticket, because its command names the limits.
-    `is_patient`: the last parked ones are left to others."""
+    `is_patient`: the last parked ones are left to others. `sharing`: runs that its client has with this one."""
 
     ticket: int
     is_own: bool = False
     is_patient: bool = False
+    sharing: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

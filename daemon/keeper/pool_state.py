@@ -1,9 +1,11 @@
 """Who gets which jail of one step, and how many are made: a pure state machine.
 
 Every event ends in the same decision anew (`_settle`): parked jails go to whoever waits, first come, first served, but
-the last of them not to who is patient; for each ticket that got none a jail is started; and then as many as are
-missing, a few at a time. Nothing stays short until the next request. A jail is a key, whoever waits is a ticket; both
-are numbers of the shell's.
+the last of them not to who is patient or has other runs; for each ticket that got none a jail is started; and then as
+many as are missing, a few at a time. Nothing stays short until the next request. Who has other runs is taken to come a
+little later for each. A few of those that start have the usual share of the processors, and the others a tenth, so that
+who makes many start takes little from others' runs. A jail is a key, whoever waits is a ticket; both are numbers of the
+shell's.
 """
 
 from typing import NamedTuple
@@ -13,23 +15,26 @@ from .machine import Tick
 
 RETRY_S, RETRY_S_MAX = 0.1, 5.0  # after a failure, doubled each time
 RETRY_DOUBLINGS = 6  # until RETRY_S_MAX
-RESERVE_PART = 3  # of the wanted ones
+RESERVE_PART = 3  # of the wanted ones, and one at least of several
 # A new jail costs as much as a short run, or more: while there are enough, the processors are left to the run that took
 # one, and to the answer or the next step after its end.
 REFILL_S, REFILL_AFTER_RUN_S = 0.1, 0.005
+SHARING_S = 0.05  # for each other run that the client has
 
 
 class Waiting(NamedTuple):
-    """A ticket, until when it waits, for a jail of its own that jail's key, and whether it is patient."""
+    """A ticket, until when it waits, when it came or is taken to have come, for a jail of its own that jail's key, and
+    whether it is patient."""
 
     ticket: int
     deadline_s: float
+    came_s: float
     key: int | None = None
     is_patient: bool = False
 
 
 class State(NamedTuple):
-    """`wanted` are to be parked; `starting_max` are started at once in the background. Times by the caller's clock."""
+    """`wanted` are to be parked; `starting_max` are started at once while nobody waits. Times by the caller's clock."""
 
     wanted: int
     starting_max: int
@@ -58,12 +63,17 @@ class State(NamedTuple):
     @property
     def reserve(self) -> int:
         """Parked jails that are left to those who are not patient."""
-        return self.wanted // RESERVE_PART
+        return max(self.wanted // RESERVE_PART, min(1, self.wanted - 1))
 
     @property
     def may_keep(self) -> bool:
         """Fewer than the reserve are parked, and there is room for more."""
         return self.has_room and len(self.parked) < self.reserve
+
+    @property
+    def hurried_max(self) -> int:
+        """So many start with the usual share of the processors, where somebody waits for one or few are left."""
+        return max(1, self.starting_max // 2) if self.shared or self.is_low else 0
 
     @property
     def is_low(self) -> bool:
@@ -118,13 +128,15 @@ def _acquire(state: State, event: ev.Acquire, now: float, effects: list[ev.Effec
     if state.is_closed or (state.problem is not None and (is_own or not state.parked)):
         effects.append(ev.Deny(ticket, "acquire", state.problem or "the keeper stops"))
         return state
-    waiting = Waiting(ticket, now + state.patience_s, state.next_key if is_own else None, event.is_patient)
+    came_s, key = now + SHARING_S * (event.sharing - 1), state.next_key if is_own else None
+    waiting = Waiting(ticket, now + state.patience_s, came_s, key, event.is_patient or event.sharing > 1)
     if is_own:
-        effects.append(ev.Start(state.next_key, False, ticket))
+        effects.append(ev.Start(state.next_key, event.sharing > 1, ticket))
         state = state._replace(next_key=state.next_key + 1)
     elif len(state.parked) - len(state.shared) > state.wanted / 2 and state.refill_s is None:
         state = state._replace(refill_s=now + REFILL_S)
-    return state._replace(waiting=(*state.waiting, waiting))
+    in_order = sorted((*state.waiting, waiting), key=lambda one: one.came_s)
+    return state._replace(waiting=tuple(in_order))
 
 
 def _cancel(state: State, ticket: int, effects: list[ev.Effect]) -> State:
@@ -217,7 +229,7 @@ def _settle(state: State, now: float, effects: list[ev.Effect]) -> Step:
         return state, effects
     state = _hurry(state, effects)
     while len(state.starting) < len(state.shared):
-        state = _start(state, effects, is_background=False)
+        state = _start(state, effects)
     is_time = state.retry_s is None and (state.refill_s is None or state.is_low)
     while (
         is_time
@@ -225,7 +237,7 @@ def _settle(state: State, now: float, effects: list[ev.Effect]) -> Step:
         and len(state.parked) + len(state.starting) < state.wanted
         and len(state.starting) < state.starting_max
     ):
-        state = _start(state, effects, is_background=not state.is_low)
+        state = _start(state, effects)
     return state, effects
 
 
@@ -242,14 +254,14 @@ def _give_oldest(state: State, waiting: Waiting, effects: list[ev.Effect]) -> St
 
 
 def _hurry(state: State, effects: list[ev.Effect]) -> State:
-    """Those that somebody waits for, and all where few are left: one that gives way may never be ready."""
-    count = len(state.starting) if state.is_low else len(state.shared)
-    late = set(state.starting[:count]) - state.hurried
+    """The first of those that start, where somebody waits or few are left: one that gives way may never be ready."""
+    late = set(state.starting[: state.hurried_max]) - state.hurried
     effects += [ev.Hurry(key) for key in sorted(late)]
     return state._replace(hurried=state.hurried | late) if late else state
 
 
-def _start(state: State, effects: list[ev.Effect], *, is_background: bool) -> State:
+def _start(state: State, effects: list[ev.Effect]) -> State:
+    is_background = len(state.starting) >= state.hurried_max
     effects.append(ev.Start(state.next_key, is_background))
     hurried = state.hurried if is_background else state.hurried | {state.next_key}
     starting = (*state.starting, state.next_key)

@@ -51,7 +51,7 @@ class Run:
         if reason is not None:
             self.denied("go", reason)
             return
-        ticket = self._pool.acquire(self, order.limits, is_patient=order.graded or order.held)
+        ticket = self._pool.acquire(self, order.limits, order.graded or order.held, order.sharing)
         if self._jail is None:
             self._ticket = ticket
 

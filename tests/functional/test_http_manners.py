@@ -1,6 +1,9 @@
 """What HTTP itself asks for, beyond the document: methods, HEAD, Accept, media types, and errors of a bounded size."""
 
+import contextlib
+import http.client
 import json
+import time
 
 import pytest
 
@@ -97,3 +100,17 @@ def test_metrics_are_told_to_whoever_asks_oddly(cellblock: Server) -> None:
     answer = cellblock.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=abc"})
     assert answer.status == 200
     assert "cellblock_ready 1" in answer.text
+
+
+def test_a_body_that_was_refused_is_read_to_its_end_but_slowly(cellblock: Server) -> None:
+    """What the kernel takes meanwhile is at most 12 MB here, and 16 MB are read in a second."""
+    connection = http.client.HTTPConnection("127.0.0.1", cellblock.port, timeout=30, source_address=("127.0.0.9", 0))
+    with contextlib.closing(connection):
+        began_s = time.monotonic()
+        connection.request("POST", "/execute", bytes(40 << 20), JSON)
+        answer = connection.getresponse()
+        took_s = time.monotonic() - began_s
+        assert (answer.status, json.load(answer)["code"]) == (413, "body_too_large")
+        assert took_s > 1.5
+        connection.request("POST", "/execute", HELLO, JSON)
+        assert json.load(connection.getresponse())["output"] == "1\n"

@@ -91,21 +91,27 @@ def test_who_waits_is_served_in_the_order_of_arrival() -> None:
     shop = Shop(wanted=0).open()
     for ticket in (1, 2, 3):
         shop.feed(ev.Acquire(ticket))
-    assert len(shop.starting) == 3, "as many are started as wait"
-    assert not any(start.is_background for start in shop.starting.values())
+    assert [start.is_background for start in shop.starting.values()] == [False, True, True], "as many as wait"
     shop.park()
     assert list(shop.given) == [1, 2, 3]
 
 
 def test_jails_give_way_while_they_start_until_less_than_half_is_left() -> None:
-    """Beside others' work one that gives way is never ready, and whoever came then waited for a whole start."""
+    """Beside others' work one that gives way is never ready, and whoever came then waited for a whole start; and many
+    that do not would leave little to others' runs."""
     shop = Shop(wanted=4).open()
-    assert not any(start.is_background for start in shop.starting.values()), "none is left"
-    shop.park().feed(ev.Acquire(1)).feed(ev.Acquire(2)).wait()
+    assert [start.is_background for start in shop.starting.values()] == [False, True], "none is left"
+    shop.park()
+    shop.hurried.clear()
+    shop.feed(ev.Acquire(1)).feed(ev.Acquire(2)).wait()
     assert [start.is_background for start in shop.starting.values()] == [True, True]
     assert not shop.hurried
     shop.feed(ev.Acquire(3))
-    assert shop.hurried == set(shop.starting)
+    first, second = shop.starting
+    assert shop.hurried == {first}
+    del shop.starting[first]
+    shop.feed(ev.IsParked(first)).feed(ev.Acquire(4))
+    assert shop.hurried == {first, second}
 
 
 def test_while_enough_are_left_the_next_jail_is_started_when_the_run_is_over() -> None:
@@ -150,6 +156,28 @@ def test_who_is_patient_leaves_the_last_parked_jails_to_others() -> None:
     assert list(shop.given) == [1, 2, 3, 4], "two are kept, a third of six"
     shop.feed(ev.Acquire(6))
     assert list(shop.given) == [1, 2, 3, 4, 6], "whoever is not patient gets one at once"
+
+
+def test_who_has_other_runs_leaves_the_last_parked_jail_to_others_and_is_served_after_them() -> None:
+    shop = Shop(wanted=2).open().park()
+    shop.feed(ev.Acquire(1, sharing=2))
+    assert list(shop.given) == [1]
+    shop.feed(ev.Acquire(2, sharing=3)).feed(ev.Acquire(3, sharing=2)).feed(ev.Acquire(4))
+    assert list(shop.given) == [1, 4], "the last parked one is his who has nothing else"
+    shop.park()
+    assert list(shop.given) == [1, 4, 3, 2]
+
+
+def test_who_has_other_runs_is_served_before_those_that_come_much_later() -> None:
+    shop = Shop(wanted=0).open().feed(ev.Acquire(1, sharing=3))
+    shop.now += 3 * ps.SHARING_S
+    shop.feed(ev.Acquire(2)).park()
+    assert list(shop.given) == [1, 2]
+
+
+def test_jails_with_limits_of_their_own_give_way_while_they_start_but_the_first_of_a_client() -> None:
+    shop = Shop(wanted=0).open().feed(ev.Acquire(1, is_own=True)).feed(ev.Acquire(2, is_own=True, sharing=2))
+    assert [start.is_background for start in shop.starting.values()] == [False, True]
 
 
 def test_while_few_are_kept_every_second_jail_that_becomes_ready_is_whose_who_waits_patiently() -> None:

@@ -72,7 +72,7 @@ class Pool:
         self.patience: list[bool] = []
         self.runs_ended = 0
 
-    def acquire(self, taker: Any, limits: Limits, is_patient: bool) -> int:
+    def acquire(self, taker: Any, limits: Limits, is_patient: bool, sharing: int) -> int:
         self.patience.append(is_patient)
         if self.found is not None:
             taker.given(self.found)

@@ -6,13 +6,13 @@
  * rustc names no start files where it calls a linker, because cc knows them: here they are, for a program that may lie
  * anywhere (-pie), in cc's order (gcc -###). An argument for cc, -Wl,a,b, becomes a and b. /usr/lib/cellblock/ld is the
  * linker that ./bootstrap chose. Where compile.c has parked one, its arguments are written to the file on descriptor 4, as
- * the linker reads a file of arguments, a byte on descriptor 3 asks for it, and nothing is left to do here: compile.c ends
- * all when the program is linked. Elsewhere this process becomes the linker.
+ * the linker reads a file of arguments, a byte on descriptor 3 asks for it, and nothing is left to do here but to wait
+ * until compile.c, which hears of the linker's end, has ended. Elsewhere this process becomes the linker.
  */
 
 #define _GNU_SOURCE
 #include <err.h>
-#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +74,8 @@ int main(int argc, char **argv, char **environment)
         write_quoted(*argument, file);
     if (fflush(file) != 0 || write(ASKED, "", 1) != 1)
         err(NOT_ME, "nobody links");
-    for (;;)
-        pause();
+    struct pollfd compile = {.fd = ASKED}; /* an error when it has ended */
+    while (poll(&compile, 1, -1) < 0)
+        ;
+    return NOT_ME;
 }

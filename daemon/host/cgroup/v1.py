@@ -16,7 +16,7 @@ from .reclaim import Reclaim
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 SWAP_MARGIN_BYTES = 1 << 20
-SHARES, BACKGROUND_SHARES, PINNED_SHARES = 1024, 102, 2048  # 1024 is the kernel's default
+SHARES, BACKGROUND_SHARES, PINNED_SHARES = 1024, 102, 1536  # 1024 is the kernel's default
 PERIOD_US = 1_000_000  # 500 ms per 1 s: a run under half a second of CPU is never throttled
 
 

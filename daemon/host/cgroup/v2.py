@@ -11,7 +11,7 @@ from . import mounts
 from .reclaim import WORTH_BYTES, Reclaim
 
 CONTROLLERS = ("memory", "pids", "cpu")
-WEIGHT, BACKGROUND_WEIGHT, PINNED_WEIGHT = 100, 10, 200  # 100 is the kernel's default
+WEIGHT, BACKGROUND_WEIGHT, PINNED_WEIGHT = 100, 10, 150  # 100 is the kernel's default
 PERIOD_US = 1_000_000
 LEAF = "cellblock-daemon"
 
