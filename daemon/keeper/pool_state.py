@@ -23,14 +23,15 @@ SHARING_S = 0.05  # for each other run that the client has
 
 
 class Waiting(NamedTuple):
-    """A ticket, until when it waits, when it came or is taken to have come, for a jail of its own that jail's key, and
-    whether it is patient."""
+    """A ticket, until when it waits, when it came or is taken to have come, for a jail of its own that jail's key,
+    whether it is patient, and whether its client has other runs."""
 
     ticket: int
     deadline_s: float
     came_s: float
     key: int | None = None
     is_patient: bool = False
+    has_others: bool = False
 
 
 class State(NamedTuple):
@@ -72,8 +73,10 @@ class State(NamedTuple):
 
     @property
     def hurried_max(self) -> int:
-        """So many start with the usual share of the processors, where somebody waits for one or few are left."""
-        return max(1, self.starting_max // 2) if self.shared or self.is_low else 0
+        """So many start with the usual share of the processors, where somebody waits who has nothing else, or few are
+        left."""
+        is_first = any(not waiting.has_others for waiting in self.shared)
+        return max(1, self.starting_max // 2) if is_first or self.is_low else 0
 
     @property
     def is_low(self) -> bool:
@@ -128,10 +131,11 @@ def _acquire(state: State, event: ev.Acquire, now: float, effects: list[ev.Effec
     if state.is_closed or (state.problem is not None and (is_own or not state.parked)):
         effects.append(ev.Deny(ticket, "acquire", state.problem or "the keeper stops"))
         return state
-    came_s, key = now + SHARING_S * (event.sharing - 1), state.next_key if is_own else None
-    waiting = Waiting(ticket, now + state.patience_s, came_s, key, event.is_patient or event.sharing > 1)
+    has_others, came_s = event.sharing > 1, now + SHARING_S * (event.sharing - 1)
+    key = state.next_key if is_own else None
+    waiting = Waiting(ticket, now + state.patience_s, came_s, key, event.is_patient or has_others, has_others)
     if is_own:
-        effects.append(ev.Start(state.next_key, event.sharing > 1, ticket))
+        effects.append(ev.Start(state.next_key, has_others, ticket))
         state = state._replace(next_key=state.next_key + 1)
     elif len(state.parked) - len(state.shared) > state.wanted / 2 and state.refill_s is None:
         state = state._replace(refill_s=now + REFILL_S)

@@ -168,6 +168,16 @@ def test_who_has_other_runs_leaves_the_last_parked_jail_to_others_and_is_served_
     assert list(shop.given) == [1, 4, 3, 2]
 
 
+def test_what_starts_for_who_has_other_runs_gives_way_until_others_wait_or_few_are_left() -> None:
+    shop = Shop(wanted=2).open().park()
+    shop.hurried.clear()
+    shop.feed(ev.Acquire(1, sharing=2)).feed(ev.Acquire(2, sharing=3))
+    first, *_ = shop.starting
+    assert all(start.is_background for start in shop.starting.values()) and not shop.hurried
+    shop.feed(ev.Acquire(3))
+    assert shop.hurried == {first}, "none is left"
+
+
 def test_who_has_other_runs_is_served_before_those_that_come_much_later() -> None:
     shop = Shop(wanted=0).open().feed(ev.Acquire(1, sharing=3))
     shop.now += 3 * ps.SHARING_S
