@@ -15,7 +15,7 @@ from .machine import Tick
 
 RETRY_S, RETRY_S_MAX = 0.1, 5.0  # after a failure, doubled each time
 RETRY_DOUBLINGS = 6  # until RETRY_S_MAX
-RESERVE_PART = 3  # of the wanted ones, and one at least of several
+RESERVE_PART = 3  # of the wanted ones
 # A new jail costs as much as a short run, or more: while there are enough, the processors are left to the run that took
 # one, and to the answer or the next step after its end.
 REFILL_S, REFILL_AFTER_RUN_S = 0.1, 0.005
@@ -23,14 +23,14 @@ SHARING_S = 0.05  # for each other run that the client has
 
 
 class Waiting(NamedTuple):
-    """A ticket, until when it waits, when it came or is taken to have come, for a jail of its own that jail's key,
-    whether it is patient, and whether its client has other runs."""
+    """A ticket, until when it waits, when it came or is taken to have come, for a jail of its own that jail's key, how
+    many parked jails it leaves to others, and whether its client has other runs."""
 
     ticket: int
     deadline_s: float
     came_s: float
     key: int | None = None
-    is_patient: bool = False
+    leaves: int = 0
     has_others: bool = False
 
 
@@ -52,24 +52,19 @@ class State(NamedTuple):
     failures: int = 0
     retry_s: float | None = None  # after a failure: no start in the background before
     refill_s: float | None = None  # while enough are parked: no start in the background before
-    kept_last: bool = (
-        False  # the last that became ready was kept, and somebody patient waits on: every second one is his
-    )
+    kept_last: bool = False  # the last that became ready was kept, and somebody who leaves it to others waits on: every second one is his
 
     @property
     def shared(self) -> tuple[Waiting, ...]:
         """Those who take any jail."""
         return tuple(waiting for waiting in self.waiting if waiting.key is None)
 
-    @property
-    def reserve(self) -> int:
-        """Parked jails that are left to those who are not patient."""
-        return max(self.wanted // RESERVE_PART, min(1, self.wanted - 1))
-
-    @property
-    def may_keep(self) -> bool:
-        """Fewer than the reserve are parked, and there is room for more."""
-        return self.has_room and len(self.parked) < self.reserve
+    def leaves(self, is_patient: bool, has_others: bool) -> int:
+        """Parked jails that such a ticket leaves to others: a part of them, and of several one to who has nothing."""
+        part = self.wanted // RESERVE_PART
+        if has_others:
+            return max(part, min(1, self.wanted - 1))
+        return part if is_patient else 0
 
     @property
     def hurried_max(self) -> int:
@@ -133,7 +128,8 @@ def _acquire(state: State, event: ev.Acquire, now: float, effects: list[ev.Effec
         return state
     has_others, came_s = event.sharing > 1, now + SHARING_S * (event.sharing - 1)
     key = state.next_key if is_own else None
-    waiting = Waiting(ticket, now + state.patience_s, came_s, key, event.is_patient or has_others, has_others)
+    leaves = state.leaves(event.is_patient, has_others)
+    waiting = Waiting(ticket, now + state.patience_s, came_s, key, leaves, has_others)
     if is_own:
         effects.append(ev.Start(state.next_key, has_others, ticket))
         state = state._replace(next_key=state.next_key + 1)
@@ -160,7 +156,7 @@ def _parked(state: State, key: int, is_stale: bool, effects: list[ev.Effect]) ->
     state = _without(state, key)
     if state.shared:
         first = state.shared[0]
-        keeps = first.is_patient and state.may_keep and not (is_stale or state.kept_last)
+        keeps = state.has_room and len(state.parked) < first.leaves and not (is_stale or state.kept_last)
         state = state._replace(kept_last=keeps)
         if not keeps:
             effects.append(ev.Give(key, first.ticket))
@@ -247,7 +243,7 @@ def _settle(state: State, now: float, effects: list[ev.Effect]) -> Step:
 
 def _give(state: State, effects: list[ev.Effect]) -> State:
     for waiting in state.shared:
-        if len(state.parked) > (state.reserve if waiting.is_patient else 0):
+        if len(state.parked) > waiting.leaves:
             state = _give_oldest(state, waiting, effects)
     return state
 
