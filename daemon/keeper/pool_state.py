@@ -52,7 +52,7 @@ class State(NamedTuple):
     failures: int = 0
     retry_s: float | None = None  # after a failure: no start in the background before
     refill_s: float | None = None  # while enough are parked: no start in the background before
-    kept_last: bool = False  # the last that became ready was kept, and somebody who leaves it to others waits on: every second one is his
+    kept_last: bool = False  # of two new jails one is kept, and one given to who waits and leaves some to others
 
     @property
     def shared(self) -> tuple[Waiting, ...]:
