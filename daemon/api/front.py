@@ -12,6 +12,7 @@ from .client import Addresses
 from .connections import Connections, Limits
 from .listening import Runner
 from .observer import Observer
+from .unwanted import READ_FOR_S
 
 BACKLOG = 1024  # listen(2) is called again, for all that share the socket
 IDLE_S = 1.0  # an open connection without a request is closed so long after the end began
@@ -31,7 +32,7 @@ class Front:
         self.connections = Connections(limits)
         self._runner = Runner(
             app, observer, self.connections, Addresses(trusted_proxies),
-            handler_cancellation=True, shutdown_timeout=WRITE_S,
+            handler_cancellation=True, shutdown_timeout=WRITE_S, lingering_time=READ_FOR_S,
         )  # fmt: skip
         self._servers: list[asyncio.Server] = []
 

@@ -5,6 +5,7 @@ a body that is wanted. So of one client no more of it is read than BYTES_PER_S, 
 """
 
 BYTES_PER_S = 16 << 20
+READ_FOR_S = 60.0  # then the connection is closed, whatever of the body is still to come
 CLIENTS_MAX = 1024  # of whom is remembered until when they have had their share
 
 

@@ -20,18 +20,19 @@ RESERVE_PART = 3  # of the wanted ones
 # one, and to the answer or the next step after its end.
 REFILL_S, REFILL_AFTER_RUN_S = 0.1, 0.005
 SHARING_S = 0.05  # for each other run that the client has
+YIELD_S = 0.25  # so long who has other runs leaves others the last parked jail, and what starts for him gives way
 
 
 class Waiting(NamedTuple):
-    """A ticket, until when it waits, when it came or is taken to have come, for a jail of its own that jail's key, how
-    many parked jails it leaves to others, and whether its client has other runs."""
+    """A ticket, until when it waits, when it came or is taken to have come, for a jail of its own that jail's key,
+    whether it is patient, and where its client has other runs until when it gives way for that."""
 
     ticket: int
     deadline_s: float
     came_s: float
     key: int | None = None
-    leaves: int = 0
-    has_others: bool = False
+    is_patient: bool = False
+    yields_until_s: float | None = None
 
 
 class State(NamedTuple):
@@ -59,18 +60,20 @@ class State(NamedTuple):
         """Those who take any jail."""
         return tuple(waiting for waiting in self.waiting if waiting.key is None)
 
-    def leaves(self, is_patient: bool, has_others: bool) -> int:
-        """Parked jails that such a ticket leaves to others: a part of them, and of several one to who has nothing."""
+    def left_by(self, waiting: Waiting) -> int:
+        """Parked jails that the ticket leaves to others: a part of them, and of several one to who has nothing."""
         part = self.wanted // RESERVE_PART
-        if has_others:
+        if self.problem is not None:
+            return 0
+        if waiting.yields_until_s is not None:
             return max(part, min(1, self.wanted - 1))
-        return part if is_patient else 0
+        return part if waiting.is_patient else 0
 
     @property
     def hurried_max(self) -> int:
         """So many start with the usual share of the processors, where somebody waits who has nothing else, or few are
         left."""
-        is_first = any(not waiting.has_others for waiting in self.shared)
+        is_first = any(waiting.yields_until_s is None for waiting in self.shared)
         return max(1, self.starting_max // 2) if is_first or self.is_low else 0
 
     @property
@@ -85,6 +88,7 @@ Step = tuple[State, list[ev.Effect]]
 def due(state: State) -> float | None:
     """When the next Tick is wanted."""
     times = [waiting.deadline_s for waiting in state.waiting]
+    times += [waiting.yields_until_s for waiting in state.waiting if waiting.yields_until_s is not None]
     if not state.is_closed and state.problem is None and len(state.parked) + len(state.starting) < state.wanted:
         times += [time_s for time_s in (state.retry_s, state.refill_s) if time_s is not None]
     return min(times, default=None)
@@ -128,8 +132,8 @@ def _acquire(state: State, event: ev.Acquire, now: float, effects: list[ev.Effec
         return state
     has_others, came_s = event.sharing > 1, now + SHARING_S * (event.sharing - 1)
     key = state.next_key if is_own else None
-    leaves = state.leaves(event.is_patient, has_others)
-    waiting = Waiting(ticket, now + state.patience_s, came_s, key, leaves, has_others)
+    yields_until_s = came_s + YIELD_S if has_others else None
+    waiting = Waiting(ticket, now + state.patience_s, came_s, key, event.is_patient, yields_until_s)
     if is_own:
         effects.append(ev.Start(state.next_key, has_others, ticket))
         state = state._replace(next_key=state.next_key + 1)
@@ -156,7 +160,7 @@ def _parked(state: State, key: int, is_stale: bool, effects: list[ev.Effect]) ->
     state = _without(state, key)
     if state.shared:
         first = state.shared[0]
-        keeps = state.has_room and len(state.parked) < first.leaves and not (is_stale or state.kept_last)
+        keeps = state.has_room and len(state.parked) < state.left_by(first) and not (is_stale or state.kept_last)
         state = state._replace(kept_last=keeps)
         if not keeps:
             effects.append(ev.Give(key, first.ticket))
@@ -203,6 +207,11 @@ def _without(state: State, key: int) -> State:
 
 
 def _on_time(state: State, now: float, effects: list[ev.Effect]) -> State:
+    yielded = [waiting for waiting in state.waiting if (waiting.yields_until_s or now + 1) <= now]
+    effects += [ev.Hurry(waiting.key) for waiting in yielded if waiting.key is not None]
+    ordinary = {waiting.ticket: waiting._replace(yields_until_s=None) for waiting in yielded}
+    if ordinary:
+        state = state._replace(waiting=tuple(ordinary.get(waiting.ticket, waiting) for waiting in state.waiting))
     for waiting in state.waiting:
         if now >= waiting.deadline_s:
             effects.append(ev.Deny(waiting.ticket, "acquire", f"no jail within {state.patience_s:.0f} s"))
@@ -243,7 +252,7 @@ def _settle(state: State, now: float, effects: list[ev.Effect]) -> Step:
 
 def _give(state: State, effects: list[ev.Effect]) -> State:
     for waiting in state.shared:
-        if len(state.parked) > waiting.leaves:
+        if len(state.parked) > state.left_by(waiting):
             state = _give_oldest(state, waiting, effects)
     return state
 

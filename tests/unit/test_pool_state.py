@@ -178,6 +178,36 @@ def test_what_starts_for_who_has_other_runs_gives_way_until_others_wait_or_few_a
     assert shop.hurried == {first}, "none is left"
 
 
+def test_who_has_other_runs_gives_way_for_a_while_only() -> None:
+    shop = Shop(wanted=2).open().park().feed(ev.Acquire(1)).feed(ev.Acquire(2, sharing=2))
+    came_s, (starting,) = shop.now + ps.SHARING_S, shop.starting
+    shop.hurried.clear()
+    assert list(shop.given) == [1] and len(shop.state.parked) == 1
+    shop.wait()
+    assert shop.now == came_s + ps.YIELD_S and list(shop.given) == [1, 2], "the last parked one, while another starts"
+    assert shop.hurried == {starting}, "none is left"
+
+
+def test_who_is_patient_and_has_other_runs_stays_patient() -> None:
+    shop = Shop(wanted=6).open().park()
+    for ticket in range(1, 7):
+        shop.feed(ev.Acquire(ticket, is_patient=True, sharing=2))
+    shop.wait()
+    assert ps.due(shop.state) != shop.now and len(shop.state.parked) == 2, "a third is left to single runs"
+
+
+def test_a_jail_with_limits_of_its_own_gives_way_for_a_while_only() -> None:
+    shop = Shop(wanted=0).open().feed(ev.Acquire(1, is_own=True, sharing=2))
+    (starting,) = shop.starting
+    shop.wait()
+    assert shop.hurried == {starting} and not shop.denied
+
+
+def test_without_a_warden_who_has_other_runs_gets_what_is_parked() -> None:
+    shop = Shop(wanted=2).open().park().feed(ev.Acquire(1)).feed(ev.Wardens("none")).feed(ev.Acquire(2, sharing=2))
+    assert list(shop.given) == [1, 2] and not shop.denied
+
+
 def test_who_has_other_runs_is_served_before_those_that_come_much_later() -> None:
     shop = Shop(wanted=0).open().feed(ev.Acquire(1, sharing=3))
     shop.now += 3 * ps.SHARING_S

@@ -41,7 +41,7 @@
 #define LINKER "/usr/lib/cellblock/ld" /* there only where it has proved itself (bootstrap, choose_linker) */
 
 enum { ERRORS = 1 /* status of a rustc that told of some */, NOT_ME = 125, ARGUMENTS_MAX = 64, CHUNK_BYTES = 64 << 10 };
-enum { ASKED = 3, ASKED_WHAT = 4 }; /* descriptors: link.c's voice, a byte; and the linker's arguments, a file */
+enum { ASKED = 62, ASKED_WHAT = 63 }; /* descriptors: link.c's voice, a byte; and the linker's arguments, a file */
 
 static const char ROOT[] = "include!(\"" SOURCE "\");";
 static char *const LINK_ARGUMENTS[] = {"-C", "linker=" LINK, "-C", "linker-flavor=ld", NULL};
@@ -79,17 +79,21 @@ static void write_all(int file, const char *bytes, size_t count)
     }
 }
 
-/* Start a program with these descriptors, from 0 on, which are closed here where they are not its errors; -1: /dev/null. */
-static pid_t spawn(char **command, char **environment, const int *descriptors, int count)
+struct given {
+    int ours, theirs; /* ours -1: /dev/null */
+};
+
+/* Start a program with these descriptors. */
+static pid_t spawn(char **command, char **environment, const struct given *given, size_t count)
 {
     pid_t pid;
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    for (int number = 0; number < count; number++)
-        if (descriptors[number] < 0)
-            posix_spawn_file_actions_addopen(&actions, number, "/dev/null", O_RDWR, 0);
+    for (; count > 0; count--, given++)
+        if (given->ours < 0)
+            posix_spawn_file_actions_addopen(&actions, given->theirs, "/dev/null", O_RDWR, 0);
         else
-            posix_spawn_file_actions_adddup2(&actions, descriptors[number], number);
+            posix_spawn_file_actions_adddup2(&actions, given->ours, given->theirs);
     errno = posix_spawn(&pid, command[0], &actions, NULL, command, environment);
     checked(errno ? -1 : 0, command[0]);
     posix_spawn_file_actions_destroy(&actions);
@@ -115,7 +119,7 @@ static void raised_pipe(int *ends)
  * arguments twice, first for the -m among them: so the first is one that is empty, and ends when we let it (the gate). */
 static struct build start(char **command, char **environment, int input)
 {
-    static char *linker[] = {LINKER, "@/proc/self/fd/0", "@/proc/self/fd/4", NULL};
+    static char *linker[] = {LINKER, "@/proc/self/fd/0", "@/proc/self/fd/63", NULL};
     struct build build = {.linker = -1, .gate = -1, .linker_ended = -1};
     char *arguments[ARGUMENTS_MAX];
     size_t count = 0;
@@ -129,12 +133,14 @@ static struct build start(char **command, char **environment, int input)
     if (access(LINKER, X_OK) == 0) {
         memcpy(&arguments[count], LINK_ARGUMENTS, sizeof LINK_ARGUMENTS);
         raised_pipe(gate);
-        build.linker = spawn(linker, environment, (int[]){gate[0], -1, -1, -1, what}, 5);
+        const struct given its[] = {{gate[0], 0}, {-1, 1}, {-1, 2}, {what, ASKED_WHAT}};
+        build.linker = spawn(linker, environment, its, LENGTH(its));
         build.linker_ended = checked(pidfd_open(build.linker, 0), "pidfd_open");
         build.gate = gate[1];
         close(gate[0]);
     }
-    build.rustc = spawn(arguments, environment, (int[]){input, said[1], said[1], asked[1], what}, 5);
+    const struct given its[] = {{input, 0}, {said[1], 1}, {said[1], 2}, {asked[1], ASKED}, {what, ASKED_WHAT}};
+    build.rustc = spawn(arguments, environment, its, LENGTH(its));
     close(input);
     close(said[1]);
     close(asked[1]);
@@ -312,6 +318,7 @@ static enum end hear(struct build *build, int fifo, struct text source, struct t
             wanted[OF_ASKED].fd = -1; /* it asks once, or nobody is left who would */
             if (wanted[OF_ASKED].revents & POLLIN) {
                 close(build->gate);
+                build->gate = -1;
                 wanted[OF_LINKER].fd = build->linker_ended;
             }
         }
@@ -329,6 +336,15 @@ static enum end hear(struct build *build, int fifo, struct text source, struct t
     }
 }
 
+/* The status of a child that ends. */
+static int waited(pid_t child)
+{
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
+}
+
 /* Whether link.c failed, of which its caller has much to say and the usual linker something else. */
 static int is_about_linking(const struct text *said)
 {
@@ -338,17 +354,22 @@ static int is_about_linking(const struct text *said)
 /* The end of this process where rustc came to one that the usual way would come to: it has linked, or told of errors. */
 static void end_with(const struct build *build, enum end end, const struct text *said, int may_tell)
 {
-    int status = 0;
+    int status;
     if (end == LINKED_IT)
         exit(0);
-    if (build->linker > 0)
+    if (build->linker > 0) {
         kill(build->linker, SIGKILL);
-    if (end == MAY_DIFFER) {
-        kill(build->rustc, SIGKILL);
-        return;
+        waited(build->linker);
+        close(build->gate);
+        close(build->linker_ended);
     }
-    while (waitpid(build->rustc, &status, 0) < 0 && errno == EINTR)
-        ;
+    if (end == MAY_DIFFER)
+        kill(build->rustc, SIGKILL);
+    status = waited(build->rustc);
+    close(build->said);
+    close(build->asked);
+    if (end == MAY_DIFFER)
+        return;
     if (status == 0)
         exit(0); /* by its usual linker */
     may_tell &= said->count > 0 && !is_about_linking(said);

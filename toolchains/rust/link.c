@@ -5,8 +5,8 @@
  *
  * rustc names no start files where it calls a linker, because cc knows them: here they are, for a program that may lie
  * anywhere (-pie), in cc's order (gcc -###). An argument for cc, -Wl,a,b, becomes a and b. /usr/lib/cellblock/ld is the
- * linker that ./bootstrap chose. Where compile.c has parked one, its arguments are written to the file on descriptor 4, as
- * the linker reads a file of arguments, a byte on descriptor 3 asks for it, and nothing is left to do here but to wait
+ * linker that ./bootstrap chose. Where compile.c has parked one, its arguments are written to the file on descriptor 63, as
+ * the linker reads a file of arguments, a byte on descriptor 62 asks for it, and nothing is left to do here but to wait
  * until compile.c, which hears of the linker's end, has ended. Elsewhere this process becomes the linker.
  */
 
@@ -22,7 +22,7 @@
 #define HERE "/usr/lib/cellblock/"
 #define LIBC "/usr/lib/x86_64-linux-gnu/"
 
-enum { NOT_ME = 125, ASKED = 3, ASKED_WHAT = 4, ARGUMENTS_MAX = 4096 };
+enum { NOT_ME = 125, ASKED = 62, ASKED_WHAT = 63, ARGUMENTS_MAX = 4096 };
 
 static char *const BEFORE[] = {
     HERE "ld", "--dynamic-linker", "/lib64/ld-linux-x86-64.so.2", "--hash-style=gnu", "--build-id=none",
