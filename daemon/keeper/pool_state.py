@@ -18,7 +18,7 @@ RETRY_DOUBLINGS = 6  # until RETRY_S_MAX
 RESERVE_PART = 3  # of the wanted ones
 # A new jail costs as much as a short run, or more: while there are enough, the processors are left to the run that took
 # one, and to the answer or the next step after its end.
-REFILL_S, REFILL_AFTER_RUN_S = 0.1, 0.005
+REFILL_S, REFILL_AFTER_RUN_S = 0.1, 0.02
 SHARING_S = 0.05  # for each other run that the client has
 YIELD_S = 0.25  # so long who has other runs leaves others the last parked jail, and what starts for him gives way
 
