@@ -25,14 +25,18 @@ YIELD_S = 0.25  # so long who has other runs leaves others the last parked jail,
 
 class Waiting(NamedTuple):
     """A ticket, until when it waits, when it came or is taken to have come, for a jail of its own that jail's key,
-    whether it is patient, and where its client has other runs until when it gives way for that."""
+    whether it is patient, and whether it gives way, until YIELD_S after `came_s`, because its client has other runs."""
 
     ticket: int
     deadline_s: float
     came_s: float
     key: int | None = None
     is_patient: bool = False
-    yields_until_s: float | None = None
+    yields: bool = False
+
+    def yields_at(self, now: float) -> bool:
+        """Whether it gives way still."""
+        return self.yields and now < self.came_s + YIELD_S
 
 
 class State(NamedTuple):
@@ -65,7 +69,7 @@ class State(NamedTuple):
         part = self.wanted // RESERVE_PART
         if self.problem is not None:
             return 0
-        if waiting.yields_until_s is not None:
+        if waiting.yields:
             return max(part, min(1, self.wanted - 1))
         return part if waiting.is_patient else 0
 
@@ -73,8 +77,8 @@ class State(NamedTuple):
     def hurried_max(self) -> int:
         """So many start with the usual share of the processors, where somebody waits who has nothing else, or few are
         left."""
-        is_first = any(waiting.yields_until_s is None for waiting in self.shared)
-        return max(1, self.starting_max // 2) if is_first or self.is_low else 0
+        is_wanted = self.is_low or not all(waiting.yields for waiting in self.shared)
+        return max(1, self.starting_max // 2) if is_wanted else 0
 
     @property
     def is_low(self) -> bool:
@@ -88,7 +92,7 @@ Step = tuple[State, list[ev.Effect]]
 def due(state: State) -> float | None:
     """When the next Tick is wanted."""
     times = [waiting.deadline_s for waiting in state.waiting]
-    times += [waiting.yields_until_s for waiting in state.waiting if waiting.yields_until_s is not None]
+    times += [waiting.came_s + YIELD_S for waiting in state.waiting if waiting.yields]
     if not state.is_closed and state.problem is None and len(state.parked) + len(state.starting) < state.wanted:
         times += [time_s for time_s in (state.retry_s, state.refill_s) if time_s is not None]
     return min(times, default=None)
@@ -132,8 +136,7 @@ def _acquire(state: State, event: ev.Acquire, now: float, effects: list[ev.Effec
         return state
     has_others, came_s = event.sharing > 1, now + SHARING_S * (event.sharing - 1)
     key = state.next_key if is_own else None
-    yields_until_s = came_s + YIELD_S if has_others else None
-    waiting = Waiting(ticket, now + state.patience_s, came_s, key, event.is_patient, yields_until_s)
+    waiting = Waiting(ticket, now + state.patience_s, came_s, key, event.is_patient, has_others)
     if is_own:
         effects.append(ev.Start(state.next_key, has_others, ticket))
         state = state._replace(next_key=state.next_key + 1)
@@ -207,11 +210,9 @@ def _without(state: State, key: int) -> State:
 
 
 def _on_time(state: State, now: float, effects: list[ev.Effect]) -> State:
-    yielded = [waiting for waiting in state.waiting if (waiting.yields_until_s or now + 1) <= now]
-    effects += [ev.Hurry(waiting.key) for waiting in yielded if waiting.key is not None]
-    ordinary = {waiting.ticket: waiting._replace(yields_until_s=None) for waiting in yielded}
-    if ordinary:
-        state = state._replace(waiting=tuple(ordinary.get(waiting.ticket, waiting) for waiting in state.waiting))
+    over = [waiting for waiting in state.waiting if waiting.yields and not waiting.yields_at(now)]
+    effects += [ev.Hurry(waiting.key) for waiting in over if waiting.key is not None]
+    state = state._replace(waiting=tuple(waiting._replace(yields=waiting.yields_at(now)) for waiting in state.waiting))
     for waiting in state.waiting:
         if now >= waiting.deadline_s:
             effects.append(ev.Deny(waiting.ticket, "acquire", f"no jail within {state.patience_s:.0f} s"))

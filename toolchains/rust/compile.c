@@ -83,7 +83,7 @@ struct given {
     int ours, theirs; /* ours -1: /dev/null */
 };
 
-/* Start a program with these descriptors. */
+/* Start a program with these descriptors. None of ours is one of theirs: ours are few, from 3 on, theirs 0 to 2, 62 and 63. */
 static pid_t spawn(char **command, char **environment, const struct given *given, size_t count)
 {
     pid_t pid;
@@ -100,21 +100,6 @@ static pid_t spawn(char **command, char **environment, const struct given *given
     return pid;
 }
 
-/* A descriptor that is higher than those which a program of ours is given, so that none is overwritten on the way. */
-static int raised(int descriptor, const char *what)
-{
-    int higher = checked(fcntl(checked(descriptor, what), F_DUPFD_CLOEXEC, ASKED_WHAT + 1), what);
-    close(descriptor);
-    return higher;
-}
-
-static void raised_pipe(int *ends)
-{
-    checked(pipe2(ends, O_CLOEXEC), "pipe");
-    ends[0] = raised(ends[0], "pipe");
-    ends[1] = raised(ends[1], "pipe");
-}
-
 /* Start rustc, whose standard input is `input`, which is closed here, and its linker, where there is one. lld reads files of
  * arguments twice, first for the -m among them: so the first is one that is empty, and ends when we let it (the gate). */
 static struct build start(char **command, char **environment, int input)
@@ -123,16 +108,15 @@ static struct build start(char **command, char **environment, int input)
     struct build build = {.linker = -1, .gate = -1, .linker_ended = -1};
     char *arguments[ARGUMENTS_MAX];
     size_t count = 0;
-    int said[2], asked[2], gate[2], what = raised(memfd_create("arguments", MFD_CLOEXEC), "memfd_create");
+    int said[2], asked[2], gate[2], what = checked(memfd_create("arguments", MFD_CLOEXEC), "memfd_create");
     for (; command[count] != NULL && count < LENGTH(arguments) - LENGTH(LINK_ARGUMENTS); count++)
         arguments[count] = command[count];
     arguments[count] = NULL;
-    input = raised(input, "fcntl");
-    raised_pipe(said);
-    raised_pipe(asked);
+    checked(pipe2(said, O_CLOEXEC), "pipe");
+    checked(pipe2(asked, O_CLOEXEC), "pipe");
     if (access(LINKER, X_OK) == 0) {
         memcpy(&arguments[count], LINK_ARGUMENTS, sizeof LINK_ARGUMENTS);
-        raised_pipe(gate);
+        checked(pipe2(gate, O_CLOEXEC), "pipe");
         const struct given its[] = {{gate[0], 0}, {-1, 1}, {-1, 2}, {what, ASKED_WHAT}};
         build.linker = spawn(linker, environment, its, LENGTH(its));
         build.linker_ended = checked(pidfd_open(build.linker, 0), "pidfd_open");
