@@ -7,13 +7,17 @@ import fnmatch
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 from daemon.api.parsing import SMALL_BYTES
+from daemon.host.cgroup.kept import KEPT_MAX
 from tests.server import START_S, Server, until
 
 SETTLE_S = float(os.environ.get("CELLBLOCK_TEST_SETTLE_S", "1.0"))
 KEPT_S = max(SETTLE_S, 10.0)  # for the daemon's own descriptors: what is only late is no leak
 STORE = "/artifacts/cache.db"
+GROUP = "/jails-"
+NAMES = 300  # more groups than a test makes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +77,7 @@ def _now(server: Server) -> Posture:
     return Posture(
         processes=len(jail_processes(server)),
         http_descriptors=_kinds(http_descriptors(server)),
-        keeper_descriptors=_kinds(_links(server.keeper.pid)),
+        keeper_descriptors=_kinds(keeper_descriptors(server)),
         mounts=mounts(),
     )
 
@@ -81,6 +85,13 @@ def _now(server: Server) -> Posture:
 def http_descriptors(server: Server) -> list[str]:
     """But for the artefacts that it keeps and the connections to their store, which have bounds of their own."""
     return [link for link in _links(server.http.pid) if not link.startswith("/memfd:artifact") and STORE not in link]
+
+
+def keeper_descriptors(server: Server) -> list[str]:
+    """But for those of the jails' groups: their files, which stay open while they are kept, and the eventfd that tells that one is out of memory."""
+    links = _links(server.keeper.pid)
+    assert not [link for link in links if GROUP in link and link.endswith(" (deleted)")], links
+    return [link for link in links if GROUP not in link and link != "anon_inode:[eventfd]"]
 
 
 def store_descriptors(server: Server) -> int:
@@ -118,7 +129,7 @@ def is_over(server: Server) -> bool:
 
 
 def is_at_rest(server: Server) -> bool:
-    """Every pool is full, every service ready, and there is no group of any other jail."""
+    """Every pool is full, every service ready, no other jail is alive, and few groups are kept for the next ones."""
     sandbox = server.request("GET", "/health").json["sandbox"]
     pools = sandbox["parked"].values()
     wanted = sum(pool["wanted"] for pool in pools)
@@ -128,8 +139,8 @@ def is_at_rest(server: Server) -> bool:
         all(pool["parked"] == pool["wanted"] for pool in pools)
         and set(sandbox["services"].values()) <= {"ready"}
         and sandbox["jails"] == alive
-        and len(groups) == len(server.groups()) * alive
-        and all(map(_has_processes, groups))  # what the keeper said may be older than what has begun since
+        and len(groups) == len(server.groups()) * alive  # what the keeper said may be older than what has begun since
+        and len(kept_groups(server)) <= len(server.groups()) * KEPT_MAX
     )
 
 
@@ -151,7 +162,7 @@ def jail_processes(server: Server) -> list[str]:
     found = []
     for directory in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if f"/cellblock-{server.instance}/jail-" not in (directory / "cgroup").read_text():
+            if f"/cellblock-{server.instance}/jails-" not in (directory / "cgroup").read_text():
                 continue
             status = dict(
                 line.split(":\t", 1) for line in (directory / "status").read_text().splitlines() if ":\t" in line
@@ -163,7 +174,35 @@ def jail_processes(server: Server) -> list[str]:
 
 
 def jail_groups(server: Server) -> list[str]:
-    return [str(path) for group in server.groups() for path in group.glob("jail-*")]
+    """Those in which a jail is."""
+    return list(filter(_has_processes, _groups(server)))
+
+
+def kept_groups(server: Server) -> list[str]:
+    """Those that are empty: they have served a jail and wait for the next, or one is just about to join."""
+    return [group for group in _groups(server) if not _has_processes(group)]
+
+
+def _groups(server: Server) -> list[str]:
+    return [str(path) for group in server.groups() for path in group.glob("jails-*")]
+
+
+@contextlib.contextmanager
+def no_group_can_be_made(server: Server) -> Iterator[None]:
+    """For a jail: none is kept, and somebody else has the names of the next ones."""
+    for kept in kept_groups(server):
+        with contextlib.suppress(OSError):  # a jail has joined it since
+            os.rmdir(kept)
+    names = [server.groups()[-1] / f"jails-{number}" for number in range(1, NAMES)]
+    taken = [name for name in names if not name.exists()]
+    for name in taken:
+        name.mkdir()
+    try:
+        yield
+    finally:
+        for name in taken:
+            with contextlib.suppress(FileNotFoundError):  # it was of a kept one, which the keeper has removed meanwhile
+                name.rmdir()
 
 
 def instance_groups(pattern: str) -> list[pathlib.Path]:

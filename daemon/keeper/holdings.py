@@ -32,7 +32,7 @@ class Holdings:
     `baseline_bytes` count as used by it: memory that it shares with its warden. `leaves`: files that its step leaves.
     """
 
-    def __init__(self, tree: Tree, name: str, baseline_bytes: int, leaves: int) -> None:
+    def __init__(self, tree: Tree, baseline_bytes: int, leaves: int) -> None:
         self._baseline_bytes, self._leaves = baseline_bytes, leaves
         self.init: int | None = None
         self.program: int | None = None
@@ -40,11 +40,13 @@ class Holdings:
         self.pipes: list[int] = []
         self._left: dict[int, int] = {}
         self._cpu_before_ns: int | None = None
-        self.group: Group = tree.make(name)
+        self._tree = tree
+        self._has_served = False
+        self.group: Group = tree.take()
         try:
             self.channel, self.jails_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError:
-            self.group.remove()
+            tree.give(self.group)
             raise
         self.channel.setblocking(False)
 
@@ -173,6 +175,7 @@ class Holdings:
         except (OSError, ValueError, KeyError) as error:  # somebody removed the group under us
             log.warning("%s: %s", self.group.name, error)
             return Outcome(None, KilledBy.LOST, Usage(wall_ns, None, None))
+        self._has_served = True
         signs = Signs(
             killed_by=state.killed_by, failed=state.failure is not None, wait_status=state.status, memory=memory,
             too_small=state.too_small, cpu_ns=cpu_ns, cpu_limit_ns=limits.cpu_ns,
@@ -207,17 +210,18 @@ class Holdings:
         fds.close_all(pipes)
 
     def release(self) -> bool:
-        """Close everything, which nothing watches any more; True once the group is removed."""
+        """Close everything, which nothing watches any more; True once the group is given back or removed.
+
+        It is given back only where it served a run to the end: a jail that could not be made may not have joined it.
+        """
         self.channel.close()
         self.jails_end.close()
         fds.close_all(self.take_left().values())
-        for name in ("memory_event", "program"):
-            descriptor = getattr(self, name)
-            if descriptor is not None:
-                setattr(self, name, None)
-                os.close(descriptor)
+        if self.program is not None:
+            os.close(self.program)
+            self.program = None
         self.close_pipes()
-        return self.group.remove()
+        return self._tree.give(self.group) if self._has_served else self.group.remove()
 
 
 def _send(program: int, numbers: Iterable[int]) -> None:

@@ -81,7 +81,7 @@ class Jail:
         self._is_background = self._is_channel_watched = self._is_channel_over = False
         self.lent = warden.lender.take()
         try:
-            self._holds = Holdings(tree, f"jail-{number}", baseline_bytes, len(step.leaves))
+            self._holds = Holdings(tree, baseline_bytes, len(step.leaves))
         except OSError:
             warden.lender.give(self.lent)
             raise
@@ -172,16 +172,12 @@ class Jail:
             holds.memory_event = holds.group.watch_memory()
             if holds.memory_event is not None:
                 self._guard.watch(holds.memory_event, self._on_memory)
-            joins = holds.group.join_descriptors()
-            try:
-                strings = at_start(self.step, self._warm, self._limits)
-                make = messages.Make(self.number, self.step.id, self._warm, self.lent.uid, self.lent.network, strings)
-                request = MakeRequest(
-                    make, self._on_made, lambda why: self._machine.feed(ev.NotMade(why)), self._on_fork_ended
-                )
-                self.warden.make(request, [holds.jails_end.fileno(), *joins])
-            finally:
-                fds.close_all(joins)
+            strings = at_start(self.step, self._warm, self._limits)
+            make = messages.Make(self.number, self.step.id, self._warm, self.lent.uid, self.lent.network, strings)
+            request = MakeRequest(
+                make, self._on_made, lambda why: self._machine.feed(ev.NotMade(why)), self._on_fork_ended
+            )
+            self.warden.make(request, [holds.jails_end.fileno(), *holds.group.join_descriptors()])
 
     def _broke(self, error: Exception) -> None:
         if self.phase is states.Phase.MAKING and not self.warden.is_asked(self.number):
@@ -300,7 +296,8 @@ class Jail:
             case ev.Release():
                 self._machine.feed(ev.Removed(self._release()))
             case ev.Log(text):
-                log.warning("jail-%d (%s/%s): %s", self.number, self.warden.toolchain, self.step.id, text)
+                where = self._holds.group.name
+                log.warning("jail %d (%s/%s) in %s: %s", self.number, self.warden.toolchain, self.step.id, where, text)
             case ev.TellGone():
                 self._guard.soon(lambda: self._on_gone(self))
 
@@ -310,6 +307,7 @@ class Jail:
         self._is_channel_over = True
         if self._holds.memory_event is not None:
             self._guard.unwatch(self._holds.memory_event)
+            self._holds.memory_event = None
         self.warden.forget(self.number)
         return self._holds.release()
 

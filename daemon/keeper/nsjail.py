@@ -1,13 +1,11 @@
 """Starts nsjail with a warden in it: the only place that knows nsjail's flags."""
 
-import contextlib
 import dataclasses
 import os
 import subprocess
 
 from daemon.host.cgroup import Group
 from daemon.host.privileges import die_with_parent
-from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.plan import Mount, ToolchainPlan
 
 OOM_SCORE = 900  # of wardens and jails: the kernel ends them before the daemon (proc(5), oom_score_adj)
@@ -40,24 +38,22 @@ def start(
     Raises OSError that names nsjail.
     """
     argv = _command(setup, plan, uid_base, control)
-    with contextlib.ExitStack() as stack:
-        joins = group.join_descriptors()
-        stack.callback(close_all, joins)
+    joins = group.join_descriptors()
 
-        def before_exec() -> None:
-            die_with_parent(9)
-            for descriptor in joins:
-                os.write(descriptor, b"0")
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write(str(OOM_SCORE))
+    def before_exec() -> None:
+        die_with_parent(9)
+        for descriptor in joins:
+            os.write(descriptor, b"0")
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(OOM_SCORE))
 
-        try:
-            return subprocess.Popen(
-                argv, pass_fds=[control], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={},
-                preexec_fn=before_exec,
-            )  # fmt: skip
-        except subprocess.SubprocessError as error:
-            raise OSError(f"{setup.nsjail}: {error}") from error
+    try:
+        return subprocess.Popen(
+            argv, pass_fds=[control], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={},
+            preexec_fn=before_exec,
+        )  # fmt: skip
+    except subprocess.SubprocessError as error:
+        raise OSError(f"{setup.nsjail}: {error}") from error
 
 
 def _command(setup: WardenSetup, plan: ToolchainPlan, uid_base: int, control: int) -> list[str]:

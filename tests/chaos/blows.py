@@ -85,15 +85,15 @@ def _limited(server: SmallDisk, kind: Kind) -> Iterator[str]:
 @contextlib.contextmanager
 def _names_taken(server: SmallDisk) -> Iterator[str]:
     group = server.groups()[-1]
-    first = 1 + max([int(found[1]) for path in group.iterdir() if (found := re.fullmatch(r"jail-(\d+)", path.name))], default=0)  # fmt: skip
+    first = 1 + max([int(found[1]) for path in group.iterdir() if (found := re.fullmatch(r"jails-(\d+)", path.name))], default=0)  # fmt: skip
     taken = []
     for number in range(first, first + NAMES_TAKEN):
         with contextlib.suppress(FileExistsError):
-            path = group / f"jail-{number}"
+            path = group / f"jails-{number}"
             path.mkdir()
             taken.append(path)
     try:
-        yield f"jail-{first} and the next {NAMES_TAKEN}"
+        yield f"jails-{first} and the next {NAMES_TAKEN}"
     finally:
         for path in taken:
             with contextlib.suppress(OSError):
@@ -107,7 +107,7 @@ def _removed(server: SmallDisk) -> Iterator[None]:
     def remove() -> None:
         while not over.wait(REMOVE_EVERY_S):
             for group in server.groups():
-                for path in group.glob("jail-*"):
+                for path in group.glob("jails-*"):
                     _remove_empty(path)
 
     remover = threading.Thread(target=remove)

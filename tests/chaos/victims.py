@@ -40,7 +40,7 @@ def _part(process: psutil.Process, parent: Part | None, server: Server) -> Part 
         return Part.WARDEN
     if _innermost_pid(process.pid) == 1:
         return Part.RUNNING_INIT if _has_source(process.pid) else Part.PARKED_INIT
-    if f"{own}jail-" in group:
+    if f"{own}jails-" in group:
         return None if _has_source(process.pid) else Part.WAITING
     return Part.WARDEN_HELPER if f"{own}warden-" in group and parent is Part.WARDEN else None
 

@@ -1,12 +1,12 @@
 """Where a promise cannot be held, a run is refused with 503 and a reason; it never runs without its limits."""
 
-import contextlib
 import pathlib
 import shutil
 import subprocess
 
 import pytest
 
+from tests import posture
 from tests.server import COMMAND, START_S, Server, until
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "jail_configs"
@@ -49,16 +49,11 @@ def test_without_a_seccomp_policy_nothing_runs(tmp_path: pathlib.Path) -> None:
 @pytest.mark.vm
 def test_a_jail_whose_group_cannot_be_made_is_refused_and_the_next_one_is_not() -> None:
     """The names of the next jails' groups are taken by somebody else."""
-    with Server(languages=["python"], pools=False) as server, contextlib.ExitStack() as stack:
-        for number in range(1, 300):
-            with contextlib.suppress(FileExistsError):
-                taken = server.groups()[-1] / f"jail-{number}"
-                taken.mkdir()
-                stack.callback(taken.rmdir)
-        answer = server.post({"language": "python", "code": "print('must not run')"})
-        assert (answer.status, answer.json["code"]) == (503, "sandbox_unavailable")
-        assert "jail-" in server.error_text()
-        stack.close()
+    with Server(languages=["python"], pools=False) as server:
+        with posture.no_group_can_be_made(server):
+            answer = server.post({"language": "python", "code": "print('must not run')"})
+            assert (answer.status, answer.json["code"]) == (503, "sandbox_unavailable")
+        assert "/jails-" in server.error_text()
         until(lambda: server.execute("python", "print(1)")["output"] == "1\n", START_S)
 
 

@@ -61,7 +61,7 @@ PROGRAMS = {
     "descriptors": "import { readdirSync } from 'node:fs';\nconsole.log(readdirSync('/work').sort(), process.pid);\n",
     "handles": "import { readFileSync } from 'node:fs';\nconst flags = (n: number) => readFileSync(`/proc/self/fdinfo/${n}`, 'utf8').split('\\n')[1];\nconsole.error((process as any)._getActiveHandles().length, process.getActiveResourcesInfo(), flags(1), flags(2));\n",
     "import_then_write": "import { writeSync } from 'node:fs';\nfor (let n = 0; n < 300; n++) writeSync(1, 'x'.repeat(1000));\n",
-    "module_order": "import { setImmediate as later } from 'node:timers/promises';\nsetTimeout(() => console.log('timer')); process.nextTick(() => console.log('tick')); queueMicrotask(() => console.log('micro'));\nconsole.log(await later('immediate'), import.meta.filename, import.meta.main);\n",
+    "module_order": "import { setImmediate as later } from 'node:timers/promises';\nsetTimeout(() => console.log('timer'), 100); process.nextTick(() => console.log('tick')); queueMicrotask(() => console.log('micro'));\nconsole.log(await later('immediate'), import.meta.filename, import.meta.main);\n",
     "big_output": "process.stdout.write('x'.repeat(300000)); process.stdout.write('\\nend\\n');\n",
     "heap_hog": "const a: number[][] = []; for (;;) a.push(new Array(100000).fill(1));\n",
     "abort": "process.abort();\n",

@@ -49,7 +49,6 @@ def bare(command: list[str], place: pathlib.Path, memory_mb: int) -> bool:
     """Whether the command ends well on the host in a control group with this limit and nothing else in it."""
     tree = cgroup.open_tree("bare")
     group = tree.make("program")
-    joins: list[int] = []
     try:
         group.set_limits(Limits(memory_bytes=memory_mb << 20, wall_ns=0, processes=100))
         joins = group.join_descriptors()
@@ -60,8 +59,7 @@ def bare(command: list[str], place: pathlib.Path, memory_mb: int) -> bool:
         )
         return process.returncode == 0
     finally:
-        for number in joins:
-            os.close(number)
+        group.remove()
         for directory in tree.paths():
             cgroup.mounts.destroy(directory, 2)
 

@@ -131,7 +131,7 @@ def test_what_the_quick_linker_cannot_link_the_usual_one_tells_of(cellblock: Ser
 def parked(server: Server, command: str) -> set[int]:
     """Processes of this command in the server's jails."""
     group = server.groups()[0]
-    inside = {int(pid) for file in group.glob("jail-*/cgroup.procs") for pid in file.read_text().split()}
+    inside = {int(pid) for file in group.glob("jails-*/cgroup.procs") for pid in file.read_text().split()}
     found = set()
     for pid in inside:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -73,8 +73,6 @@ def group(tree: cgroup.Tree, joined: bool) -> None:
 
     if joined:
         fork(0, join)
-    for descriptor in joins:
-        os.close(descriptor)
     while not made.remove():
         time.sleep(0.001)
 

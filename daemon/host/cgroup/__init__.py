@@ -14,7 +14,7 @@ class Group(typing.Protocol):
     name: str
 
     def join_descriptors(self) -> list[int]:
-        """Descriptors, opened by root, through which a process joins by writing "0". The caller closes them."""
+        """Descriptors, opened by root, through which a process joins by writing "0". They are the group's."""
 
     def set_limits(self, limits: Limits) -> None:
         """`processes` is all that is in the group.
@@ -24,7 +24,7 @@ class Group(typing.Protocol):
 
     def watch_memory(self) -> int | None:
         """A descriptor that becomes readable when the group runs out of memory, where the kernel does not itself
-        kill the whole group then."""
+        kill the whole group then. It is the group's."""
 
     def set_background(self, background: bool) -> None:
         """In the background it has a tenth of the processors that the others leave it. Raises OSError."""
@@ -81,8 +81,17 @@ class Group(typing.Protocol):
         """A process or thread was refused to it though it had fewer than its own limit: a group above had no more.
 
         False where the kernel does not tell: it has no pids.peak, or counts a refusal in the group above alone, as it
-        does on v2 from Linux 6.11 on. Raises OSError.
+        does on v2 from Linux 6.11 on, or an earlier jail of the group had as many as this one may. Raises OSError.
         """
+
+    def is_as_new(self) -> bool:
+        """Of one whose processes have ended: next to nothing is on its account, and the kernel has not counted any lack
+        of memory or processes in it. Raises OSError, ValueError or KeyError where the kernel does not tell."""
+
+    def renew(self) -> bool:
+        """Forget the most memory that was in use, the share of the processors, the core and what of its CPU quota was
+        used; limits stay until `set_limits`. False while a process that has ended is not gone from it, which takes the
+        kernel a moment. Raises OSError where somebody has removed it."""
 
     def remove(self) -> bool:
         """False while the group is still busy."""
@@ -108,7 +117,13 @@ class Tree(typing.Protocol):
         """Of all wardens and jails, without the file pages that no process maps now: those are the kernel's to take."""
 
     def make(self, name: str) -> Group:
-        """Raises OSError with the path and a hint."""
+        """Raises OSError with the path."""
+
+    def take(self) -> Group:
+        """For a jail: one that has served another and is as new, or a new one. Raises OSError with the path."""
+
+    def give(self, group: typing.Any) -> bool:
+        """One that was taken: keep it for another jail, or remove it. False while that cannot be done yet."""
 
 
 OutOfMemory = mounts.OutOfMemory

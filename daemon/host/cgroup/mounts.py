@@ -8,8 +8,9 @@ import time
 
 from daemon.sandbox.errors import CallersFault
 
+from .files import READ_BYTES, Files
+
 HINT = "under systemd the unit needs Delegate=yes; without it run as root with a writable cgroup mount"
-READ_BYTES = 64 << 10  # the files we read are far shorter, but for cgroup.procs of a leftover
 PATIENCE_S = 2.0  # for the processes of a leftover group to die
 
 
@@ -74,7 +75,7 @@ def _visible(mounted: tuple[str, str] | None, path: str) -> str | None:
 
 
 def read_text(path: str) -> str:
-    """Without the layers of open(): this is what a run's end consists of."""
+    """Without the layers of open()."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, READ_BYTES).decode()
@@ -94,36 +95,15 @@ def write_text(path: str, value: str | int) -> None:
         raise OSError(error.errno, f"cannot write {value} to {path}: {error.strerror}") from error
 
 
-class Settings:
-    """Files of a group that only we write: what is there already is not written again."""
-
-    def __init__(self) -> None:
-        self._written: dict[str, str | int] = {}
-
-    def __repr__(self) -> str:
-        return f"<Settings: {self._written}>"
-
-    def get(self, path: str) -> str | int | None:
-        """What was written last; None: nothing."""
-        return self._written.get(path)
-
-    def write(self, path: str, value: str | int) -> None:
-        """Raises OSError that names the file and the value; then what is there counts as unknown."""
-        if self._written.get(path) != value:
-            self._written.pop(path, None)
-            write_text(path, value)
-            self._written[path] = value
-
-
 def read_keyed(path: str) -> dict[str, int]:
     """A flat keyed file such as memory.events or cpu.stat."""
     words = read_text(path).split()
     return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
-def lacked_processes(directory: str) -> bool:
+def lacked_processes(files: Files, directory: str) -> bool:
     """What Group.lacked_processes promises, of the group that has the controller pids."""
-    if read_keyed(f"{directory}/pids.events")["max"] == 0:
+    if files.read_keyed(f"{directory}/pids.events")["max"] == 0:
         return False
     try:
         peak = int(read_text(f"{directory}/pids.peak"))

@@ -12,11 +12,14 @@ from daemon.sandbox.descriptors import close_all
 from daemon.sandbox.model import Limits
 
 from . import mounts
+from .files import Files
+from .kept import LEFT_BYTES_MAX, Kept
 from .reclaim import Reclaim
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 SWAP_MARGIN_BYTES = 1 << 20
 SHARES, BACKGROUND_SHARES, PINNED_SHARES = 1024, 102, 1536  # 1024 is the kernel's default
+EVENTFD_BYTES = 8
 PERIOD_US = 1_000_000  # 500 ms per 1 s: a run under half a second of CPU is never throttled
 
 
@@ -38,12 +41,14 @@ class Group:
         self._cores = cores
         self._directories = directories
         self._made: list[str] = []
-        self._settings = mounts.Settings()
+        self._files = Files()
+        self._memory_event: int | None = None
         self._reclaim = Reclaim(self._kernel_bytes, self._path("memory", "memory.force_empty"), lambda left_bytes: "0")
         try:
             for directory in dict.fromkeys(directories.values()):
                 os.mkdir(directory, 0o755)
                 self._made.append(directory)
+            self._files.open(self._path("memory", "memory.max_usage_in_bytes"), os.O_RDWR)
         except OSError:
             self.remove()
             raise
@@ -57,17 +62,17 @@ class Group:
 
     def join_descriptors(self) -> list[int]:
         # `tasks` moves one thread at once; cgroup.procs waits for a grace period. Who joins has one thread.
-        return [_opened(f"{directory}/tasks") for directory in self._made]
+        return [self._files.open(f"{directory}/tasks", os.O_WRONLY) for directory in self._made]
 
     def set_limits(self, limits: Limits) -> None:
         self._set_memory(limits.memory_bytes)
-        self._settings.write(self._path("pids", "pids.max"), limits.processes)
+        self._files.write(self._path("pids", "pids.max"), limits.processes)
         if limits.cpu_share_ms is None:
             self.lift_cpu_quota()
         else:
-            self._settings.write(self._path("cpu", "cpu.cfs_period_us"), PERIOD_US)
+            self._files.write(self._path("cpu", "cpu.cfs_period_us"), PERIOD_US)
             quota_us = limits.cpu_share_ms * PERIOD_US // 1000
-            self._settings.write(self._path("cpu", "cpu.cfs_quota_us"), quota_us)
+            self._files.write(self._path("cpu", "cpu.cfs_quota_us"), quota_us)
 
     def _set_memory(self, memory_bytes: int) -> None:
         """memory+swap may never be below memory, so a rise begins with it and a cut with memory.
@@ -79,11 +84,11 @@ class Group:
         limits = {"memory.limit_in_bytes": memory_bytes}
         if self._has_swap_accounting:
             limits["memory.memsw.limit_in_bytes"] = memory_bytes + SWAP_MARGIN_BYTES
-        before = self._settings.get(self._path("memory", "memory.limit_in_bytes"))
+        before = self._files.written(self._path("memory", "memory.limit_in_bytes"))
         rises = isinstance(before, int) and memory_bytes > before  # a new group has no limit
         for name in reversed(limits) if rises else limits:
             try:
-                self._settings.write(self._path("memory", name), limits[name])
+                self._files.write(self._path("memory", name), limits[name])
             except OSError as error:
                 if error.errno == errno.EBUSY:
                     raise mounts.TooSmall(str(error)) from error
@@ -95,25 +100,25 @@ class Group:
             mounts.write_text(self._path("memory", "memory.swappiness"), 0)
 
     def watch_memory(self) -> int | None:
-        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        control = os.open(self._path("memory", "memory.oom_control"), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            mounts.write_text(self._path("memory", "cgroup.event_control"), f"{event} {control}")
-        except OSError:
-            os.close(event)
-            raise
-        finally:
-            os.close(control)
-        return event
+        if self._memory_event is None:
+            event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            try:
+                control = self._files.open(self._path("memory", "memory.oom_control"), os.O_RDONLY)
+                mounts.write_text(self._path("memory", "cgroup.event_control"), f"{event} {control}")
+            except OSError:
+                os.close(event)
+                raise
+            self._memory_event = event
+        return self._memory_event
 
     def set_background(self, background: bool) -> None:
-        mounts.write_text(self._path("cpu", "cpu.shares"), BACKGROUND_SHARES if background else SHARES)
+        self._files.write(self._path("cpu", "cpu.shares"), BACKGROUND_SHARES if background else SHARES)
 
     def lessen(self, sharing: int) -> None:
-        mounts.write_text(self._path("cpu", "cpu.shares"), SHARES // sharing)
+        self._files.write(self._path("cpu", "cpu.shares"), SHARES // sharing)
 
     def prefer(self) -> None:
-        mounts.write_text(self._path("cpu", "cpu.shares"), PINNED_SHARES)
+        self._files.write(self._path("cpu", "cpu.shares"), PINNED_SHARES)
 
     def pin(self, core: int) -> int | None:
         if core not in self._cores:
@@ -129,9 +134,9 @@ class Group:
 
     def lift_cpu_quota(self) -> None:
         quota = self._path("cpu", "cpu.cfs_quota_us")
-        if self._settings.get(quota) is not None:
+        if self._files.written(quota) is not None:
             with contextlib.suppress(FileNotFoundError):
-                self._settings.write(quota, -1)
+                self._files.write(quota, -1)
 
     def kill(self) -> None:
         # A number may be of another process by now: it is killed by a pidfd that was opened while it was in the group.
@@ -148,10 +153,10 @@ class Group:
             close_all(opened.values())
 
     def cpu_ns(self) -> int | None:
-        return int(mounts.read_text(self._path("cpuacct", "cpuacct.usage")))
+        return int(self._files.read(self._path("cpuacct", "cpuacct.usage")))
 
     def tasks(self) -> int:
-        return int(mounts.read_text(self._path("pids", "pids.current")))
+        return int(self._files.read(self._path("pids", "pids.current")))
 
     def processes(self) -> int:
         return len(self.process_ids())
@@ -166,23 +171,43 @@ class Group:
             return []
 
     def memory_bytes(self) -> int:
-        statistics = mounts.read_keyed(self._path("memory", "memory.stat"))
+        statistics = self._files.read_keyed(self._path("memory", "memory.stat"))
         return statistics["rss"] + statistics["shmem"]
 
     def peak_memory_bytes(self) -> int | None:
-        return int(mounts.read_text(self._path("memory", "memory.max_usage_in_bytes")))
+        return int(self._files.read(self._path("memory", "memory.max_usage_in_bytes")))
 
     def out_of_memory(self, told: bool) -> mounts.OutOfMemory:
         # An ancestor's shortage is told to every group below it; only a group at its own limit has refusals.
-        killed = told or mounts.read_keyed(self._path("memory", "memory.oom_control")).get("oom_kill", 0) > 0
-        own = killed and int(mounts.read_text(self._path("memory", "memory.failcnt"))) > 0
+        killed = told or self._files.read_keyed(self._path("memory", "memory.oom_control")).get("oom_kill", 0) > 0
+        own = killed and int(self._files.read(self._path("memory", "memory.failcnt"))) > 0
         return mounts.OutOfMemory(own=own, killed=killed)
 
     def lacked_processes(self) -> bool:
-        return mounts.lacked_processes(self._directories["pids"])
+        return mounts.lacked_processes(self._files, self._directories["pids"])
 
     def _kernel_bytes(self) -> int:
         return int(mounts.read_text(self._path("memory", "memory.kmem.usage_in_bytes")))
+
+    def is_as_new(self) -> bool:
+        files = self._files
+        return (
+            int(files.read(self._path("memory", "memory.usage_in_bytes"))) < LEFT_BYTES_MAX
+            and int(files.read(self._path("memory", "memory.failcnt"))) == 0
+            and files.read_keyed(self._path("memory", "memory.oom_control"))["oom_kill"] == 0
+            and files.read_keyed(self._path("pids", "pids.events"))["max"] == 0
+        )
+
+    def renew(self) -> bool:
+        if self.tasks() > 0:
+            return False
+        self._files.reset(self._path("memory", "memory.max_usage_in_bytes"))
+        if self._memory_event is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._memory_event, EVENTFD_BYTES)
+        self.set_background(False)
+        self._files.forget(self._path("cpu", "cpu.cfs_quota_us"))  # to write it gives it all of its period's time again
+        return True
 
     def remove(self) -> bool:
         if not self._reclaim.is_over():
@@ -195,6 +220,10 @@ class Group:
             except OSError:
                 return False
             self._made.pop()
+        self._files.close()
+        if self._memory_event is not None:
+            os.close(self._memory_event)
+            self._memory_event = None
         return True
 
 
@@ -213,6 +242,7 @@ class Tree:
         self._cores = {} if self._cpuset is None else _make_cores(self._cpuset)
         if not self._cores:
             self._cpuset = None
+        self._kept = Kept(self.make)
 
     def __repr__(self) -> str:
         return f"<cgroup v1 tree {self._directories['memory']}>"
@@ -238,6 +268,12 @@ class Tree:
     def make(self, name: str) -> Group:
         directories = {key: f"{directory}/{name}" for key, directory in self._directories.items()}
         return Group(name, directories, self._cores)
+
+    def take(self) -> Group:
+        return self._kept.take()
+
+    def give(self, group: Group) -> bool:
+        return self._kept.give(group)
 
 
 def _make_cores(directory: str) -> dict[int, Core]:

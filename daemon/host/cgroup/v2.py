@@ -8,12 +8,15 @@ from daemon.host import cores
 from daemon.sandbox.model import Limits
 
 from . import mounts
+from .files import Files
+from .kept import LEFT_BYTES_MAX, Kept
 from .reclaim import WORTH_BYTES, Reclaim
 
 CONTROLLERS = ("memory", "pids", "cpu")
 WEIGHT, BACKGROUND_WEIGHT, PINNED_WEIGHT = 100, 10, 150  # 100 is the kernel's default
 PERIOD_US = 1_000_000
 LEAF = "cellblock-daemon"
+ALL_CORES = "\n"  # an empty line: those of the group above (cgroup-v2.rst)
 
 
 class Group:
@@ -23,7 +26,8 @@ class Group:
         self.name = name
         self._directory = directory
         os.mkdir(directory, 0o755)
-        self._settings = mounts.Settings()
+        self._files = Files()
+        self._forgets_peak = self._forget_peak()
         self._has_swap_accounting = os.path.exists(self._path("memory.swap.max"))
         self._reclaim = Reclaim(self._kernel_bytes, self._path("memory.reclaim"), str)  # Linux 5.19
 
@@ -34,31 +38,31 @@ class Group:
         return f"{self._directory}/{file}"
 
     def join_descriptors(self) -> list[int]:
-        return [os.open(self._path("cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)]
+        return [self._files.open(self._path("cgroup.procs"), os.O_WRONLY)]
 
     def set_limits(self, limits: Limits) -> None:
-        self._settings.write(self._path("memory.max"), limits.memory_bytes)
+        self._files.write(self._path("memory.max"), limits.memory_bytes)
         if self._has_swap_accounting:
-            self._settings.write(self._path("memory.swap.max"), 0)
-        self._settings.write(self._path("memory.oom.group"), 1)
-        self._settings.write(self._path("pids.max"), limits.processes)
+            self._files.write(self._path("memory.swap.max"), 0)
+        self._files.write(self._path("memory.oom.group"), 1)
+        self._files.write(self._path("pids.max"), limits.processes)
         quota = "max" if limits.cpu_share_ms is None else str(limits.cpu_share_ms * PERIOD_US // 1000)
-        self._settings.write(self._path("cpu.max"), f"{quota} {PERIOD_US}")
+        self._files.write(self._path("cpu.max"), f"{quota} {PERIOD_US}")
 
     def watch_memory(self) -> int | None:
         return None  # memory.oom.group: the kernel kills the whole group itself
 
     def set_background(self, background: bool) -> None:
-        mounts.write_text(self._path("cpu.weight"), BACKGROUND_WEIGHT if background else WEIGHT)
+        self._files.write(self._path("cpu.weight"), BACKGROUND_WEIGHT if background else WEIGHT)
 
     def lessen(self, sharing: int) -> None:
-        mounts.write_text(self._path("cpu.weight"), WEIGHT // sharing)
+        self._files.write(self._path("cpu.weight"), WEIGHT // sharing)
 
     def prefer(self) -> None:
-        mounts.write_text(self._path("cpu.weight"), PINNED_WEIGHT)
+        self._files.write(self._path("cpu.weight"), PINNED_WEIGHT)
 
     def pin(self, core: int) -> int | None:
-        mounts.write_text(self._path("cpuset.cpus"), core)
+        self._files.write(self._path("cpuset.cpus"), core)
         self.prefer()
         return None
 
@@ -67,7 +71,7 @@ class Group:
 
     def lift_cpu_quota(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._settings.write(self._path("cpu.max"), f"max {PERIOD_US}")
+            self._files.write(self._path("cpu.max"), f"max {PERIOD_US}")
 
     def kill(self) -> None:
         try:
@@ -77,10 +81,10 @@ class Group:
                 raise
 
     def cpu_ns(self) -> int | None:
-        return mounts.read_keyed(self._path("cpu.stat"))["usage_usec"] * 1000
+        return self._files.read_keyed(self._path("cpu.stat"))["usage_usec"] * 1000
 
     def tasks(self) -> int:
-        return int(mounts.read_text(self._path("pids.current")))
+        return int(self._files.read(self._path("pids.current")))
 
     def processes(self) -> int:
         return len(self.process_ids())
@@ -92,26 +96,53 @@ class Group:
         return mounts.read_text(self._path("cgroup.threads")).split()
 
     def memory_bytes(self) -> int:
-        statistics = mounts.read_keyed(self._path("memory.stat"))
+        statistics = self._files.read_keyed(self._path("memory.stat"))
         return statistics["anon"] + statistics["shmem"] + statistics.get("kernel", 0)
 
     def peak_memory_bytes(self) -> int | None:
         try:
-            return int(mounts.read_text(self._path("memory.peak")))  # Linux 5.19
+            return int(self._files.read(self._path("memory.peak")))  # Linux 5.19
         except FileNotFoundError:
             return None
 
     def out_of_memory(self, told: bool) -> mounts.OutOfMemory:
-        own = mounts.read_keyed(self._path("memory.events.local"))
+        own = self._files.read_keyed(self._path("memory.events.local"))
         return mounts.OutOfMemory(own=own["oom"] > 0, killed=own["oom_kill"] > 0)
 
     def lacked_processes(self) -> bool:
-        return mounts.lacked_processes(self._directory)
+        return mounts.lacked_processes(self._files, self._directory)
 
     def _kernel_bytes(self) -> int:
-        if int(mounts.read_text(self._path("memory.current"))) < WORTH_BYTES:
+        if int(self._files.read(self._path("memory.current"))) < WORTH_BYTES:
             return 0  # memory.stat is dear
         return mounts.read_keyed(self._path("memory.stat"))["slab_reclaimable"]
+
+    def is_as_new(self) -> bool:
+        files = self._files
+        return (
+            self._forgets_peak
+            and int(files.read(self._path("memory.current"))) < LEFT_BYTES_MAX
+            and self.out_of_memory(False) == mounts.OutOfMemory(own=False, killed=False)
+            and files.read_keyed(self._path("pids.events"))["max"] == 0
+        )
+
+    def renew(self) -> bool:
+        if self.tasks() > 0:
+            return False
+        self._files.reset(self._path("memory.peak"))
+        self.set_background(False)
+        if self._files.written(self._path("cpuset.cpus")) is not None:
+            self._files.write(self._path("cpuset.cpus"), ALL_CORES)
+        self._files.forget(self._path("cpu.max"))  # to write it gives it all of its period's time again
+        return True
+
+    def _forget_peak(self) -> bool:
+        """From Linux 6.12 on, and for whoever reads it by the same descriptor."""
+        try:
+            self._files.reset(self._path("memory.peak"))
+        except OSError:
+            return False
+        return True
 
     def remove(self) -> bool:
         if not self._reclaim.is_over():
@@ -119,9 +150,10 @@ class Group:
         try:
             os.rmdir(self._directory)
         except FileNotFoundError:
-            return True
+            pass  # somebody else removed it; that is what we wanted
         except OSError:
             return False
+        self._files.close()
         return True
 
 
@@ -142,6 +174,7 @@ class Tree:
         os.mkdir(self._directory, 0o755)
         _enable(self._directory)
         self.cores = _enable_cpuset(given, self._directory)
+        self._kept = Kept(self.make)
 
     def __repr__(self) -> str:
         return f"<cgroup v2 tree {self._directory}>"
@@ -159,6 +192,12 @@ class Tree:
 
     def make(self, name: str) -> Group:
         return Group(name, f"{self._directory}/{name}")
+
+    def take(self) -> Group:
+        return self._kept.take()
+
+    def give(self, group: Group) -> bool:
+        return self._kept.give(group)
 
 
 def enter_leaf(own: str) -> str:

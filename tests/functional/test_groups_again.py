@@ -1,0 +1,102 @@
+"""A control group serves one jail after the other, and no run tells it from a new one."""
+
+import json
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests import posture
+from tests.server import START_S, Server, until
+
+HELLO = "print('hello')"
+WHERE = "import os; print(len(os.sched_getaffinity(0)))"
+BUSY = "import time\nwhile time.process_time() < {}: pass\nprint('done')"
+MB = 1 << 20
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Without pools a run takes the group that the last one has left."""
+    with Server(languages=["python"], pools=False) as one:
+        one.execute("python", HELLO)
+        if not kept(one):
+            pytest.skip("this kernel does not forget the most memory that a group has used (Linux before 6.12, on v2)")
+        yield one
+
+
+def kept(server: Server) -> dict[str, pathlib.Path]:
+    """By name, once all are empty; of v1 those of the hierarchy that counts memory."""
+    until(lambda: not posture.jail_groups(server), START_S, "every run has left its group")
+    groups = map(pathlib.Path, posture.kept_groups(server))
+    return {group.name: group for group in groups if list(group.glob("memory.stat"))}
+
+
+def keyed(group: pathlib.Path, *files: str) -> dict[str, int]:
+    """What flat keyed files say, of those that there are."""
+    texts = [(group / name).read_text() for name in files if (group / name).exists()]
+    return {key: int(value) for text in texts for key, value in map(str.split, text.splitlines())}
+
+
+def test_runs_one_after_the_other_need_no_more_groups_than_one_needs(server: Server) -> None:
+    before = kept(server)
+    for _ in range(20):
+        assert server.execute("python", HELLO)["output"] == "hello\n"
+    assert len(set(kept(server)) - set(before)) <= 1  # one has not left its group for good when the next one starts
+
+
+def test_the_most_memory_that_a_run_used_is_not_the_next_ones(server: Server) -> None:
+    for _ in range(3):
+        large = server.execute("python", f"print(len(bytearray(b'x') * {60 * MB}))")
+        small = server.execute("python", HELLO)
+        assert large["memory_bytes"] > 60 * MB
+        assert small["memory_bytes"] < 30 * MB
+
+
+@pytest.mark.threat("M1")
+def test_a_group_whose_memory_limit_was_met_is_nobodys_again(server: Server) -> None:
+    before = kept(server)
+    assert server.execute("python", f"bytearray(b'x') * {500 * MB}")["reason"] == "memory_limit"
+    after = kept(server)
+    assert len(set(before) - set(after)) == 1  # it had the one that was kept last
+    assert {keyed(group, "memory.oom_control", "memory.events.local")["oom_kill"] for group in after.values()} <= {0}
+    ended = server.execute("python", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert (ended["reason"], ended["signal"]) == ("signal", "SIGKILL")
+
+
+def test_a_run_is_not_throttled_for_what_the_last_one_used(server: Server) -> None:
+    """Half a second of CPU in each second: two runs of 0.4 s one after the other are in the same second."""
+    before = kept(server)
+    for _ in range(2):
+        assert server.execute("python", BUSY.format(0.4))["output"] == "done\n"
+    assert set(kept(server)) == set(before)
+    throttled = [keyed(pathlib.Path(group), "cpu.stat").get("nr_throttled", 0) for group in posture.kept_groups(server)]
+    assert set(throttled) == {0}
+
+
+def test_a_run_has_all_cores_and_the_usual_share_after_a_graded_one(server: Server) -> None:
+    cores = server.execute("python", WHERE)["output"]
+    body = {"language": "python", "code": "print(1)", "tests": [{"input": "", "expected": "1\n"}] * 3}
+    headers = {"Content-Type": "application/json"}
+    grading = server.request("POST", "/grade", json.dumps(body).encode(), headers)
+    assert grading.json["verdict"] == "AC", grading.text
+    assert server.execute("python", WHERE)["output"] == cores
+    with server.running("python", "import time; print(1, flush=True); time.sleep(60)"):
+        files = [
+            pathlib.Path(group, name) for group in posture.jail_groups(server) for name in ("cpu.shares", "cpu.weight")
+        ]
+        shares = {file.read_text() for file in files if file.exists()}
+        assert shares in ({"1024\n"}, {"100\n"})
+
+
+@pytest.mark.threat("D6")
+def test_a_kept_group_that_somebody_removes_is_replaced(server: Server) -> None:
+    for hierarchies in (1, len(server.groups())):
+        gone = kept(server)
+        for top in server.groups()[:hierarchies]:
+            for name in gone:
+                (top / name).rmdir()
+        until(lambda: server.post({"language": "python", "code": HELLO}).status == 200, START_S)
+        assert not set(kept(server)) & set(gone)
