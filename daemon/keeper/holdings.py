@@ -41,14 +41,15 @@ class Holdings:
         self._left: dict[int, int] = {}
         self._cpu_before_ns: int | None = None
         self._tree = tree
-        self._has_served = False
-        self.group: Group = tree.take()
-        try:
-            self.channel, self.jails_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        except OSError:
-            tree.give(self.group)
-            raise
+        self._may_be_kept = False
+        self.channel, self.jails_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.setblocking(False)
+        try:
+            self.group: Group = tree.take()
+        except OSError:
+            self.channel.close()
+            self.jails_end.close()
+            raise
 
     def set_limits(self, limits: Limits) -> None:
         """Raises OSError: a run must not go on without its limits; TooSmall where more memory is used already."""
@@ -175,7 +176,7 @@ class Holdings:
         except (OSError, ValueError, KeyError) as error:  # somebody removed the group under us
             log.warning("%s: %s", self.group.name, error)
             return Outcome(None, KilledBy.LOST, Usage(wall_ns, None, None))
-        self._has_served = True
+        self._may_be_kept = True
         signs = Signs(
             killed_by=state.killed_by, failed=state.failure is not None, wait_status=state.status, memory=memory,
             too_small=state.too_small, cpu_ns=cpu_ns, cpu_limit_ns=limits.cpu_ns,
@@ -210,9 +211,9 @@ class Holdings:
         fds.close_all(pipes)
 
     def release(self) -> bool:
-        """Close everything, which nothing watches any more; True once the group is given back or removed.
+        """Close everything, which nothing watches any more; True once the group is kept for another jail or removed.
 
-        It is given back only where it served a run to the end: a jail that could not be made may not have joined it.
+        It is kept only where it served a run to the end: a jail that could not be made may not have joined all of it.
         """
         self.channel.close()
         self.jails_end.close()
@@ -221,7 +222,10 @@ class Holdings:
             os.close(self.program)
             self.program = None
         self.close_pipes()
-        return self._tree.give(self.group) if self._has_served else self.group.remove()
+        if self._may_be_kept and self._tree.keep(self.group):
+            return True
+        self._may_be_kept = False  # from now on parts of it may be gone
+        return self.group.remove()
 
 
 def _send(program: int, numbers: Iterable[int]) -> None:

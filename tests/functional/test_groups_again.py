@@ -12,6 +12,14 @@ from tests.server import START_S, Server, until
 HELLO = "print('hello')"
 WHERE = "import os; print(len(os.sched_getaffinity(0)))"
 BUSY = "import time\nwhile time.process_time() < {}: pass\nprint('done')"
+NAMES = """
+import os
+for number in range(150000):
+    try:
+        os.stat("/usr/lib/{}-" + str(number) + "x" * 200)
+    except OSError:
+        pass
+"""
 MB = 1 << 20
 
 pytestmark = pytest.mark.vm
@@ -64,6 +72,24 @@ def test_a_group_whose_memory_limit_was_met_is_nobodys_again(server: Server) -> 
     assert {keyed(group, "memory.oom_control", "memory.events.local")["oom_kill"] for group in after.values()} <= {0}
     ended = server.execute("python", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert (ended["reason"], ended["signal"]) == ("signal", "SIGKILL")
+
+
+@pytest.mark.threat("M9")
+def test_names_that_a_run_looked_up_are_taken_back_each_time(server: Server) -> None:
+    """They stay on its group's account, so that no other run may have it (daemon/host/cgroup/reclaim.py)."""
+    for tag in range(3):
+        assert server.execute("python", HELLO)["success"]
+        before = kept(server)
+        assert server.execute("python", NAMES.format(tag), timeout=20)["success"] is True
+        until(lambda before=before: len(set(before) - set(kept(server))) == 1, START_S, "its group is removed")
+
+
+def test_a_limit_below_what_an_interpreter_uses_spoils_nothing_for_the_next_run(server: Server) -> None:
+    before = server.error_text().count("a callback failed")
+    for _ in range(3):
+        assert server.execute("python", HELLO, memory_limit_mb=2)["reason"] == "memory_limit"
+        assert server.execute("python", HELLO, memory_limit_mb=200)["output"] == "hello\n"
+    assert server.error_text().count("a callback failed") == before
 
 
 def test_a_run_is_not_throttled_for_what_the_last_one_used(server: Server) -> None:

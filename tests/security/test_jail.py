@@ -20,6 +20,7 @@ def test_the_root_directory_is_minimal(cellblock: Server) -> None:
     assert facts(cellblock, "print(json.dumps({n: os.readlink('/etc/' + n) for n in os.listdir('/etc')}))") == {
         "group": "/cellblock/user/group",
         "hosts": "/usr/etc/hosts",
+        "ld.so.cache": "/usr/etc/ld.so.cache",
         "nsswitch.conf": "/usr/etc/nsswitch.conf",
         "passwd": "/cellblock/user/passwd",
         "protocols": "/usr/etc/protocols",

@@ -81,12 +81,13 @@ class Group(typing.Protocol):
         """A process or thread was refused to it though it had fewer than its own limit: a group above had no more.
 
         False where the kernel does not tell: it has no pids.peak, or counts a refusal in the group above alone, as it
-        does on v2 from Linux 6.11 on, or an earlier jail of the group had as many as this one may. Raises OSError.
+        does on v2 from Linux 6.11 on. Raises OSError.
         """
 
     def is_as_new(self) -> bool:
-        """Of one whose processes have ended: next to nothing is on its account, and the kernel has not counted any lack
-        of memory or processes in it. Raises OSError, ValueError or KeyError where the kernel does not tell."""
+        """Of one whose processes have ended: next to nothing is on its account, the kernel has not counted any lack of
+        memory or processes in it, few processes were in it at once, and all that was written to it was taken. Raises
+        OSError, ValueError or KeyError where the kernel does not tell."""
 
     def renew(self) -> bool:
         """Forget the most memory that was in use, the share of the processors, the core and what of its CPU quota was
@@ -122,8 +123,8 @@ class Tree(typing.Protocol):
     def take(self) -> Group:
         """For a jail: one that has served another and is as new, or a new one. Raises OSError with the path."""
 
-    def give(self, group: typing.Any) -> bool:
-        """One that was taken: keep it for another jail, or remove it. False while that cannot be done yet."""
+    def keep(self, group: typing.Any) -> bool:
+        """Keep one that was taken for another jail, once its processes have ended. False: it is to be removed."""
 
 
 OutOfMemory = mounts.OutOfMemory

@@ -14,6 +14,7 @@ class Files:
     def __init__(self) -> None:
         self._open: dict[str, int] = {}
         self._written: dict[str, str | int] = {}
+        self.has_failed = False  # something was not written: what is there is unknown
 
     def __repr__(self) -> str:
         return f"<Files: {len(self._open)} open, written {self._written}>"
@@ -49,6 +50,7 @@ class Files:
         try:
             os.pwrite(self.open(path, os.O_WRONLY), str(value).encode(), 0)
         except OSError as error:
+            self.has_failed = True
             raise _told(error, f"cannot write {value} to {path}") from error
         self._written[path] = value
 

@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 KEPT_MAX = 64
 LEFT_BYTES_MAX = 1 << 20  # the kernel charges in advance, 256 KB for each processor that a jail has run on
+PEAK_PROCESSES_MAX = 16  # pids.peak cannot be forgotten, and tells whether a later jail has met a limit that is above
 
 
 class Keepable(Protocol):
@@ -23,7 +24,7 @@ G = TypeVar("G", bound=Keepable)
 
 
 class Kept(Generic[G]):
-    """`make` makes one of a name that nothing had before, or raises OSError."""
+    """`make` makes one of a name that nothing had before, or raises OSError. Nobody has one while it is kept."""
 
     def __init__(self, make: Callable[[str], G]) -> None:
         self._make = make
@@ -35,7 +36,7 @@ class Kept(Generic[G]):
         return f"<Kept: {len(self._kept)} groups, {len(self._leaving)} leave>"
 
     def take(self) -> G:
-        """Nobody else has it until it is given. Raises OSError where a new one is needed and cannot be made."""
+        """Raises OSError where a new one is needed and cannot be made."""
         self._leaving = [group for group in self._leaving if not group.remove()]
         for group in self._kept[::-1]:  # the last that was given first: what the kernel needs for it is in the caches
             try:
@@ -48,10 +49,10 @@ class Kept(Generic[G]):
                     self._leaving.append(group)
         return self._make(f"jails-{next(self._numbers)}")
 
-    def give(self, group: G) -> bool:
-        """Keep it where it is as new, else remove it. False while it is busy; then it is the caller's still."""
+    def keep(self, group: G) -> bool:
+        """Keep one whose processes have ended. False: it is not as new, or enough are kept, and it is to be removed."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             if len(self._kept) < KEPT_MAX and group.is_as_new():
                 self._kept.append(group)
                 return True
-        return group.remove()
+        return False

@@ -105,12 +105,17 @@ def lacked_processes(files: Files, directory: str) -> bool:
     """What Group.lacked_processes promises, of the group that has the controller pids."""
     if files.read_keyed(f"{directory}/pids.events")["max"] == 0:
         return False
-    try:
-        peak = int(read_text(f"{directory}/pids.peak"))
-    except FileNotFoundError:
-        return False
+    peak = peak_processes(files, directory)
     limit = read_text(f"{directory}/pids.max").strip()
-    return limit == "max" or peak < int(limit)
+    return peak > 0 and (limit == "max" or peak < int(limit))
+
+
+def peak_processes(files: Files, directory: str) -> int:
+    """The most that were in a group at once, of one that has the controller pids; 0 where the kernel does not tell."""
+    try:
+        return int(files.read(f"{directory}/pids.peak"))  # Linux 6.1
+    except FileNotFoundError:
+        return 0
 
 
 def destroy(directory: str, patience_s: float) -> bool:

@@ -13,7 +13,7 @@ from daemon.sandbox.model import Limits
 
 from . import mounts
 from .files import Files
-from .kept import LEFT_BYTES_MAX, Kept
+from .kept import LEFT_BYTES_MAX, PEAK_PROCESSES_MAX, Kept
 from .reclaim import Reclaim
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
@@ -48,7 +48,6 @@ class Group:
             for directory in dict.fromkeys(directories.values()):
                 os.mkdir(directory, 0o755)
                 self._made.append(directory)
-            self._files.open(self._path("memory", "memory.max_usage_in_bytes"), os.O_RDWR)
         except OSError:
             self.remove()
             raise
@@ -175,7 +174,9 @@ class Group:
         return statistics["rss"] + statistics["shmem"]
 
     def peak_memory_bytes(self) -> int | None:
-        return int(self._files.read(self._path("memory", "memory.max_usage_in_bytes")))
+        path = self._path("memory", "memory.max_usage_in_bytes")
+        self._files.open(path, os.O_RDWR)  # `renew` writes to it
+        return int(self._files.read(path))
 
     def out_of_memory(self, told: bool) -> mounts.OutOfMemory:
         # An ancestor's shortage is told to every group below it; only a group at its own limit has refusals.
@@ -191,11 +192,14 @@ class Group:
 
     def is_as_new(self) -> bool:
         files = self._files
+        used = "memory.memsw.usage_in_bytes" if self._has_swap_accounting else "memory.usage_in_bytes"
         return (
-            int(files.read(self._path("memory", "memory.usage_in_bytes"))) < LEFT_BYTES_MAX
+            not files.has_failed
+            and int(files.read(self._path("memory", used))) < LEFT_BYTES_MAX
             and int(files.read(self._path("memory", "memory.failcnt"))) == 0
             and files.read_keyed(self._path("memory", "memory.oom_control"))["oom_kill"] == 0
             and files.read_keyed(self._path("pids", "pids.events"))["max"] == 0
+            and mounts.peak_processes(files, self._directories["pids"]) <= PEAK_PROCESSES_MAX
         )
 
     def renew(self) -> bool:
@@ -205,8 +209,10 @@ class Group:
         if self._memory_event is not None:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._memory_event, EVENTFD_BYTES)
+        self.cpu_ns()  # for somebody may have removed it in this hierarchy alone
         self.set_background(False)
-        self._files.forget(self._path("cpu", "cpu.cfs_quota_us"))  # to write it gives it all of its period's time again
+        self._files.forget(self._path("cpu", "cpu.cfs_quota_us"))
+        self._files.write(self._path("cpu", "cpu.cfs_quota_us"), -1)  # the next has all of its period's time again
         return True
 
     def remove(self) -> bool:
@@ -272,8 +278,8 @@ class Tree:
     def take(self) -> Group:
         return self._kept.take()
 
-    def give(self, group: Group) -> bool:
-        return self._kept.give(group)
+    def keep(self, group: Group) -> bool:
+        return self._kept.keep(group)
 
 
 def _make_cores(directory: str) -> dict[int, Core]:

@@ -9,7 +9,7 @@ from daemon.sandbox.model import Limits
 
 from . import mounts
 from .files import Files
-from .kept import LEFT_BYTES_MAX, Kept
+from .kept import LEFT_BYTES_MAX, PEAK_PROCESSES_MAX, Kept
 from .reclaim import WORTH_BYTES, Reclaim
 
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -121,9 +121,11 @@ class Group:
         files = self._files
         return (
             self._forgets_peak
+            and not files.has_failed
             and int(files.read(self._path("memory.current"))) < LEFT_BYTES_MAX
             and self.out_of_memory(False) == mounts.OutOfMemory(own=False, killed=False)
             and files.read_keyed(self._path("pids.events"))["max"] == 0
+            and mounts.peak_processes(files, self._directory) <= PEAK_PROCESSES_MAX
         )
 
     def renew(self) -> bool:
@@ -133,7 +135,7 @@ class Group:
         self.set_background(False)
         if self._files.written(self._path("cpuset.cpus")) is not None:
             self._files.write(self._path("cpuset.cpus"), ALL_CORES)
-        self._files.forget(self._path("cpu.max"))  # to write it gives it all of its period's time again
+        self._files.forget(self._path("cpu.max"))  # to write it gives the next all of its period's time again
         return True
 
     def _forget_peak(self) -> bool:
@@ -196,8 +198,8 @@ class Tree:
     def take(self) -> Group:
         return self._kept.take()
 
-    def give(self, group: Group) -> bool:
-        return self._kept.give(group)
+    def keep(self, group: Group) -> bool:
+        return self._kept.keep(group)
 
 
 def enter_leaf(own: str) -> str:
