@@ -1,5 +1,6 @@
 """What a server of our own uses, seen from outside: CPU time by part, and whatever could leak."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -7,6 +8,7 @@ import pathlib
 import psutil
 
 RUN_DIRECTORY = pathlib.Path("/run/cellblock")
+KEPT = "/jails-"
 NANOSECONDS, MICROSECONDS = 10**9, 10**6
 
 
@@ -39,7 +41,8 @@ class Cpu:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Held:
-    """Counts that must not grow, and memory in bytes."""
+    """Counts that must not grow, and memory in bytes; without the groups that are kept for the next jails, whose number
+    is bounded (daemon/host/cgroup/kept.py), and without what is open for jails' groups."""
 
     http_bytes: int
     keeper_bytes: int
@@ -69,10 +72,10 @@ def held(served: Served) -> Held:
         http_bytes=http_bytes,
         keeper_bytes=keeper_bytes,
         warden_bytes=warden_bytes,
-        descriptors=sum(process.num_fds() for process in (*http, *keeper, *wardens)),
+        descriptors=sum(map(_descriptors, (*http, *keeper, *wardens))),
         processes=len(family),
         zombies=sum(_is_zombie(process) for process in family),
-        groups=sum(1 for group in _groups(served) for path in group.rglob("*") if path.is_dir()),
+        groups=sum(1 for top in _groups(served) for path in top.rglob("cgroup.procs") if not _is_kept(path)),
         mounts=len(pathlib.Path("/proc/self/mounts").read_text().splitlines()),
     )
 
@@ -91,6 +94,22 @@ def _parts(served: Served) -> tuple[list[psutil.Process], list[psutil.Process], 
 
 def _seconds(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def _descriptors(process: psutil.Process) -> int:
+    found = 0
+    for path in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            link = str(path.readlink())
+            found += KEPT not in link and link != "anon_inode:[eventfd]"  # that tells that a group is out of memory
+    return found
+
+
+def _is_kept(processes: pathlib.Path) -> bool:
+    try:
+        return KEPT in str(processes) and not processes.read_text()
+    except OSError:  # it was removed meanwhile
+        return True
 
 
 def _groups(served: Served) -> list[pathlib.Path]:
