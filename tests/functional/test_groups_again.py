@@ -1,5 +1,6 @@
 """A control group serves one jail after the other, and no run tells it from a new one."""
 
+import contextlib
 import json
 import pathlib
 from collections.abc import Iterator
@@ -14,11 +15,14 @@ WHERE = "import os; print(len(os.sched_getaffinity(0)))"
 BUSY = "import time\nwhile time.process_time() < {}: pass\nprint('done')"
 NAMES = """
 import os
-for number in range(150000):
+for number in range(60000):
     try:
         os.stat("/usr/lib/{}-" + str(number) + "x" * 200)
     except OSError:
         pass
+import time
+print(1, flush=True)
+time.sleep(60)
 """
 MB = 1 << 20
 
@@ -65,11 +69,10 @@ def test_the_most_memory_that_a_run_used_is_not_the_next_ones(server: Server) ->
 
 @pytest.mark.threat("M1")
 def test_a_group_whose_memory_limit_was_met_is_nobodys_again(server: Server) -> None:
-    before = kept(server)
-    assert server.execute("python", f"bytearray(b'x') * {500 * MB}")["reason"] == "memory_limit"
-    after = kept(server)
-    assert len(set(before) - set(after)) == 1  # it had the one that was kept last
-    assert {keyed(group, "memory.oom_control", "memory.events.local")["oom_kill"] for group in after.values()} <= {0}
+    for _ in range(3):
+        assert server.execute("python", f"bytearray(b'x') * {500 * MB}")["reason"] == "memory_limit"
+    groups = kept(server).values()
+    assert {keyed(group, "memory.oom_control", "memory.events.local")["oom_kill"] for group in groups} <= {0}
     ended = server.execute("python", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert (ended["reason"], ended["signal"]) == ("signal", "SIGKILL")
 
@@ -78,10 +81,9 @@ def test_a_group_whose_memory_limit_was_met_is_nobodys_again(server: Server) -> 
 def test_names_that_a_run_looked_up_are_taken_back_each_time(server: Server) -> None:
     """They stay on its group's account, so that no other run may have it (daemon/host/cgroup/reclaim.py)."""
     for tag in range(3):
-        assert server.execute("python", HELLO)["success"]
-        before = kept(server)
-        assert server.execute("python", NAMES.format(tag), timeout=20)["success"] is True
-        until(lambda before=before: len(set(before) - set(kept(server))) == 1, START_S, "its group is removed")
+        with server.running("python", NAMES.format(tag), timeout=60):
+            (used,) = {pathlib.Path(group).name for group in posture.jail_groups(server)}
+        until(lambda used=used: used not in kept(server), START_S, "its group is removed")
 
 
 def test_a_limit_below_what_an_interpreter_uses_spoils_nothing_for_the_next_run(server: Server) -> None:
@@ -93,11 +95,10 @@ def test_a_limit_below_what_an_interpreter_uses_spoils_nothing_for_the_next_run(
 
 
 def test_a_run_is_not_throttled_for_what_the_last_one_used(server: Server) -> None:
-    """Half a second of CPU in each second: two runs of 0.4 s one after the other are in the same second."""
-    before = kept(server)
-    for _ in range(2):
+    """Half a second of CPU in each second: runs of 0.4 s one after the other share a second."""
+    for _ in range(4):
         assert server.execute("python", BUSY.format(0.4))["output"] == "done\n"
-    assert set(kept(server)) == set(before)
+    kept(server)
     throttled = [keyed(pathlib.Path(group), "cpu.stat").get("nr_throttled", 0) for group in posture.kept_groups(server)]
     assert set(throttled) == {0}
 
@@ -123,6 +124,7 @@ def test_a_kept_group_that_somebody_removes_is_replaced(server: Server) -> None:
         gone = kept(server)
         for top in server.groups()[:hierarchies]:
             for name in gone:
-                (top / name).rmdir()
+                with contextlib.suppress(FileNotFoundError):  # the keeper was about to
+                    (top / name).rmdir()
         until(lambda: server.post({"language": "python", "code": HELLO}).status == 200, START_S)
         assert not set(kept(server)) & set(gone)
