@@ -26,8 +26,6 @@ time.sleep(60)
 """
 MB = 1 << 20
 
-pytestmark = pytest.mark.vm
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
@@ -52,6 +50,7 @@ def keyed(group: pathlib.Path, *files: str) -> dict[str, int]:
     return {key: int(value) for text in texts for key, value in map(str.split, text.splitlines())}
 
 
+@pytest.mark.vm
 def test_runs_one_after_the_other_need_no_more_groups_than_one_needs(server: Server) -> None:
     before = kept(server)
     for _ in range(20):
@@ -59,6 +58,7 @@ def test_runs_one_after_the_other_need_no_more_groups_than_one_needs(server: Ser
     assert len(set(kept(server)) - set(before)) <= 1  # one has not left its group for good when the next one starts
 
 
+@pytest.mark.vm
 def test_the_most_memory_that_a_run_used_is_not_the_next_ones(server: Server) -> None:
     for _ in range(3):
         large = server.execute("python", f"print(len(bytearray(b'x') * {60 * MB}))")
@@ -67,6 +67,7 @@ def test_the_most_memory_that_a_run_used_is_not_the_next_ones(server: Server) ->
         assert small["memory_bytes"] < 30 * MB
 
 
+@pytest.mark.vm
 @pytest.mark.threat("M1")
 def test_a_group_whose_memory_limit_was_met_is_nobodys_again(server: Server) -> None:
     for _ in range(3):
@@ -94,6 +95,7 @@ def test_a_limit_below_what_an_interpreter_uses_spoils_nothing_for_the_next_run(
     assert server.error_text().count("a callback failed") == before
 
 
+@pytest.mark.vm
 def test_a_run_is_not_throttled_for_what_the_last_one_used(server: Server) -> None:
     """Half a second of CPU in each second: runs of 0.4 s one after the other share a second."""
     for _ in range(4):
@@ -103,6 +105,7 @@ def test_a_run_is_not_throttled_for_what_the_last_one_used(server: Server) -> No
     assert set(throttled) == {0}
 
 
+@pytest.mark.vm
 def test_a_run_has_all_cores_and_the_usual_share_after_a_graded_one(server: Server) -> None:
     cores = server.execute("python", WHERE)["output"]
     body = {"language": "python", "code": "print(1)", "tests": [{"input": "", "expected": "1\n"}] * 3}
@@ -118,6 +121,7 @@ def test_a_run_has_all_cores_and_the_usual_share_after_a_graded_one(server: Serv
         assert shares in ({"1024\n"}, {"100\n"})
 
 
+@pytest.mark.vm
 @pytest.mark.threat("D6")
 def test_a_kept_group_that_somebody_removes_is_replaced(server: Server) -> None:
     for hierarchies in (1, len(server.groups())):
