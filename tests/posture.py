@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 
 from daemon.api.parsing import SMALL_BYTES
+from daemon.bench.observe import KEPT, descriptors, without_groups
 from daemon.host.cgroup.kept import KEPT_MAX
 from tests.server import START_S, Server, until
 
 SETTLE_S = float(os.environ.get("CELLBLOCK_TEST_SETTLE_S", "1.0"))
 KEPT_S = max(SETTLE_S, 10.0)  # for the daemon's own descriptors: what is only late is no leak
 STORE = "/artifacts/cache.db"
-GROUP = "/jails-"
 NAMES = 300  # more groups than a test makes
 
 
@@ -84,18 +84,20 @@ def _now(server: Server) -> Posture:
 
 def http_descriptors(server: Server) -> list[str]:
     """But for the artefacts that it keeps and the connections to their store, which have bounds of their own."""
-    return [link for link in _links(server.http.pid) if not link.startswith("/memfd:artifact") and STORE not in link]
+    return [
+        link for link in descriptors(server.http.pid) if not link.startswith("/memfd:artifact") and STORE not in link
+    ]
 
 
 def keeper_descriptors(server: Server) -> list[str]:
-    """But for those of the jails' groups: their files, which stay open while they are kept, and the eventfd that tells that one is out of memory."""
-    links = _links(server.keeper.pid)
-    assert not [link for link in links if GROUP in link and link.endswith(" (deleted)")], links
-    return [link for link in links if GROUP not in link and link != "anon_inode:[eventfd]"]
+    """But for those of the jails' groups, which stay open while they are kept."""
+    links = descriptors(server.keeper.pid)
+    assert not [link for link in links if KEPT in link and link.endswith(" (deleted)")], links
+    return without_groups(links)
 
 
 def store_descriptors(server: Server) -> int:
-    return sum(STORE in link for link in _links(server.http.pid))
+    return sum(STORE in link for link in descriptors(server.http.pid))
 
 
 def store_descriptors_max() -> int:
@@ -110,14 +112,6 @@ def store_descriptors_max() -> int:
 def _kinds(links: list[str]) -> dict[str, int]:
     """Without what differs from one to the next: inode numbers, the jail's number and the like."""
     return dict(sorted(collections.Counter(re.sub(r"[0-9]+", "0", link) for link in links).items()))
-
-
-def _links(pid: int) -> list[str]:
-    links = []
-    for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            links.append(os.readlink(path))
-    return links
 
 
 def is_over(server: Server) -> bool:

@@ -72,7 +72,7 @@ def held(served: Served) -> Held:
         http_bytes=http_bytes,
         keeper_bytes=keeper_bytes,
         warden_bytes=warden_bytes,
-        descriptors=sum(map(_descriptors, (*http, *keeper, *wardens))),
+        descriptors=sum(len(without_groups(descriptors(one.pid))) for one in (*http, *keeper, *wardens)),
         processes=len(family),
         zombies=sum(_is_zombie(process) for process in family),
         groups=sum(1 for top in _groups(served) for path in top.rglob("cgroup.procs") if not _is_kept(path)),
@@ -96,13 +96,18 @@ def _seconds(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def _descriptors(process: psutil.Process) -> int:
-    found = 0
-    for path in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+def descriptors(pid: int) -> list[str]:
+    """What a process has open (proc_pid_fd(5))."""
+    found = []
+    for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
-            link = str(path.readlink())
-            found += KEPT not in link and link != "anon_inode:[eventfd]"  # that tells that a group is out of memory
+            found.append(str(path.readlink()))
     return found
+
+
+def without_groups(links: list[str]) -> list[str]:
+    """Without the files of jails' groups, and the eventfd that tells that one is out of memory."""
+    return [link for link in links if KEPT not in link and link != "anon_inode:[eventfd]"]
 
 
 def _is_kept(processes: pathlib.Path) -> bool:

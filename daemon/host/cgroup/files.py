@@ -35,8 +35,7 @@ class Files:
 
     def read_keyed(self, path: str) -> dict[str, int]:
         """A flat keyed file such as memory.events or cpu.stat."""
-        words = self.read(path).split()
-        return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        return keyed(self.read(path))
 
     def written(self, path: str) -> str | int | None:
         """What was written last; None: nothing, or it was forgotten."""
@@ -69,6 +68,12 @@ class Files:
         """The group is removed."""
         opened, self._open = self._open, {}
         close_all(opened.values())
+
+
+def keyed(text: str) -> dict[str, int]:
+    """What a flat keyed file says."""
+    words = text.split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
 def _told(error: OSError, what: str) -> OSError:

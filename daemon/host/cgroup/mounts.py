@@ -8,7 +8,7 @@ import time
 
 from daemon.sandbox.errors import CallersFault
 
-from .files import READ_BYTES, Files
+from .files import READ_BYTES, Files, keyed
 
 HINT = "under systemd the unit needs Delegate=yes; without it run as root with a writable cgroup mount"
 PATIENCE_S = 2.0  # for the processes of a leftover group to die
@@ -97,8 +97,7 @@ def write_text(path: str, value: str | int) -> None:
 
 def read_keyed(path: str) -> dict[str, int]:
     """A flat keyed file such as memory.events or cpu.stat."""
-    words = read_text(path).split()
-    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    return keyed(read_text(path))
 
 
 def lacked_processes(files: Files, directory: str) -> bool:
