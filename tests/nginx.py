@@ -4,12 +4,12 @@ import contextlib
 import http.client
 import os
 import pathlib
+import select
 import shutil
 import socket
 import ssl
 import subprocess
 import tempfile
-import threading
 from typing import Any
 
 from tests.server import PREFIX, Answer, until
@@ -178,21 +178,26 @@ class Nginx:
             return Answer(connection.getresponse())
 
     def raw(self, data: bytes, address: str | None = None) -> bytes:
-        """All that nginx says to these bytes until it closes, which they must make it do."""
+        """All that nginx says to these bytes until it closes, which they must make it do.
+
+        Answers come before all is sent. One thread reads and sends: an SSL object is not for two at once (OpenSSL,
+        openssl-threads(7)).
+        """
+        heard, unsent = [b""], memoryview(data)
         with contextlib.closing(Connection(self, address)) as connection:
             connection.connect()
-            sending = threading.Thread(
-                target=self._send, args=(connection.sock, data)
-            )  # answers come before all is sent
-            sending.start()
-            heard = b"".join(iter(lambda: connection.sock.recv(1 << 16), b""))
-            sending.join()
-            return heard
-
-    @staticmethod
-    def _send(sock: socket.socket, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # it had heard enough, and closed
-            sock.sendall(data)
+            sock = connection.sock
+            sock.setblocking(False)
+            while True:
+                with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    unsent = unsent[sock.send(unsent) :] if unsent else unsent
+                with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    heard.append(sock.recv(1 << 16))
+                    if not heard[-1]:
+                        return b"".join(heard)
+                    continue  # what OpenSSL has read already makes no socket readable
+                ready = select.select([sock], [sock] if unsent else [], [], START_S)
+                assert any(ready), "nginx neither reads nor answers"
 
     def upstreams(self) -> list[list[str]]:
         """For each request that is logged, the addresses that had it, in their order; ["-"] where none did."""
