@@ -85,6 +85,7 @@ class Server:
         self.command = [COMMAND, "serve", "--port", "0"]
         self.port = 0
         self.log = ""
+        self._found: dict[str, psutil.Process] = {}  # by what `processes` calls them
 
     def __enter__(self) -> "Server":
         with contextlib.ExitStack() as stack:
@@ -215,13 +216,18 @@ class Server:
 
     @property
     def keeper(self) -> psutil.Process:
-        (process,) = self.processes("daemon.keeper")
-        return process
+        return self._only("daemon.keeper")
 
     @property
     def http(self) -> psutil.Process:
-        (process,) = self.processes("http")
-        return process
+        return self._only("http")
+
+    def _only(self, module: str) -> psutil.Process:
+        """It is looked for again only when the one that was found last is dead: to look through all of /proc takes long."""
+        known = self._found.get(module)
+        if known is None or not known.is_running() or known.status() == psutil.STATUS_ZOMBIE:
+            (self._found[module],) = self.processes(module)
+        return self._found[module]
 
     def nsjails(self) -> list[psutil.Process]:
         return self.processes("nsjail")
