@@ -201,7 +201,8 @@ async def test_above_the_budget_the_client_with_most_loses_and_the_other_is_serv
             piece = await read(honest)
             assert piece, "it was cut"
             size += len(piece)
-        assert len(await read_all(greedy[0])) < LARGE
+        sizes = [len(await read_all(one)) for one in greedy]  # which one is asked first is epoll's to say
+        assert min(sizes) < LARGE
 
 
 @dataclasses.dataclass(eq=False)
