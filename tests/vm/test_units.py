@@ -243,6 +243,7 @@ def demand_kept(kept: dict[pathlib.Path, bytes]) -> None:
     assert urllib.request.urlopen(f"{URL}/problems/sum").status == 200
 
 
+@pytest.mark.slow
 def test_an_upgrade_under_load_keeps_config_and_state_and_loses_no_request(
     service: None, tmp_path: pathlib.Path
 ) -> None:
@@ -370,7 +371,9 @@ def test_uninstall_leaves_nothing(service: None, tmp_path: pathlib.Path) -> None
     systemctl("enable", *UNITS)  # systemd itself has disabled them, in the machine's own files
 
 
-def demand_nothing_changed_by_an_nginx_that_refuses() -> None:
+@pytest.mark.slow
+def test_what_an_nginx_refuses_is_taken_back(service: None) -> None:
+    subprocess.run(["cellblock", "token", "new", "--id", "nginx"], capture_output=True, check=True)
     site, settings = pathlib.Path("/etc/nginx/cellblock"), CONFIG / "cellblock.toml"
     before = settings.read_text()
     site.mkdir(parents=True)
@@ -381,7 +384,9 @@ def demand_nothing_changed_by_an_nginx_that_refuses() -> None:
     (site / "upstream.conf").unlink()
 
 
-def demand_nothing_changed_by_tokens_that_only_root_can_read() -> None:
+@pytest.mark.slow
+def test_tokens_that_only_root_can_read_change_nothing(service: None) -> None:
+    subprocess.run(["cellblock", "token", "new", "--id", "root"], capture_output=True, check=True)
     settings, tokens = CONFIG / "cellblock.toml", CONFIG / "tokens.toml"
     before, mode = settings.read_text(), tokens.stat().st_mode
     tokens.chmod(0o600)
@@ -398,8 +403,6 @@ def test_nginx_speaks_tls_and_lets_nobody_in_without_a_token(service: None) -> N
     hasty = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     with (CONFIG / "tokens.toml").open("a") as file:
         file.write("requests_per_minute = 2\n")
-    demand_nothing_changed_by_an_nginx_that_refuses()
-    demand_nothing_changed_by_tokens_that_only_root_can_read()
     subprocess.run([CLONE / "nginx/install", "localhost"], check=True)
     trust = ssl.create_default_context(cafile="/etc/nginx/cellblock/tls/fullchain.pem")
 
