@@ -55,10 +55,9 @@ def demand(server: Server, baseline: Posture) -> None:
     """
     until(lambda: is_over(server), SETTLE_S, "no jail but those that are parked, or starting to be")
     until(lambda: is_at_rest(server), START_S, "every pool is full again")
-    seen = [_now(server)]
-    if seen[0] != baseline:
-        with contextlib.suppress(AssertionError):
-            until(lambda: seen.append(_now(server)) or seen[-1] == baseline, KEPT_S)
+    seen: list[Posture] = []
+    with contextlib.suppress(AssertionError):
+        until(lambda: seen.append(_now(server)) or seen[-1] == baseline, KEPT_S)
     assert seen[-1] == baseline, _differences(baseline, seen[-1])
     kept = store_descriptors(server)
     assert kept <= store_descriptors_max(), f"{kept} descriptors of the artefact store"
